@@ -1,0 +1,63 @@
+"""Every exception that chosns raises on purpose, on one screen.
+
+Each carries what the command line prints and `--json` shows as fields: a message, the object
+concerned and a hint at what to do next. Nothing here prints; `cli` does.
+"""
+
+from __future__ import annotations
+
+
+class ChosError(Exception):
+    """Something that an administrator can act upon.
+
+    :param message: what is wrong, as a sentence without a full stop.
+    :param object: the file, environment or path that it is about.
+    :param hint: what to do next.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, object: str = "", hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.object = object
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.object}: {self.message}" if self.object else self.message
+
+    def to_json(self) -> dict[str, str]:
+        """The three parts as a JSON-ready dictionary."""
+        return {"error": self.message, "object": self.object, "hint": self.hint}
+
+
+class ConfigError(ChosError):
+    """The configuration cannot be used at all (missing, unsafe, unreadable)."""
+
+
+class UnknownEnvironment(ChosError):
+    """A name that the configuration does not know."""
+
+
+class TreeError(ChosError):
+    """An OS tree is missing, is not an OS, or does not answer."""
+
+
+class PlanError(ChosError):
+    """The bind map and this tree and base do not fit together."""
+
+
+class BuildError(ChosError):
+    """An operation of a plan failed, or its result differs from the plan."""
+
+
+class RegistryError(ChosError):
+    """/run/chos is missing, damaged, or belongs to another namespace."""
+
+
+class PrivilegeError(ChosError):
+    """The caller lacks a right that this operation needs."""
+
+
+class UnsupportedError(ChosError):
+    """This kernel or this build lacks something that was asked for."""
