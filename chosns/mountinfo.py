@@ -1,0 +1,37 @@
+"""Reading /proc/PID/mountinfo (proc_pid_mountinfo(5))."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Mount:
+    """One line: where, with which per-mount flags, and how it propagates (`shared:N`, `master:N`, …)."""
+
+    target: str
+    root: str
+    flags: frozenset[str]
+    propagation: tuple[str, ...]
+    fstype: str
+
+
+_ESCAPE = re.compile(r"\\([0-7]{3})")
+
+
+def read_mounts(path: str = "/proc/self/mountinfo") -> list[Mount]:
+    """Every mount of the process's namespace, in the kernel's order."""
+    with open(path, encoding="utf-8", errors="surrogateescape") as file:
+        return [_parse(line) for line in file]
+
+
+def _parse(line: str) -> Mount:
+    fields = line.split(" ")
+    end = fields.index("-", 6)
+    return Mount(_unescape(fields[4]), _unescape(fields[3]), frozenset(fields[5].split(",")), tuple(fields[6:end]),
+                 fields[end + 1])
+
+
+def _unescape(text: str) -> str:
+    return _ESCAPE.sub(lambda match: chr(int(match[1], 8)), text) if "\\" in text else text

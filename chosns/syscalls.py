@@ -1,0 +1,188 @@
+"""The Linux calls that Python does not offer: the mount API, namespaces, capabilities.
+
+Thin and typed; each wrapper is one call and raises OSError with the path concerned. ctypes on libc, because
+the new mount API (Linux 5.2 to 5.12) works on file descriptors, which no mount command can pass along.
+It must never decide anything: `execute` and `registry` do. Numbers from 424 on are the same on every architecture.
+
+Sources: open_tree(2), move_mount(2), fsopen(2), fsconfig(2), fsmount(2), mount_setattr(2), openat2(2), setns(2).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+_NR_OPEN_TREE = 428
+_NR_MOVE_MOUNT = 429
+_NR_FSOPEN = 430
+_NR_FSCONFIG = 431
+_NR_FSMOUNT = 432
+_NR_OPENAT2 = 437
+_NR_MOUNT_SETATTR = 442
+
+AT_FDCWD = -100
+AT_EMPTY_PATH = 0x1000
+AT_NO_AUTOMOUNT = 0x800
+AT_RECURSIVE = 0x8000
+
+OPEN_TREE_CLONE = 1
+OPEN_TREE_CLOEXEC = os.O_CLOEXEC
+MOVE_MOUNT_F_EMPTY_PATH = 0x4
+MOVE_MOUNT_T_EMPTY_PATH = 0x40
+
+FSOPEN_CLOEXEC = 1
+FSMOUNT_CLOEXEC = 1
+_FSCONFIG_SET_FLAG = 0
+_FSCONFIG_SET_STRING = 1
+_FSCONFIG_CMD_CREATE = 6
+
+MOUNT_ATTR_RDONLY = 0x1
+MOUNT_ATTR_NOSUID = 0x2
+MOUNT_ATTR_NODEV = 0x4
+MOUNT_ATTR_NOEXEC = 0x8
+
+MS_REC = 0x4000
+MS_UNBINDABLE = 1 << 17
+MS_PRIVATE = 1 << 18
+MS_SLAVE = 1 << 19
+MS_SHARED = 1 << 20
+MNT_DETACH = 2
+UMOUNT_NOFOLLOW = 8
+
+RESOLVE_NO_MAGICLINKS = 0x02
+RESOLVE_NO_SYMLINKS = 0x04
+RESOLVE_BENEATH = 0x08
+RESOLVE_IN_ROOT = 0x10
+
+CLONE_NEWNS = 0x00020000
+_PR_SET_PDEATHSIG = 1
+_PR_CAPBSET_DROP = 24
+_PR_SET_NO_NEW_PRIVS = 38
+
+
+def _check(result: int, path: str) -> int:
+    """The result, or OSError from errno with `path` as its file name."""
+    if result < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code), path)
+    return result
+
+
+def _syscall(path: str, number: int, *args: object) -> int:
+    converted = [ctypes.c_long(arg) if isinstance(arg, int) else arg for arg in args]
+    return _check(int(_libc.syscall(ctypes.c_long(number), *converted)), path)
+
+
+class _OpenHow(ctypes.Structure):
+    _fields_ = [("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64)]
+
+
+class _MountAttr(ctypes.Structure):
+    _fields_ = [
+        ("attr_set", ctypes.c_uint64),
+        ("attr_clr", ctypes.c_uint64),
+        ("propagation", ctypes.c_uint64),
+        ("userns_fd", ctypes.c_uint64),
+    ]
+
+
+def openat2(dirfd: int, path: str, flags: int, resolve: int) -> int:
+    """Open `path` below `dirfd`, resolved as the RESOLVE_ bits say; always close-on-exec."""
+    how = _OpenHow(flags | os.O_CLOEXEC, 0, resolve)
+    return _syscall(path, _NR_OPENAT2, dirfd, os.fsencode(path), ctypes.byref(how), ctypes.sizeof(how))
+
+
+def open_tree(dirfd: int, path: str, flags: int) -> int:
+    """A descriptor of the mount at `path`; with OPEN_TREE_CLONE of a detached copy."""
+    return _syscall(path, _NR_OPEN_TREE, dirfd, os.fsencode(path), flags | OPEN_TREE_CLOEXEC)
+
+
+def move_mount(mount_fd: int, dirfd: int, path: str) -> None:
+    """Attach the detached mount `mount_fd` at `path` below `dirfd` (at `dirfd` itself where `path` is empty)."""
+    flags = MOVE_MOUNT_F_EMPTY_PATH | (0 if path else MOVE_MOUNT_T_EMPTY_PATH)
+    _syscall(path, _NR_MOVE_MOUNT, mount_fd, b"", dirfd, os.fsencode(path), flags)
+
+
+def mount_setattr(dirfd: int, path: str, *, set_: int = 0, clear: int = 0, propagation: int = 0,
+                  recursive: bool = False) -> None:
+    """Change flags or propagation of the mount at `path`, of everything below it too where `recursive`."""
+    attr = _MountAttr(set_, clear, propagation, 0)
+    flags = (AT_RECURSIVE if recursive else 0) | (0 if path else AT_EMPTY_PATH)
+    _syscall(path, _NR_MOUNT_SETATTR, dirfd, os.fsencode(path), flags, ctypes.byref(attr), ctypes.sizeof(attr))
+
+
+def new_mount(fstype: str, options: dict[str, str | None], attributes: int) -> int:
+    """A detached mount of a new file system: fsopen, fsconfig for each option, fsmount.
+
+    :param options: name → value; None for a flag without a value.
+    :raises OSError: with the kernel's own words (the fs context's message log) where it left any.
+    """
+    context = _syscall(fstype, _NR_FSOPEN, fstype.encode(), FSOPEN_CLOEXEC)
+    try:
+        for key, value in options.items():
+            if value is None:
+                _syscall(key, _NR_FSCONFIG, context, _FSCONFIG_SET_FLAG, key.encode(), None, 0)
+            else:
+                _syscall(key, _NR_FSCONFIG, context, _FSCONFIG_SET_STRING, key.encode(), os.fsencode(value), 0)
+        _syscall(fstype, _NR_FSCONFIG, context, _FSCONFIG_CMD_CREATE, None, None, 0)
+        return _syscall(fstype, _NR_FSMOUNT, context, FSMOUNT_CLOEXEC, attributes)
+    except OSError as error:
+        words = _context_log(context)
+        if words:
+            raise OSError(error.errno, f"{error.strerror} ({words})", fstype) from error
+        raise
+    finally:
+        os.close(context)
+
+
+def _context_log(context: int) -> str:
+    """What the kernel wrote into an fs context's log, without its `e ` prefixes."""
+    words = []
+    while True:
+        try:
+            words.append(os.read(context, 1024).decode(errors="replace").strip()[2:])
+        except OSError:
+            return "; ".join(words)
+
+
+def mount(source: str, target: str, flags: int, fstype: str = "none") -> None:
+    """mount(2), for binds of pins and for propagation changes only."""
+    _check(_libc.mount(os.fsencode(source), os.fsencode(target), fstype.encode(), ctypes.c_ulong(flags), None), target)
+
+
+def umount(target: str, flags: int = UMOUNT_NOFOLLOW) -> None:
+    """umount2(2); never follows a symbolic link at `target`."""
+    _check(_libc.umount2(os.fsencode(target), flags | UMOUNT_NOFOLLOW), target)
+
+
+def pivot_root(new_root: str, put_old: str) -> None:
+    """Make `new_root` the root of this mount namespace and put the old root at `put_old` (pivot_root(2))."""
+    _check(_libc.pivot_root(os.fsencode(new_root), os.fsencode(put_old)), new_root)
+
+
+def unshare(flags: int) -> None:
+    """Leave the namespaces in `flags` for new ones (unshare(2))."""
+    _check(_libc.unshare(flags), "unshare")
+
+
+def setns(fd: int, nstype: int) -> None:
+    """Enter the namespace `fd` (setns(2))."""
+    _check(_libc.setns(fd, nstype), f"/proc/self/fd/{fd}")
+
+
+def die_with_parent(signal: int) -> None:
+    """Have the kernel send `signal` to this process when its parent ends (PR_SET_PDEATHSIG, prctl(2))."""
+    _check(_libc.prctl(_PR_SET_PDEATHSIG, signal, 0, 0, 0), "prctl")
+
+
+def become_nobody(uid: int, gid: int) -> None:
+    """Give up every privilege for good: no_new_privs, empty bounding set, no groups, then `gid` and `uid`."""
+    _check(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl")
+    capability = 0
+    while _libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0) == 0:
+        capability += 1
+    os.setgroups([])
+    os.setresgid(gid, gid, gid)
+    os.setresuid(uid, uid, uid)

@@ -1,0 +1,1 @@
+"""OS trees: looking into them safely, and telling whether they are one."""

@@ -1,0 +1,46 @@
+"""Is this directory an OS tree that root may show to users?"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from chosns.errors import TreeError
+from chosns.plan.view import Kind, resolve
+from chosns.trees.view import DirectoryView
+
+
+def open_tree_root(path: str) -> DirectoryView:
+    """Open an OS tree and check it.
+
+    :raises TreeError: it is missing, is not a directory, holds no shell, or others than root may write to it
+        (a user's own tree needs a backend without privilege).
+    """
+    try:
+        view = DirectoryView(path)
+    except FileNotFoundError:
+        raise TreeError("OS tree does not exist", object=path,
+                        hint="is its file system mounted? compare with the path in /etc/chos") from None
+    except NotADirectoryError:
+        raise TreeError("OS tree is not a directory", object=path, hint="give the directory that holds its /usr") from None
+    except OSError as error:
+        raise TreeError(f"OS tree cannot be opened: {error.strerror}", object=path) from None
+    try:
+        _check_owner(view)
+        shell = resolve(view, "/bin/sh")
+        if shell is None or shell.kind is not Kind.FILE:
+            raise TreeError("is not an OS tree: it has no /bin/sh", object=path,
+                            hint="is the directory empty, or its file system not mounted?")
+        return view
+    except BaseException:
+        view.close()
+        raise
+
+
+def _check_owner(view: DirectoryView) -> None:
+    status = os.fstat(view.fd)
+    if status.st_uid != 0:
+        raise TreeError(f"OS tree belongs to uid {status.st_uid}, not to root", object=view.path,
+                        hint="whoever owns the tree decides what its users run: chown it to root")
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise TreeError("OS tree is writable by others than root", object=view.path, hint=f"chmod go-w {view.path}")

@@ -1,0 +1,100 @@
+"""A `View` of a real root directory that a hostile tree cannot lead astray.
+
+Every look is one openat2(2) with RESOLVE_IN_ROOT and RESOLVE_NO_MAGICLINKS: links, `..` and /proc magic in the
+tree stay inside it. Only looks; nothing here writes or mounts.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from types import TracebackType
+
+from chosns import syscalls
+from chosns.plan.view import Kind
+
+INSIDE = syscalls.RESOLVE_IN_ROOT | syscalls.RESOLVE_NO_MAGICLINKS
+_NOTHING = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+_RACES = 16  # openat2 answers EAGAIN when a rename elsewhere might have let it out: try again
+
+
+def open_inside(root: int, path: str, flags: int, resolve: int = INSIDE) -> int:
+    """Open `path` below the directory `root` and nowhere else. :raises OSError: with `path` in it."""
+    for attempt in range(_RACES):
+        try:
+            return syscalls.openat2(root, path.lstrip("/") or ".", flags, resolve)
+        except OSError as error:
+            if error.errno != errno.EAGAIN or attempt == _RACES - 1:
+                raise OSError(error.errno, error.strerror, path) from None
+    raise AssertionError("unreachable")
+
+
+class DirectoryView:
+    """The directory `path`, held open until `close`; a context manager."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._kinds: dict[str, Kind | None] = {}
+
+    def close(self) -> None:
+        """Release the directory."""
+        os.close(self.fd)
+
+    def __enter__(self) -> DirectoryView:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def kind(self, path: str) -> Kind | None:
+        """See View. What the caller may not look at counts as not there."""
+        if path not in self._kinds:
+            self._kinds[path] = self._look(path)
+        return self._kinds[path]
+
+    def _look(self, path: str) -> Kind | None:
+        try:
+            fd = open_inside(self.fd, path, os.O_PATH | os.O_NOFOLLOW)
+        except OSError as error:
+            if error.errno in _NOTHING or error.errno == errno.EACCES:
+                return None
+            raise
+        try:
+            return _kind_of(os.fstat(fd).st_mode)
+        finally:
+            os.close(fd)
+
+    def readlink(self, path: str) -> str:
+        """See View."""
+        fd = open_inside(self.fd, path, os.O_PATH | os.O_NOFOLLOW)
+        try:
+            return os.readlink("", dir_fd=fd)
+        finally:
+            os.close(fd)
+
+    def entries(self, path: str) -> dict[str, Kind]:
+        """See View. Types come from the directory itself, so a mount point that hangs is not touched."""
+        fd = open_inside(self.fd, path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            with os.scandir(fd) as listing:
+                return {entry.name: _kind_of_entry(entry) for entry in listing}
+        finally:
+            os.close(fd)
+
+
+def _kind_of(mode: int) -> Kind:
+    if stat.S_ISDIR(mode):
+        return Kind.DIRECTORY
+    if stat.S_ISLNK(mode):
+        return Kind.LINK
+    return Kind.FILE if stat.S_ISREG(mode) else Kind.OTHER
+
+
+def _kind_of_entry(entry: os.DirEntry[str]) -> Kind:
+    if entry.is_symlink():
+        return Kind.LINK
+    if entry.is_dir(follow_symlinks=False):
+        return Kind.DIRECTORY
+    return Kind.FILE if entry.is_file(follow_symlinks=False) else Kind.OTHER
