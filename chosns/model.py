@@ -91,6 +91,7 @@ class Environment:
     binds: tuple[Bind, ...] = ()
     variables: tuple[tuple[str, str], ...] = ()
     description: str = ""
+    settings: Origin = Origin("")
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ def parse_allow_list(text: str, file: str) -> AllowList:
     seen: dict[str, int] = {}
     refused: list[str] = []
     for origin, line in _shell_lines(text, file, problems):
-        alias, colon, path = (part.strip() for part in line.partition(":"))
+        alias, colon, path = line.partition(":")
         if not colon:
             hint = "write alias:path, for example el9:/os/el9"
             problems.append(Problem(origin, f"no colon in {quoted(line)}, skipped", hint, Severity.WARNING))
@@ -79,10 +79,11 @@ def _shell_lines(text: str, file: str, problems: list[Problem]) -> Iterator[tupl
                 problems.append(Problem(origin, f"unknown section {quoted(section)}", hint, Severity.WARNING))
         elif section == "%SHELLS":
             had_line = True
-            if line != raw.rstrip("\r"):
-                message = "white space around the line is ignored"
+            bare = ":".join(part.strip() for part in line.split(":", 1))
+            if bare != raw.rstrip("\r"):
+                message = "white space at an end or around the colon is ignored"
                 problems.append(Problem(origin, message, "remove it: CHOS 0.13 took it for part", Severity.WARNING))
-            yield origin, line
+            yield origin, bare
         elif not section:
             message = f"{quoted(line)} stands before %SHELLS, ignored"
             problems.append(Problem(origin, message, "move it below the line %SHELLS", Severity.WARNING))

@@ -1,0 +1,153 @@
+"""The ns backend: each environment in a mount namespace of its own, pinned in the registry.
+
+For each environment a child process looks at the tree and plans; when its parent finds that this is new, the child
+builds in a namespace of its own, which the parent pins. The parent never touches the tree: one that hangs (a dead
+NFS server) costs its own environment a time limit, and nothing else.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+
+from chosns import fault, syscalls
+from chosns.backends import Prepared
+from chosns.backends.worker import Worker
+from chosns.errors import BuildError, UnsupportedError
+from chosns.execute import Executor, verify
+from chosns.install import find_launcher
+from chosns.model import Environment, Site
+from chosns.plan import Plan, make_plan
+from chosns.registry import PATH, Registry
+from chosns.trees.check import open_tree_root
+from chosns.trees.view import DirectoryView
+
+TIME_LIMIT = 60.0  # seconds for one environment, mostly for trees on file systems that do not answer
+_NOBODY = 65534
+
+
+class NamespaceBackend:
+    """See `backends.Backend`."""
+
+    name = "ns"
+
+    def explain(self, env: Environment, site: Site) -> Plan:
+        """See Backend."""
+        return _plan(env, site)[0]
+
+    def prepare(self, env: Environment, site: Site, registry: Registry, *, group_ids: Sequence[int], renew: bool,
+                progress: Callable[[str], None]) -> Prepared:
+        """See Backend."""
+        started = time.monotonic()
+        for cpu in _cpus():
+            with Worker(lambda worker, on=cpu: _build(worker, env, site, on), env.name, TIME_LIMIT) as worker:  # type: ignore[misc]
+                fingerprint = _with_groups(str(worker.expect("planned")["fingerprint"]), group_ids)
+                current = _current(registry, env)
+                if current and current[1] == fingerprint and not renew:
+                    return Prepared(current[0], False, time.monotonic() - started)
+                worker.tell("build")
+                worker.expect("namespace")
+                generation = registry.new_generation(env)
+                try:
+                    if self._finish(worker, registry, generation, env, fingerprint):
+                        return Prepared(generation, True, time.monotonic() - started)
+                except BaseException:
+                    registry.retire(generation)
+                    raise
+                registry.retire(generation)
+            progress(f"{env.name}: the kernel refused the pin (EINVAL), trying on another CPU")
+        raise BuildError("the kernel refuses to pin its namespace: EINVAL on every CPU", object=env.name,
+                         hint="Linux 6.18 may do that: run `chosctl up` again, or a kernel from 6.19 on")
+
+    @staticmethod
+    def _finish(worker: Worker, registry: Registry, generation: str, env: Environment, fingerprint: str) -> bool:
+        """Pin the worker's namespace, let it build, record the result. False where the kernel refused the pin."""
+        try:
+            namespace = registry.pin(generation, worker.pid)
+        except OSError as error:
+            if error.errno == errno.EINVAL:
+                # Some kernels judge which of two namespaces is older by per-CPU counters, and err.
+                return False
+            raise BuildError(f"cannot pin its namespace: {error.strerror}", object=env.name) from error
+        worker.tell("build")
+        report = worker.expect("built")
+        worker.finish()
+        manifest = {
+            "format": 1,
+            "environment": env.name,
+            "tree": env.tree,
+            "fingerprint": fingerprint,
+            "namespace": namespace,
+            "created": time.time(),
+            "plan": report["plan"],
+        }
+        registry.write_generation(generation, env, (int(report["root"][0]), int(report["root"][1])), manifest)
+        return True
+
+
+def _current(registry: Registry, env: Environment) -> tuple[str, str] | None:
+    """The published generation, when it is whole, and its fingerprint."""
+    published = registry.published(env.name)
+    for generation in registry.generations():
+        if str(generation) == published and generation.complete:
+            return published, str(generation.manifest.get("fingerprint"))
+    return None
+
+
+def _plan(env: Environment, site: Site) -> tuple[Plan, str]:
+    """Look at tree and base, and plan; with a fingerprint of all that makes a generation what it is."""
+    launcher = find_launcher()
+    with open_tree_root(env.tree) as tree, DirectoryView("/") as base:
+        plan = make_plan(env, site.bindmaps[env.bindmap], tree, base, sysconfig=site.sysconfig, launcher=launcher)
+        things = [os.fstat(tree.fd), *([os.stat(launcher.path)] if launcher else [])]
+    identities = [f"{status.st_dev}:{status.st_ino}" for status in things]
+    return plan, plan.fingerprint(*identities, str(sorted(asdict(env.policy).items())), str(env.variables))
+
+
+def _with_groups(fingerprint: str, group_ids: Sequence[int]) -> str:
+    return "-".join([fingerprint, *map(str, sorted(group_ids))])
+
+
+def _build(worker: Worker, env: Environment, site: Site, cpu: int | None) -> None:
+    """The worker: plan, and when told so build, check, and end as the environment's shell."""
+    plan, fingerprint = _plan(env, site)
+    worker.send("planned", fingerprint=fingerprint)
+    if worker.wait() != "build":
+        return
+    if cpu is not None:
+        os.sched_setaffinity(0, {cpu})
+    try:
+        syscalls.unshare(syscalls.CLONE_NEWNS)
+    except PermissionError as error:
+        raise BuildError("no right to make a mount namespace", object=env.name, hint="run as root, outside containers") from error
+    # From the base to here, never back.
+    syscalls.mount("", "/", syscalls.MS_REC | syscalls.MS_SLAVE)
+    fault.point()
+    worker.send("namespace")
+    if worker.wait() != "build":
+        return
+    with open_tree_root(env.tree) as tree, DirectoryView("/") as base:
+        executor = Executor(plan, tree.fd, base.fd, f"{PATH}/stage")
+        try:
+            executor.run()
+            verify(plan, executor.root)
+        except OSError as error:
+            if error.errno == errno.ENOSYS:
+                raise UnsupportedError("this kernel lacks the mount API", object=os.uname().release,
+                                       hint="the ns backend needs Linux 5.12 or newer") from error
+            raise
+    root = os.stat("/")
+    fault.point()
+    worker.send("built", plan=plan.to_json(), root=[root.st_dev, root.st_ino])
+    # The tree's code runs here for the first time: as nobody, with nothing left to lose.
+    syscalls.become_nobody(_NOBODY, _NOBODY)
+    worker.become("/bin/sh", ["sh", "-c", ":"], {"PATH": "/usr/bin:/bin"})
+
+
+def _cpus() -> Iterator[int | None]:
+    """Where to try: wherever the scheduler likes, then each CPU in turn."""
+    yield None
+    yield from sorted(os.sched_getaffinity(0))

@@ -1,0 +1,151 @@
+"""A child process that does one environment's work, and may hang or die without taking anything along.
+
+Parent and child talk in lines of JSON. The child ends with its parent; the parent waits for no answer longer than
+its time limit. A process that is stuck in the kernel cannot even be killed: it is left alone then.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+from chosns import errors, syscalls
+from chosns.errors import BuildError, ChosError
+
+_KILL_GRACE = 2.0  # seconds for a killed process to be gone, unless it is stuck in the kernel
+
+
+class Worker:
+    """Runs `main` in a child. `expect`, `tell` and `finish` are the parent's side, `send` and `wait` the child's.
+
+    :param limit: seconds for the whole work.
+    """
+
+    def __init__(self, main: Callable[[Worker], None], environment: str, limit: float) -> None:
+        self._main = main
+        self._environment = environment
+        self._deadline = time.monotonic() + limit
+        self._limit = limit
+        self._buffer = b""
+        self.pid = 0
+
+    def __enter__(self) -> Worker:
+        report, self._report = os.pipe()
+        self._orders, orders = os.pipe()
+        parent = os.getpid()
+        self.pid = os.fork()
+        if self.pid == 0:
+            os.close(report)
+            os.close(orders)
+            self._run(parent)
+        os.close(self._report)
+        os.close(self._orders)
+        self._report, self._orders = report, orders
+        self._pidfd = os.pidfd_open(self.pid)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        os.close(self._report)
+        os.close(self._orders)
+        if self.pid:
+            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)  # type: ignore[attr-defined,unused-ignore]
+            if select.select([self._pidfd], [], [], _KILL_GRACE)[0]:
+                os.waitpid(self.pid, 0)
+        os.close(self._pidfd)
+
+    # The child's side.
+
+    def _run(self, parent: int) -> None:
+        """The child: never returns."""
+        try:
+            syscalls.die_with_parent(signal.SIGKILL)
+            if os.getppid() != parent:
+                os._exit(1)
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            self._main(self)
+            os._exit(0)
+        except ChosError as error:
+            self.send("error", type=type(error).__name__, **error.to_json())
+        except BaseException as error:
+            self.send("error", type="BuildError", error=f"{type(error).__name__}: {error}", object=self._environment, hint="")
+        finally:
+            os._exit(1)
+
+    def send(self, what: str, **content: Any) -> None:
+        """Report to the parent."""
+        line = json.dumps({"what": what, **content}).encode() + b"\n"
+        while line:
+            line = line[os.write(self._report, line):]
+
+    def wait(self) -> str:
+        """The parent's next order; empty when there is no more to do."""
+        return os.read(self._orders, 64).decode().strip()
+
+    def become(self, path: str, arguments: list[str], environment: dict[str, str]) -> None:
+        """Execute a program in place of the child, its standard error read by `finish`."""
+        null = os.open("/dev/null", os.O_RDWR)
+        for target, source in ((0, null), (1, self._report), (2, self._report)):
+            os.dup2(source, target)
+        os.execve(path, arguments, environment)
+
+    # The parent's side.
+
+    def tell(self, order: str) -> None:
+        """Let the child go on."""
+        os.write(self._orders, order.encode() + b"\n")
+
+    def expect(self, what: str) -> dict[str, Any]:
+        """The child's next report, which must be `what`.
+
+        :raises ChosError: what the child reports as having failed.
+        :raises BuildError: it died, or took too long.
+        """
+        line = self._read_line()
+        if not line:
+            raise BuildError(f"its builder ended unexpectedly ({self._ending()})", object=self._environment)
+        report: dict[str, Any] = json.loads(line)
+        if report["what"] == "error":
+            kind = getattr(errors, str(report["type"]), BuildError)
+            raise kind(report["error"], object=report["object"], hint=report["hint"])
+        assert report["what"] == what, report
+        return report
+
+    def finish(self) -> None:
+        """Wait for the program that the child became. :raises BuildError: it failed; with its last words."""
+        words = self._buffer
+        while chunk := self._read():
+            words += chunk
+        ending = self._ending()
+        if ending != "status 0":
+            text = words.decode(errors="replace").strip()
+            raise BuildError(f"its shell does not run ({ending})" + (f": {text[-200:]}" if text else ""),
+                             object=self._environment, hint="is the tree complete, and of this machine's architecture?")
+
+    def _read_line(self) -> bytes:
+        while b"\n" not in self._buffer:
+            chunk = self._read()
+            if not chunk:
+                return b""
+            self._buffer += chunk
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        return line
+
+    def _read(self) -> bytes:
+        ready = select.select([self._report], [], [], max(0.0, self._deadline - time.monotonic()))[0]
+        if not ready:
+            raise BuildError(f"no answer within {self._limit:.0f} s", object=self._environment,
+                             hint="is its tree, or a file system of the base, on a server that does not answer?")
+        return os.read(self._report, 65536)
+
+    def _ending(self) -> str:
+        if not select.select([self._pidfd], [], [], _KILL_GRACE)[0]:
+            return "still running"
+        code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        self.pid = 0
+        return f"status {code}" if code >= 0 else f"killed by signal {-code}"

@@ -1,0 +1,12 @@
+"""The configuration of a node: /etc/chos, /etc/chos.conf, /etc/chos.d and /etc/sysconfig/chos.
+
+`read_site` reads it all and never stops at the first mistake. The readers beside it are pure functions over
+text; only `site` and `trusted` open files, and only `groups` asks the name service. Nothing here writes.
+"""
+
+from __future__ import annotations
+
+from chosns.config.groups import check_groups
+from chosns.config.site import broken, read_site, shipped_bindmap_dirs
+
+__all__ = ["broken", "check_groups", "read_site", "shipped_bindmap_dirs"]

@@ -1,0 +1,201 @@
+"""/etc/chos.d/*.toml: what an administrator says about an environment beyond its tree (chos.toml(5)).
+
+Pure: text in, sections and problems out; never raises. A file that cannot be read might have restricted an
+environment to a group, so `Unread` remembers what it may have been about. Called by `site`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from chosns.config.text import VARIABLE, nearest, quoted, reserved, strict_path_fault
+from chosns.config.tomldoc import Document, Fields, parse_toml
+from chosns.model import NAME_PATTERN, Bind, Origin, Policy, Problem
+
+GROUP = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@\\+ -]{0,254}\$?")
+PERSONALITIES = ("linux32", "uname26")
+FORBIDDEN_TARGETS = ("/local", "/proc", "/chos")
+MAX_VARIABLES = 32
+MAX_POLICY_BYTES = 8191 - 1024  # what the registry's file `policy` has room for beside its other lines
+
+
+@dataclass(frozen=True)
+class Section:
+    """`[environment.NAME]`, as it was written."""
+
+    name: str
+    origin: Origin
+    description: str = ""
+    bindmap: str = "default"
+    bindmap_origin: Origin = Origin("")
+    groups: tuple[str, ...] = ()
+    policy: Policy = Policy()
+    binds: tuple[Bind, ...] = ()
+    variables: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Unread:
+    """A file of /etc/chos.d that says nobody knows what; `text` is empty where not even that is known."""
+
+    file: str
+    text: str = ""
+
+    def may_concern(self, names: tuple[str, ...]) -> bool:
+        """May it hold a section with one of these names? A backslash may spell any name in TOML."""
+        if not self.text or "\\" in self.text:
+            return True
+        return any(re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", self.text, re.ASCII) for name in names)
+
+
+@dataclass(frozen=True)
+class SectionFile:
+    """What one file of /etc/chos.d says."""
+
+    sections: tuple[Section, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    unread: Unread | None = None
+
+
+def parse_sections(text: str, file: str) -> SectionFile:
+    """Read one file of /etc/chos.d."""
+    document = parse_toml(text, file)
+    if isinstance(document, Problem):
+        return SectionFile((), (document,), Unread(file, text))
+    problems: list[Problem] = []
+    top = Fields(document, (), document.data, "the file", problems)
+    environments = top.sub("environment")
+    top.close({"environments": "write [environment.NAME]"})
+    found = [_section(document, name, environments.table[name], problems) for name in environments.table]
+    return SectionFile(tuple(found), tuple(problems))
+
+
+def _section(document: Document, name: str, table: object, problems: list[Problem]) -> Section:
+    what = f"[environment.{name if NAME_PATTERN.fullmatch(name) and '.' not in name else quoted(name)}]"
+    fields = Fields(document, ("environment", name), table, what, problems, name)
+    origin = fields.origin()
+    if name == "root":
+        fields.report('"root" is the base and has no settings', "remove the section")
+    section = Section(
+        name=name,
+        origin=origin,
+        description=fields.text("description"),
+        bindmap=fields.text("bindmap", "default"),
+        bindmap_origin=fields.origin("bindmap") if fields.has("bindmap") else origin,
+        groups=_groups(fields),
+        policy=_policy(fields.sub("policy")),
+        binds=_binds(fields.tables("bind")),
+        variables=_variables(fields.sub("env")),
+    )
+    if not NAME_PATTERN.fullmatch(section.bindmap):
+        message = f"{quoted(section.bindmap)} is not the name of a bind map"
+        fields.report(message, "give the name, not the file", "bindmap")
+    hints = {"tree": "the tree is named in /etc/chos, in the line NAME:TREE"}
+    for key in fields.table:
+        if key[:1].isdigit():
+            hints[key] = f'quote a name that has a dot: [environment."{name}.{key}"]'
+    fields.close(hints)
+    return section
+
+
+def _groups(fields: Fields) -> tuple[str, ...]:
+    listed = fields.strings("groups")
+    if fields.has("groups") and not fields.table["groups"]:
+        fields.report("groups is empty", "leave it out to admit everyone; name a group to admit its members", "groups")
+    for number, (group, _) in enumerate(listed):
+        if not GROUP.fullmatch(group):
+            fields.report(f"{quoted(group)} is not the name of a group", "", "groups", number)
+    return tuple(dict.fromkeys(group for group, _ in listed))
+
+
+def _policy(fields: Fields) -> Policy:
+    """`[environment.NAME.policy]`. A value of the wrong type leaves the default and an error."""
+    names: list[tuple[str, Origin]] = []
+    if isinstance(fields.table.get("personality"), list):
+        names = fields.strings("personality")
+    elif fields.text("personality"):
+        names = [(fields.table["personality"], fields.origin("personality"))]
+    for name, _ in names:
+        if name not in PERSONALITIES:
+            hint = nearest(name, PERSONALITIES) or f"known: {', '.join(PERSONALITIES)}"
+            fields.report(f"unknown personality {quoted(name)}", hint, "personality")
+    chosen = {name for name, _ in names}
+    policy = Policy(
+        nosuid=fields.flag("nosuid", True),
+        nodev=fields.flag("nodev", True),
+        read_only=fields.flag("read_only", False),
+        no_new_privs=fields.flag("no_new_privs", False),
+        linux32="linux32" in chosen,
+        uname26="uname26" in chosen,
+    )
+    fields.close()
+    return policy
+
+
+def _binds(tables: list[Fields]) -> tuple[Bind, ...]:
+    binds: list[Bind] = []
+    first: dict[str, Origin] = {}
+    for fields in tables:
+        source = fields.text("source")
+        bind = Bind(
+            source=source,
+            target=fields.text("target", source),
+            read_only=fields.flag("read_only", False),
+            optional=fields.flag("optional", False),
+            devices=fields.flag("devices", False),
+            origin=fields.origin(),
+        )
+        fields.close()
+        if _check_bind(fields, bind, first):
+            first[bind.target] = bind.origin
+            binds.append(bind)
+    return tuple(binds)
+
+
+def _check_bind(fields: Fields, bind: Bind, first: dict[str, Origin]) -> bool:
+    """Report what is wrong with a bind; True where nothing is."""
+    if not fields.has("source"):
+        fields.report(f"{fields.what} has no source", 'say what to show: source = "/path/on/the/base"')
+        return False
+    fault = strict_path_fault(bind.source)
+    if fault:
+        hint = "the base's root is at /local already" if bind.source == "/" else "write the path in full"
+        fields.report(f"source {quoted(bind.source)} {fault}", hint, "source")
+        return False
+    fault = target_fault(bind.target)
+    if fault:
+        fields.report(f"target {quoted(bind.target)} {fault}", "choose another place", "target")
+        return False
+    if bind.target in first:
+        fields.report(f"target {quoted(bind.target)} again; first in {first[bind.target]}", "remove one", "target")
+        return False
+    return True
+
+
+def target_fault(target: str) -> str:
+    """Why nothing may be bound at `target`, or an empty string."""
+    fault = strict_path_fault(target)
+    taken = reserved(target, FORBIDDEN_TARGETS)
+    return fault or (f"is at or below {taken}, which CHOS itself needs" if taken else "")
+
+
+def _variables(fields: Fields) -> tuple[tuple[str, str], ...]:
+    """`[environment.NAME.env]`: every key is a variable."""
+    found = []
+    for name, value in fields.table.items():
+        if not VARIABLE.fullmatch(name):
+            fields.report(f"{quoted(name)} is not the name of a variable", "letters, digits and _", name)
+        elif name == "CHOS":
+            fields.report("CHOS is set by chos itself", "remove the line", name)
+        elif not isinstance(value, str):
+            fields.report(f"{name} must be a string", f'write {name} = "…"', name)
+        elif "\0" in value or "\n" in value:
+            fields.report(f"{name} must not contain a newline or NUL", "write it on one line", name)
+        else:
+            found.append((name, value))
+    if len(found) > MAX_VARIABLES:
+        fields.report(f"{len(found)} variables; at most {MAX_VARIABLES} can be set", "set the rest in a profile")
+    if sum(len(f"setenv={name}={value}\n".encode()) for name, value in found) > MAX_POLICY_BYTES:
+        fields.report(f"the variables are longer than {MAX_POLICY_BYTES} bytes", "set the rest in a profile")
+    return tuple(found)

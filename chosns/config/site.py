@@ -1,0 +1,249 @@
+"""Everything that a node's configuration says, read at once: `read_site`.
+
+The only module of the package that opens files (through `trusted`); what they say is judged by the pure
+readers beside it. Errors fail closed: where a restriction may have been lost, the environment is broken.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import chosns
+from chosns import bindmap
+from chosns.config.allowlist import AllowList, parse_allow_list
+from chosns.config.grouping import group, leaving, name_problems
+from chosns.config.login import BUILTIN, parse_login
+from chosns.config.sections import Section, Unread, parse_sections
+from chosns.config.sysconfig import parse_sysconfig
+from chosns.config.text import nearest, quoted
+from chosns.config.trusted import display_path, list_trusted, read_trusted
+from chosns.errors import ConfigError
+from chosns.model import NAME_PATTERN, BindMap, Environment, LoginShell, Origin, Problem, Severity, Site, Sysconfig
+
+ALLOW_LIST = "/etc/chos"
+LOGIN = "/etc/chos.conf"
+SECTIONS = "/etc/chos.d"
+BINDMAPS = "/etc/chos.d/bindmaps"
+SYSCONFIG = "/etc/sysconfig/chos"
+
+MISSING_HINT = "write one, see chos.conf(5); two lines are enough:\n%SHELLS\nel9:/os/el9"
+
+
+@dataclass
+class _Reading:
+    """A reading in progress: where from, and what was found so far."""
+
+    root: str
+    trusted_uids: Sequence[int]
+    problems: list[Problem] = field(default_factory=list)
+    unread: list[Unread] = field(default_factory=list)
+
+    def text(self, path: str) -> str | None:
+        return read_trusted(self.root, path, self.trusted_uids)
+
+    def shown(self, path: str) -> str:
+        return display_path(self.root, path)
+
+    def names(self, path: str) -> list[str]:
+        """The files `*.toml` of a directory; what may be in one that cannot be read concerns everybody."""
+        try:
+            names = list_trusted(self.root, path, self.trusted_uids)
+        except ConfigError as error:
+            self.problems.append(as_problem(error))
+            self.unread.append(Unread(self.shown(path)))
+            return []
+        return [name for name in names if name.endswith(".toml") and not name.startswith(".")]
+
+
+def read_site(
+    root: str = "/", *, bindmap_dirs: Sequence[str] | None = None, trusted_uids: Sequence[int] = (0,)
+) -> Site:
+    """Read the configuration below `root`, with everything that is wrong in it as `Site.problems`.
+
+    :param bindmap_dirs: where maps are that no file of /etc/chos.d/bindmaps replaces; None: the shipped ones.
+    :param trusted_uids: who may own the files and the directories above them, up to `root`.
+    :raises ConfigError: /etc/chos is missing, or it or /etc/chos.conf is unsafe or unreadable.
+    """
+    reading = _Reading(root, trusted_uids)
+    text = reading.text(ALLOW_LIST)
+    if text is None:
+        raise ConfigError(f"no {ALLOW_LIST}", object=reading.shown(ALLOW_LIST), hint=MISSING_HINT)
+    allowed = parse_allow_list(text, reading.shown(ALLOW_LIST))
+    reading.problems.extend(allowed.problems)
+    login = _login(reading)
+    sysconfig = _sysconfig(reading)
+    sections = _sections(reading, allowed)
+    environments = group(allowed.entries, sections)
+    reading.problems.extend(name_problems(environments))
+    maps = _bind_maps(reading, environments, sections, _library(reading, bindmap_dirs))
+    reading.problems.extend(_unread_problems(reading.unread, environments))
+    return Site(
+        environments=environments,
+        leave=leaving(allowed.entries),
+        login=login,
+        sysconfig=sysconfig,
+        bindmaps=maps,
+        problems=tuple(reading.problems),
+    )
+
+
+def broken(site: Site) -> dict[str, list[Problem]]:
+    """The errors by the name of the environment that they make unusable.
+
+    Under the empty name: errors of the site as a whole. Those have to be shown, and make no environment
+    unusable. A name that /etc/chos lists in an unusable line may occur without an environment.
+    """
+    found: dict[str, list[Problem]] = {}
+    for problem in site.problems:
+        if problem.severity is Severity.ERROR:
+            found.setdefault(problem.environment, []).append(problem)
+    return found
+
+
+def shipped_bindmap_dirs() -> tuple[str, ...]:
+    """Where the bind maps are that come with CHOS: beside the package in the source tree, else PREFIX/share."""
+    above = os.path.dirname(os.path.realpath(os.path.dirname(chosns.__file__)))
+    candidates = [os.path.join(above, "bindmaps")]
+    for _ in range(5):
+        candidates.append(os.path.join(above, "share", "chos", "bindmaps"))
+        above = os.path.dirname(above)
+    return tuple(path for path in candidates if os.path.isfile(os.path.join(path, "default.toml")))[:1]
+
+
+def as_problem(error: ConfigError, environment: str = "") -> Problem:
+    """A file that was refused, as a finding among others."""
+    return Problem(Origin(error.object), error.message, error.hint, environment=environment)
+
+
+def _login(reading: _Reading) -> LoginShell:
+    text = reading.text(LOGIN)
+    if text is None:
+        return BUILTIN
+    login, problems = parse_login(text, reading.shown(LOGIN))
+    reading.problems.extend(problems)
+    return login
+
+
+def _sysconfig(reading: _Reading) -> Sysconfig | None:
+    try:
+        text = reading.text(SYSCONFIG)
+    except ConfigError as error:
+        reading.problems.append(as_problem(error))
+        return None
+    if text is None:
+        return None
+    sysconfig, problems = parse_sysconfig(text, reading.shown(SYSCONFIG))
+    reading.problems.extend(problems)
+    return sysconfig
+
+
+def _sections(reading: _Reading, allowed: AllowList) -> dict[str, Section]:
+    """The sections of all files by name; of two with one name the first, and an error."""
+    found: dict[str, Section] = {}
+    for file in reading.names(SECTIONS):
+        path = f"{SECTIONS}/{file}"
+        try:
+            text = reading.text(path)
+        except ConfigError as error:
+            reading.problems.append(as_problem(error))
+            reading.unread.append(Unread(reading.shown(path)))
+            continue
+        said = parse_sections(text or "", reading.shown(path))
+        reading.problems.extend(said.problems)
+        reading.unread.extend([said.unread] if said.unread else [])
+        for section in said.sections:
+            first = found.setdefault(section.name, section)
+            if first is not section:
+                message = f"two environments with one name, {quoted(section.name)}: the other is in {first.origin}"
+                reading.problems.append(Problem(section.origin, message, "join them", environment=section.name))
+    reading.problems.extend(_homeless(found, allowed))
+    return found
+
+
+def _homeless(sections: dict[str, Section], allowed: AllowList) -> list[Problem]:
+    """Sections that are about no environment of /etc/chos."""
+    paths = {entry.alias: entry.path for entry in allowed.entries}
+    problems = []
+    for name, section in sections.items():
+        if name in allowed.refused or name == "root" or paths.get(name, "/") != "/":
+            continue
+        if name in paths:
+            message = f"{quoted(name)} leads to the base and has no settings"
+            problems.append(Problem(section.origin, message, "remove the section"))
+        else:
+            hint = nearest(name, paths) or f"add a line {name}:/path/of/the/tree there"
+            problems.append(Problem(section.origin, f"{quoted(name)} is not in {ALLOW_LIST}", hint))
+    return problems
+
+
+def _library(reading: _Reading, bindmap_dirs: Sequence[str] | None) -> dict[str, list[bindmap.MapFile]]:
+    """Every bind map there is; the site's own first. Shipped ones may also belong to whom this program does."""
+    library: dict[str, list[bindmap.MapFile]] = {}
+    places = [(reading, BINDMAPS)]
+    owners = (*reading.trusted_uids, os.stat(__file__).st_uid)
+    for directory in shipped_bindmap_dirs() if bindmap_dirs is None else bindmap_dirs:
+        places.append((replace(reading, root=directory, trusted_uids=owners), "/"))
+    for place, directory in places:
+        for file in place.names(directory):
+            name, path = file[: -len(".toml")], os.path.join(directory, file)
+            if not NAME_PATTERN.fullmatch(name):
+                message = f"{quoted(name)} is not a legal name of a bind map"
+                reading.problems.append(Problem(Origin(place.shown(path)), message, "rename the file"))
+                continue
+            library.setdefault(name, []).append(_map_file(place, path, name))
+    return library
+
+
+def _map_file(place: _Reading, path: str, name: str) -> bindmap.MapFile:
+    try:
+        text = place.text(path)
+    except ConfigError as error:
+        place.problems.append(as_problem(error))
+        return bindmap.MapFile(name, Origin(place.shown(path)), usable=False)
+    found, problems = bindmap.parse_bind_map(text or "", place.shown(path), name)
+    place.problems.extend(problems)
+    return found
+
+
+def _bind_maps(
+    reading: _Reading,
+    environments: Sequence[Environment],
+    sections: dict[str, Section],
+    library: dict[str, list[bindmap.MapFile]],
+) -> dict[str, BindMap]:
+    """The maps that environments name; an error for every environment whose map cannot be used."""
+    found: dict[str, BindMap] = {}
+    for name in dict.fromkeys(env.bindmap for env in environments):
+        resolved, problems = bindmap.resolve_bind_map(name, library) if name in library else (None, ())
+        reading.problems.extend(problems)
+        if resolved:
+            found[name] = resolved
+            continue
+        for env in environments:
+            if env.bindmap == name:
+                origin = sections[env.name].bindmap_origin if env.name in sections else env.origin
+                reading.problems.append(_map_problem(env, origin, library))
+    return found
+
+
+def _map_problem(env: Environment, origin: Origin, library: dict[str, list[bindmap.MapFile]]) -> Problem:
+    name = env.bindmap
+    if name in library:
+        message, hint = f"bind map {quoted(name)} has errors", f"look at {library[name][0].origin} and what it extends"
+    else:
+        message = f"there is no bind map {quoted(name)}"
+        hint = nearest(name, library) or f"known: {', '.join(sorted(library)) or 'none'}"
+    return Problem(origin, message, hint, environment=env.name)
+
+
+def _unread_problems(unread: Sequence[Unread], environments: Sequence[Environment]) -> list[Problem]:
+    """Who may have been restricted by a file that could not be read must not be open to everyone."""
+    problems = []
+    for lost in unread:
+        for env in environments:
+            if lost.may_concern((env.name, *env.aliases)):
+                message = f"may restrict {quoted(env.name)} and cannot be read"
+                problems.append(Problem(Origin(lost.file), message, "mend the file", environment=env.name))
+    return problems

@@ -1,0 +1,233 @@
+"""Carries out a plan in the mount namespace that the caller has just made for it.
+
+Runs in a child process of its own (`backends.ns`), in a new namespace whose mounts are already slaves of the
+base's: whatever goes wrong here ends with that process. Works on descriptors: a path is looked up once,
+below a root that it cannot leave, and every mount gets its flags while it is still detached.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import groupby
+
+from chosns import fault, syscalls
+from chosns.errors import BuildError
+from chosns.mountinfo import Mount, read_mounts
+from chosns.plan.operations import (
+    Bind,
+    Flags,
+    MakeDirectory,
+    MakeRoot,
+    MakeSymlink,
+    Operation,
+    Overlay,
+    Pivot,
+    Plan,
+)
+from chosns.plan.view import parent, split
+from chosns.trees.view import INSIDE, open_inside
+
+# Only directories and links live there; the limits keep a mistake from eating memory.
+_TMPFS_OPTIONS: dict[str, str | None] = {"mode": "0755", "size": "1m", "nr_inodes": "4096", "source": "chos"}
+_STRICT = syscalls.RESOLVE_NO_SYMLINKS | INSIDE
+_LAYERS = "/local"  # the overlays' generated layers stand here until the overlays hold them
+
+
+@dataclass
+class Executor:
+    """Turns a plan into mounts.
+
+    :param tree: descriptor of the OS tree's root, opened in this namespace.
+    :param base: descriptor of the base's root, opened in this namespace.
+    :param stage: an empty directory of the base on which the new root stands until the pivot.
+    """
+
+    plan: Plan
+    tree: int
+    base: int
+    stage: str
+    root: int = -1
+    _sources: dict[Bind, int] = field(default_factory=dict)
+
+    def run(self) -> None:
+        """Do every operation in order; afterwards this process's root is the environment's.
+
+        :raises BuildError: an operation failed; it says which.
+        """
+        for operation in self.plan.operations:
+            if isinstance(operation, Bind):
+                # All sources first: the pivot restricts the base's mounts, and copies would inherit that.
+                with self._naming(operation):
+                    self._sources[operation] = self._detached_copy(operation)
+        for kind, group in groupby(self.plan.operations, type):
+            if kind is Overlay:
+                self._overlays([operation for operation in group if isinstance(operation, Overlay)])
+                continue
+            for operation in group:
+                fault.point()
+                with self._naming(operation):
+                    self._do(operation)
+
+    @contextlib.contextmanager
+    def _naming(self, operation: Operation) -> Iterator[None]:
+        """Make an OSError inside say which operation it was and what may be the reason."""
+        try:
+            yield
+        except OSError as error:
+            message = f"{' '.join(operation.describe().split())}: {error.strerror}"
+            hint = f"planned because: {operation.why}"
+            if isinstance(operation, Overlay) and error.strerror:
+                hint = "can overlayfs use the tree's file system as a lower layer? the kernel log says"
+            raise BuildError(message, object=self.plan.environment, hint=hint) from error
+
+    def _do(self, operation: Operation) -> None:
+        if isinstance(operation, MakeRoot):
+            self.root = syscalls.new_mount("tmpfs", _TMPFS_OPTIONS, _attributes(operation.flags))
+            syscalls.move_mount(self.root, syscalls.AT_FDCWD, self.stage)
+        elif isinstance(operation, MakeDirectory):
+            _make(self.root, operation.target[1:], file=operation.file)
+        elif isinstance(operation, MakeSymlink):
+            os.symlink(operation.to, operation.target[1:], dir_fd=self.root)
+        elif isinstance(operation, Bind):
+            if len(split(operation.target)) == 1:
+                _make(self.root, operation.target[1:])
+            self._attach(self._sources.pop(operation), operation.target)
+        elif isinstance(operation, Pivot):
+            os.fchdir(self.root)
+            syscalls.pivot_root(".", operation.put_old[1:])
+            os.chdir("/")
+            syscalls.mount_setattr(self.root, operation.put_old[1:], set_=_attributes(operation.flags), recursive=True)
+
+    def _detached_copy(self, bind: Bind) -> int:
+        """A copy of the source, everything mounted below it included, with its flags already set."""
+        side = self.tree if bind.side == "tree" else self.base
+        source = open_inside(side, bind.source, os.O_PATH | os.O_NOFOLLOW, _STRICT)
+        try:
+            flags = syscalls.OPEN_TREE_CLONE | syscalls.AT_EMPTY_PATH | syscalls.AT_RECURSIVE
+            copy = syscalls.open_tree(source, "", flags)
+        finally:
+            os.close(source)
+        attributes = _attributes(bind.flags)
+        if attributes:
+            syscalls.mount_setattr(copy, "", set_=attributes, recursive=True)
+        return copy
+
+    def _attach(self, mount: int, target: str) -> None:
+        """Put a detached mount at `target` of the new root, which must not lead through a link."""
+        spot = open_inside(self.root, target, os.O_PATH | os.O_NOFOLLOW, _STRICT)
+        try:
+            syscalls.move_mount(mount, spot, "")
+        finally:
+            os.close(spot)
+            os.close(mount)
+
+    def _overlays(self, overlays: list[Overlay]) -> None:
+        """All overlays of the plan. Their generated layers share one tmpfs, which is gone from sight afterwards:
+        each overlay keeps a private hold of it."""
+        layers = syscalls.new_mount("tmpfs", _TMPFS_OPTIONS, _attributes(Flags()))
+        # Attached only because overlayfs refuses layers that are not in this namespace (Linux >= 5.14).
+        spot = open_inside(self.root, _LAYERS, os.O_PATH, _STRICT)
+        syscalls.move_mount(layers, spot, "")
+        os.close(spot)
+        for number, overlay in enumerate(overlays):
+            fault.point()
+            with self._naming(overlay):
+                self._attach(self._overlay(overlay, layers, str(number)), overlay.target)
+        os.close(layers)
+        syscalls.umount(self.stage + _LAYERS)
+
+    def _overlay(self, overlay: Overlay, layers: int, layer: str) -> int:
+        """A detached overlay of the generated `layer` over a directory of the tree."""
+        os.mkdir(layer, 0o755, dir_fd=layers)
+        for entry in overlay.entries:
+            path = f"{layer}/{entry.path}"
+            if entry.to:
+                _make_parents(layers, path)
+                os.symlink(entry.to, path, dir_fd=layers)
+            else:
+                _make(layers, path, file=entry.file)
+        upper = open_inside(layers, layer, os.O_PATH, _STRICT)
+        lower = open_inside(self.tree, overlay.lower, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, _STRICT)
+        try:
+            # /proc/self/fd: no path that could change, none with a colon or comma to escape.
+            options: dict[str, str | None] = {
+                "source": "chos",
+                "lowerdir": f"/proc/self/fd/{upper}:/proc/self/fd/{lower}",
+            }
+            return syscalls.new_mount("overlay", options, _attributes(overlay.flags))
+        finally:
+            os.close(upper)
+            os.close(lower)
+
+
+def _attributes(flags: Flags) -> int:
+    """MOUNT_ATTR_ bits of `flags`."""
+    return (
+        (syscalls.MOUNT_ATTR_NOSUID if flags.nosuid else 0)
+        | (syscalls.MOUNT_ATTR_NODEV if flags.nodev else 0)
+        | (syscalls.MOUNT_ATTR_RDONLY if flags.read_only else 0)
+    )
+
+
+def _make(dirfd: int, path: str, *, file: bool = False) -> None:
+    """An empty directory (or file) at `path`, and what is missing above it; it may exist already."""
+    _make_parents(dirfd, path)
+    with contextlib.suppress(FileExistsError):
+        if file:
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644, dir_fd=dirfd))
+        else:
+            os.mkdir(path, 0o755, dir_fd=dirfd)
+
+
+def _make_parents(dirfd: int, path: str) -> None:
+    above = parent(path)[1:]
+    if above:
+        _make(dirfd, above)
+
+
+def verify(plan: Plan, root: int) -> None:
+    """Compare what the kernel says is mounted in this namespace with the plan.
+
+    Every operation's mount must be there, every mount must be at least as restricted as the operation that
+    covers it says, and none may be shared, or something mounted inside would show on the base.
+    A mount that came from the base meanwhile is restricted here, as the ones before it were.
+
+    :raises BuildError: naming the first difference.
+    """
+    wanted = {
+        op.target: _attributes(op.flags)
+        for op in plan.operations
+        if not isinstance(op, (MakeDirectory, MakeSymlink))
+    }
+    mounts = read_mounts()
+    missing = set(wanted) - {mount.target for mount in mounts}
+    if missing:
+        raise BuildError(f"nothing is mounted at {min(missing)}", object=plan.environment)
+    for mount in mounts:
+        if any(tag.startswith("shared:") for tag in mount.propagation):
+            raise BuildError(f"{mount.target} is a shared mount", object=plan.environment)
+        lacking = _wanted_at(mount.target, wanted) & ~_has(mount)
+        if lacking and mount.target in wanted:
+            raise BuildError(f"{mount.target} lacks flags of the plan", object=plan.environment)
+        if lacking:
+            with contextlib.suppress(FileNotFoundError):  # gone again
+                syscalls.mount_setattr(root, mount.target[1:], set_=lacking)
+
+
+def _wanted_at(target: str, wanted: dict[str, int]) -> int:
+    """The flags of the innermost operation that covers `target`; the root's covers everything."""
+    while target not in wanted:
+        target = target.rpartition("/")[0] or "/"
+    return wanted[target]
+
+
+def _has(mount: Mount) -> int:
+    names = {
+        "nosuid": syscalls.MOUNT_ATTR_NOSUID,
+        "nodev": syscalls.MOUNT_ATTR_NODEV,
+        "ro": syscalls.MOUNT_ATTR_RDONLY,
+    }
+    return sum(bit for name, bit in names.items() if name in mount.flags)

@@ -1,0 +1,45 @@
+"""The text and binary formats of the registry, as docs/registry.md lays them down. Pure but for `base_text`."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Sequence
+
+from chosns.model import Environment, LoginShell
+
+_FORMAT = 1
+
+
+def policy_text(env: Environment, name: str, number: str, root: tuple[int, int]) -> str:
+    """The `policy` file of a generation."""
+    policy = env.policy
+    lines = [f"chos-policy {_FORMAT}", f"name={name}", f"generation={number}", f"root={root[0]} {root[1]}",
+             f"no_new_privs={int(policy.no_new_privs)}"]
+    personality = [word for word, on in (("linux32", policy.linux32), ("uname26", policy.uname26)) if on]
+    if personality:
+        lines.append("personality=" + ",".join(personality))
+    lines += [f"setenv={key}={value}" for key, value in env.variables]
+    return "\n".join(lines) + "\n"
+
+
+def login_text(login: LoginShell) -> str:
+    """The `login` file."""
+    lines = [f"chos-login {_FORMAT}", f"bashlogin={int(login.bashlogin)}", f"path={int(login.set_path)}"]
+    return "\n".join([*lines, *(f"keep={name}" for name in login.keep)]) + "\n"
+
+
+def base_text() -> str:
+    """The `base` file, as seen by this process, which must be in the base."""
+    root = os.stat("/")
+    return f"chos-base {_FORMAT}\nns={os.stat('/proc/self/ns/mnt').st_ino}\nroot={root.st_dev} {root.st_ino}\n"
+
+
+def acl(group_ids: Sequence[int]) -> bytes:
+    """A POSIX ACL, `u::rwx g::--- g:GID:r-x … m::r-x o::---`, in the kernel's form (linux/posix_acl_xattr.h)."""
+    undefined = 0xFFFFFFFF
+    user_obj, group_obj, group, mask, other = 0x01, 0x04, 0x08, 0x10, 0x20
+    entries = [(user_obj, 7, undefined), (group_obj, 0, undefined)]
+    entries += [(group, 5, gid) for gid in sorted(set(group_ids))]
+    entries += [(mask, 5, undefined), (other, 0, undefined)]
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)

@@ -1,0 +1,302 @@
+"""The registry: what is prepared on this node. Written here, read by libchos; docs/registry.md is the contract.
+
+Everything is done below one directory descriptor. Readers take no lock; whoever changes anything holds `lock()`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import re
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from chosns import fault, syscalls
+from chosns.errors import RegistryError
+from chosns.formats import acl, policy_text
+from chosns.model import Environment, escape_name
+from chosns.mountinfo import read_mounts
+
+PATH = "/run/chos"
+_GENERATION = re.compile(r"(?P<name>[A-Za-z0-9%][A-Za-z0-9._%-]{0,254})\.(?P<number>[1-9][0-9]{0,8})")
+_NS_GET_NSTYPE = 0xB703  # _IO(0xb7, 3), ioctl_nsfs(2)
+_ACL_XATTR = "system.posix_acl_access"
+
+
+@dataclass(frozen=True)
+class Generation:
+    """One prepared incarnation of an environment.
+
+    namespace:  inode number of its mount namespace, 0 when unknown
+    manifest:   what `write_generation` recorded; empty when it never got that far
+    pinned:     its pin is there, seen from this process's namespace
+    """
+
+    name: str
+    number: int
+    namespace: int
+    manifest: dict[str, Any]
+    pinned: bool
+
+    def __str__(self) -> str:
+        return f"{self.name}.{self.number}"
+
+    @property
+    def complete(self) -> bool:
+        """Whether it was ever finished; what is not is left over from a writer that was killed."""
+        return bool(self.pinned and self.manifest)
+
+
+class Registry:
+    """An open registry. Use `open_registry` or `create_registry`."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    # Reading.
+
+    def base_namespace(self) -> int:
+        """Inode number of the base's mount namespace."""
+        try:
+            for line in self._read("base").splitlines():
+                key, _, value = line.partition("=")
+                if key == "ns":
+                    return int(value)
+        except (OSError, ValueError) as error:
+            raise RegistryError(f"is damaged: base: {error}", object=PATH, hint=f"umount {PATH} and run `chosctl up`") from None
+        raise RegistryError("is damaged: base has no ns", object=PATH, hint=f"umount {PATH} and run `chosctl up`")
+
+    def links(self) -> dict[str, str]:
+        """Everything published: file name in env/ → link text."""
+        return {name: os.readlink(f"env/{name}", dir_fd=self.fd) for name in self._names("env")}
+
+    def published(self, name: str) -> str | None:
+        """The generation that the environment with this primary name leads to, as `NAME.N`."""
+        try:
+            text = os.readlink(f"env/{escape_name(name)}", dir_fd=self.fd)
+        except FileNotFoundError:
+            return None
+        return text[len("../gen/"):] if text.startswith("../gen/") else None
+
+    def generations(self) -> list[Generation]:
+        """All generations that the caller may look into, unfinished ones included, in order."""
+        found = []
+        for name in self._names("gen"):
+            match = _GENERATION.fullmatch(name)
+            if match:
+                with contextlib.suppress(PermissionError):
+                    found.append(self._generation(name, match["name"], int(match["number"])))
+        return sorted(found, key=lambda generation: (generation.name, generation.number))
+
+    def failures(self) -> dict[str, str]:
+        """Registry name → why it could not be prepared."""
+        return {name: self._read(f"failed/{name}").strip() for name in self._names("failed")}
+
+    def _generation(self, directory: str, name: str, number: int) -> Generation:
+        manifest: dict[str, Any] = {}
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            manifest = json.loads(self._read(f"gen/{directory}/manifest.json"))
+        pinned = self._pinned(f"gen/{directory}/ns")
+        return Generation(name, number, pinned or int(manifest.get("namespace", 0)), manifest, bool(pinned))
+
+    def _pinned(self, path: str) -> int:
+        """Inode of the mount namespace pinned at `path`; 0 where there is no pin (or none visible from here)."""
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=self.fd)
+        except FileNotFoundError:
+            return 0
+        try:
+            return os.fstat(fd).st_ino if fcntl.ioctl(fd, _NS_GET_NSTYPE) == syscalls.CLONE_NEWNS else 0
+        except OSError:
+            return 0
+        finally:
+            os.close(fd)
+
+    def _names(self, directory: str) -> list[str]:
+        try:
+            fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self.fd)
+        except FileNotFoundError:
+            return []
+        try:
+            return sorted(name for name in os.listdir(fd) if not name.startswith("."))
+        finally:
+            os.close(fd)
+
+    def _read(self, path: str) -> str:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self.fd)
+        with open(fd, encoding="utf-8", errors="surrogateescape") as file:
+            return file.read()
+
+    # Writing; the caller holds the lock.
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep other writers out, waiting for the one that is in."""
+        fd = os.open("lock", os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=self.fd)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(fd)
+
+    def write(self, path: str, text: str, mode: int = 0o644) -> None:
+        """Replace a file in one step."""
+        directory, _, name = path.rpartition("/")
+        temporary = f"{directory}/.{name}.new" if directory else f".{name}.new"
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary, dir_fd=self.fd)
+        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+        fd = os.open(temporary, flags, mode, dir_fd=self.fd)
+        with open(fd, "w", encoding="utf-8", errors="surrogateescape") as file:
+            file.write(text)
+        fault.point()
+        os.rename(temporary, path, src_dir_fd=self.fd, dst_dir_fd=self.fd)
+
+    def new_generation(self, env: Environment) -> str:
+        """Make the directory of the next generation, closed to all but root; returns `NAME.N`."""
+        name = escape_name(env.name)
+        numbers = [generation.number for generation in self.generations() if generation.name == name]
+        directory = f"{name}.{max(numbers, default=0) + 1}"
+        os.mkdir(f"gen/{directory}", 0o700, dir_fd=self.fd)
+        fault.point()
+        os.close(os.open(f"gen/{directory}/ns", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o400, dir_fd=self.fd))
+        return directory
+
+    def pin(self, generation: str, pid: int) -> int:
+        """Pin the mount namespace of process `pid`; returns its inode number. :raises OSError: see `backends.ns`."""
+        syscalls.mount(f"/proc/{pid}/ns/mnt", f"{PATH}/gen/{generation}/ns", 0x1000)  # MS_BIND
+        fault.point()
+        return self._pinned(f"gen/{generation}/ns")
+
+    def write_generation(self, generation: str, env: Environment, root: tuple[int, int], manifest: dict[str, Any]) -> None:
+        """Fill a generation: what C obeys, then the manifest, which makes it complete."""
+        name, _, number = generation.rpartition(".")
+        self.write(f"gen/{generation}/tree", env.tree + "\n")
+        self.write(f"gen/{generation}/policy", policy_text(env, name, number, root))
+        self.write(f"gen/{generation}/manifest.json", json.dumps(manifest, indent=1) + "\n")
+
+    def publish(self, generation: str, env: Environment, group_ids: Sequence[int]) -> None:
+        """Open a finished generation to those who may enter, and lead the environment's name to it."""
+        self._grant(f"gen/{generation}", group_ids)
+        self._link(escape_name(env.name), f"../gen/{generation}")
+        self.clear_failure(env.name)
+
+    def _grant(self, path: str, group_ids: Sequence[int]) -> None:
+        """Set who may enter: everyone, one group, or several by a POSIX ACL."""
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self.fd)
+        try:
+            if len(group_ids) > 1:
+                os.setxattr(fd, _ACL_XATTR, acl(group_ids))
+            elif group_ids:
+                os.fchown(fd, 0, group_ids[0])
+                os.fchmod(fd, 0o750)
+            else:
+                os.fchmod(fd, 0o755)
+        finally:
+            os.close(fd)
+        fault.point()
+
+    def _link(self, name: str, text: str) -> None:
+        with contextlib.suppress(OSError):
+            if os.readlink(f"env/{name}", dir_fd=self.fd) == text:
+                return
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink("env/.new", dir_fd=self.fd)
+        os.symlink(text, "env/.new", dir_fd=self.fd)
+        fault.point()
+        os.rename("env/.new", f"env/{name}", src_dir_fd=self.fd, dst_dir_fd=self.fd)
+        fault.point()
+
+    def set_names(self, links: dict[str, str]) -> None:
+        """Make every name of `links` (registry name → link text), and take away each name that it lacks."""
+        for name, text in links.items():
+            self._link(name, text)
+        for name in self._names("env"):
+            if name not in links:
+                os.unlink(f"env/{name}", dir_fd=self.fd)
+
+    def unpublish(self, names: Sequence[str]) -> None:
+        """Take away names, so that nobody new enters."""
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(f"env/{name}", dir_fd=self.fd)
+
+    def retire(self, generation: str) -> None:
+        """Unpin a generation and forget it; its namespace goes when the last process leaves."""
+        pin = f"{PATH}/gen/{generation}/ns"
+        while True:
+            try:
+                syscalls.umount(pin, syscalls.MNT_DETACH)
+            except OSError as error:
+                if error.errno in (errno.EINVAL, errno.ENOENT):
+                    break
+                raise
+        fault.point()
+        fd = os.open(f"gen/{generation}", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self.fd)
+        try:
+            for name in os.listdir(fd):
+                os.unlink(name, dir_fd=fd)
+        finally:
+            os.close(fd)
+        os.rmdir(f"gen/{generation}", dir_fd=self.fd)
+
+    def record_failure(self, name: str, why: str) -> None:
+        """Leave word for the launcher's message why `name` is not there."""
+        self.write(f"failed/{escape_name(name)}", " ".join(why.split()) + "\n")
+
+    def clear_failure(self, name: str) -> None:
+        """Forget `record_failure`."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"failed/{escape_name(name)}", dir_fd=self.fd)
+
+
+def open_registry() -> Registry:
+    """The registry of this node, for reading; inside an environment by way of /local.
+
+    :raises RegistryError: there is none, or it is not root's alone.
+    """
+    for path in (PATH, "/local" + PATH):
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        status = os.fstat(fd)
+        if status.st_uid != 0 or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            os.close(fd)
+            raise RegistryError("is not root's alone", object=path, hint="somebody has tampered with it: look into it")
+        if os.access("base", os.F_OK, dir_fd=fd):
+            return Registry(fd)
+        os.close(fd)
+    raise RegistryError("no environment is prepared on this node", object=PATH, hint="an administrator runs `chosctl up`")
+
+
+def create_registry() -> Registry:
+    """Open the registry, making it and its private mount where they are missing. Root, on the base."""
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(PATH, 0o755)
+    if not any(mount.target == PATH and mount.fstype == "tmpfs" for mount in read_mounts()):
+        attributes = syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV | syscalls.MOUNT_ATTR_NOEXEC
+        mount = syscalls.new_mount("tmpfs", {"mode": "0755", "size": "16m", "source": "chos"}, attributes)
+        syscalls.move_mount(mount, syscalls.AT_FDCWD, PATH)
+        os.close(mount)
+    # Each time: a writer may have been killed between the two, or somebody have made all mounts shared.
+    # Private first: a shared mount refuses pins; unbindable implies private.
+    syscalls.mount("", PATH, syscalls.MS_UNBINDABLE)
+    registry = Registry(os.open(PATH, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC))
+    for directory in ("env", "gen", "failed", "stage"):
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(directory, 0o755, dir_fd=registry.fd)
+    return registry
+
+
+def remove_registry(registry: Registry) -> None:
+    """Unmount an empty registry. :raises OSError: EBUSY while generations are pinned below it."""
+    os.close(registry.fd)
+    syscalls.umount(PATH)
+    with contextlib.suppress(OSError):
+        os.rmdir(PATH)
