@@ -1,0 +1,144 @@
+/* chos(1): run a command, or a login shell, in another OS tree.
+ *
+ * This file is the whole of the privileged path, in order: make the process safe, keep three capabilities,
+ * find and enter the environment (libchos), give everything up, and only then do what the user asked for.
+ * A step that fails executes nothing.
+ */
+#define _GNU_SOURCE
+#include "launcher.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/personality.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+extern char **environ;
+
+/* Static: the stack may be small, and there is no heap while privilege is held. */
+static struct chos_session session;
+static struct chos_login login;
+static char backend_text[CHOS_FILE_SIZE + 1];
+
+/* A closed 0, 1 or 2 would be taken by a file of ours, and messages or the command would write into it. */
+static int fill_standard_descriptors(void)
+{
+    struct pollfd fds[] = {{0, 0, 0}, {1, 0, 0}, {2, 0, 0}};
+    if (chos_fault("stdio") || poll(fds, 3, 0) < 0)
+        return -1;
+    for (int i = 0; i < 3; i++) {
+        if ((fds[i].revents & POLLNVAL) && open("/dev/null", O_RDWR) != i)
+            return -1;
+    }
+    return 0;
+}
+
+static const char *choose_backend(const struct options *o, struct chos_error *e)
+{
+    if (o->backend != NULL)
+        return o->backend;
+    if (chos_file_read("backend", backend_text, e) < 0)
+        return NULL;
+    backend_text[strcspn(backend_text, "\n")] = '\0';
+    if (backend_is_here(backend_text))
+        return backend_text;
+    chos_fail(e, CHOS_NO_BACKEND, 0, backend_text);
+    return NULL;
+}
+
+static void tell_entered(const struct options *o, const char *backend)
+{
+    tell("chos: ");
+    tell_safe(session.alias);
+    tell(session.target.kind == CHOS_TO_BASE ? " is the base" : " is generation ");
+    tell(session.target.name);
+    tell(session.moved ? ", entered through backend ns (" : ", where we are already (");
+    tell(o->backend == NULL ? "the node's default" : strcmp(backend, "auto") == 0 ? "auto: the only one in this build"
+        : "asked for");
+    tell(session.from_environment ? "), by way of the base\n" : ")\n");
+    tell_end(2);
+}
+
+/* With the user's rights only: personality, working directory, environment, command. */
+_Noreturn static void run(const struct options *o)
+{
+    static char *cleaned[CHOS_KEEP_MAX + 2];
+    const struct chos_policy *policy = &session.policy;
+    struct chos_error e;
+    int now = policy->personality ? personality(0xffffffff) : 0;
+    if (chos_fault("personality") || now < 0
+        || (policy->personality && personality((unsigned long)(now | (int)policy->personality)) < 0)) {
+        chos_fail(&e, CHOS_SYSTEM, errno, "personality");
+        die(&e);
+    }
+    workdir_restore(&session);
+    if (o->command == NULL) {
+        login_environment(&login, environ, cleaned);
+        environ = cleaned;
+    }
+    for (unsigned i = 0; i < policy->setenvs; i++) {
+        if (chos_fault("setenv") || putenv(policy->setenv[i]) != 0) {
+            chos_fail(&e, CHOS_SYSTEM, errno, policy->setenv[i]);
+            die(&e);
+        }
+    }
+    if (o->command == NULL)
+        login_run(&login);
+    command_run(o->command);
+}
+
+_Noreturn static void enter(const struct options *o, const char *alias)
+{
+    struct chos_error e;
+    const char *backend;
+    if (alias == NULL) {
+        chos_fail(&e, CHOS_UNSET, 0, "CHOS");
+        die(&e);
+    }
+    if (chos_choose(&session, alias, &e) || chos_open(&session, &e) || (backend = choose_backend(o, &e)) == NULL
+        || (o->command == NULL && chos_login_read(&login, &e)) || chos_enter(&session, &e)
+        || chos_privs_drop(session.policy.no_new_privs, &e))
+        die(&e);
+    if (o->verbose)
+        tell_entered(o, backend);
+    run(o);
+}
+
+/* Privilege is needed only to reach the registry from inside an environment. */
+_Noreturn static void which(const struct options *o)
+{
+    struct chos_error e;
+    const char *backend;
+    if (chos_open(&session, &e) || (backend = choose_backend(o, &e)) == NULL || chos_privs_drop(false, &e))
+        die(&e);
+    which_report(&session, backend);
+}
+
+int main(int argc, char **argv)
+{
+    struct chos_error e;
+    struct options o;
+    if (argc < 1 || fill_standard_descriptors() || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0))
+        return 125;
+    if (chos_privs_reduce(&e) || options_parse(argc, argv, &o, &e))
+        die(&e);
+    const char *alias = getenv("CHOS");
+    if (alias != NULL && alias[0] == '\0')
+        alias = NULL;
+    if (o.mode == WHICH)
+        which(&o);
+    if (o.mode == RUN || (o.mode == STARTER && alias != NULL)) {
+        workdir_remember();
+        enter(&o, alias);
+    }
+    if (chos_privs_drop(false, &e))
+        die(&e);
+    if (o.mode == HELP)
+        report_help();
+    if (o.mode == VERSION)
+        report_version();
+    command_run(o.command);
+}

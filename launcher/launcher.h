@@ -1,0 +1,43 @@
+/* What the modules of the command `chos` share. Only chos.c runs with privilege; the rest runs as the user. */
+#ifndef LAUNCHER_H
+#define LAUNCHER_H
+
+#include "chos.h"
+
+#ifndef CHOS_VERSION
+#define CHOS_VERSION "unversioned"
+#endif
+
+/* options.c: pure */
+struct options {
+    enum { RUN, WHICH, HELP, VERSION, STARTER } mode;
+    const char *backend;   /* NULL: the node's default */
+    bool verbose;
+    char **command;        /* NULL: a login shell; always has a slot of argv in front of it */
+};
+int options_parse(int argc, char **argv, struct options *o, struct chos_error *e);
+bool backend_is_here(const char *backend);
+
+/* workdir.c: remembered first, by path; taken up last, as the user */
+void workdir_remember(void);
+const char *workdir_map(const char *path, bool leaving_environment);
+void workdir_restore(const struct chos_session *s);
+
+/* report.c: what is put together by tell() goes out in one write, by tell_end() */
+void tell(const char *text);
+void tell_safe(const char *untrusted);
+void tell_end(int fd);
+_Noreturn void die(struct chos_error *e);
+_Noreturn void report_help(void);
+_Noreturn void report_version(void);
+
+/* which.c */
+const char *which_name(const char **source);
+_Noreturn void which_report(struct chos_session *s, const char *backend);
+
+/* login.c, exec.c */
+unsigned login_environment(const struct chos_login *login, char **from, char *to[]);
+_Noreturn void login_run(const struct chos_login *login);
+_Noreturn void command_run(char **command);
+
+#endif

@@ -1,0 +1,63 @@
+/* chos without a command: the user's login shell in a cleaned environment (/etc/chos.conf, compiled to `login`). */
+#define _GNU_SOURCE
+#include "launcher.h"
+
+#include <errno.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+extern char **environ;
+
+/* Copies the pointers of what is kept into `to`, which has room for CHOS_KEEP_MAX + 2. PATH is never kept. */
+unsigned login_environment(const struct chos_login *login, char **from, char *to[])
+{
+    static char path[] = "PATH=/bin:/usr/bin:/usr/local/bin";
+    unsigned n = 0;
+    if (login->path)
+        to[n++] = path;
+    for (unsigned k = 0; k < login->keeps; k++) {
+        size_t len = strlen(login->keep[k]);
+        for (char **v = from; *v != NULL; v++) {
+            if (strncmp(*v, login->keep[k], len) == 0 && (*v)[len] == '=' && !(login->path && to[0] == path
+                && strcmp(login->keep[k], "PATH") == 0)) {
+                to[n++] = *v;
+                break;
+            }
+        }
+    }
+    to[n] = NULL;
+    return n;
+}
+
+/* The shell of the real uid in /etc/passwd, read from the file alone: no NSS module of the environment is
+ * loaded. Accounts from a directory service are not in that file; $SHELL knows. */
+static const char *find_shell(void)
+{
+    FILE *passwd = fopen("/etc/passwd", "re");
+    struct passwd *entry;
+    const char *shell = getenv("SHELL");
+    while (passwd != NULL && (entry = fgetpwent(passwd)) != NULL) {
+        if (entry->pw_uid == getuid()) {
+            shell = entry->pw_shell;
+            break;
+        }
+    }
+    return shell != NULL && shell[0] == '/' ? shell : "/bin/sh";
+}
+
+/* `environ` is already the cleaned one. */
+void login_run(const struct chos_login *login)
+{
+    char *shell = strdup(find_shell());
+    char dash[] = "-l";
+    if (!login->bashlogin && strstr(shell, "csh") == NULL)
+        dash[1] = '\0';
+    char *argv[] = {shell, dash, NULL};
+    execve(shell, argv, environ);
+    struct chos_error e;
+    chos_fail(&e, CHOS_NO_SHELL, errno, shell);
+    die(&e);
+}

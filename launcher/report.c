@@ -1,0 +1,114 @@
+/* What chos tells its user: errors, help, versions. */
+#define _GNU_SOURCE
+#include "launcher.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { NAMES_SHOWN = 40 };
+
+static char buffer[16384];
+static struct chos_text out = {buffer, sizeof buffer, 0};
+
+void tell(const char *text)
+{
+    chos_put(&out, text);
+}
+
+void tell_safe(const char *untrusted)
+{
+    chos_put_safe(&out, untrusted);
+}
+
+void tell_end(int fd)
+{
+    if (write(fd, out.buf, out.len) < 0)
+        fd = -1;   /* there is nobody left to tell */
+    out.len = 0;
+}
+
+/* The administrator's reason why a name that is configured is not there. */
+static bool tell_not_prepared(const char *alias)
+{
+    static char path[sizeof "failed/" + CHOS_NAME_SIZE], name[CHOS_NAME_SIZE], reason[CHOS_FILE_SIZE + 1];
+    struct chos_text t = {path, sizeof path, 0};
+    struct chos_error ignored;
+    if (chos_name_escape(alias, name))
+        return false;
+    chos_put(&t, "failed/");
+    chos_put(&t, name);
+    if (chos_file_read(path, reason, &ignored) < 0)
+        return false;
+    reason[strcspn(reason, "\n")] = '\0';
+    tell("chos: ");
+    tell_safe(alias);
+    tell(": could not be prepared on this node: ");
+    tell_safe(reason);
+    tell("\n      an administrator finds out more with `chosctl doctor`\n");
+    return true;
+}
+
+static void tell_known(void)
+{
+    DIR *dir = opendir(CHOS_REGISTRY "/env");
+    struct dirent *entry;
+    int n = 0;
+    while (dir != NULL && n < NAMES_SHOWN && (entry = readdir(dir)) != NULL) {
+        if (!chos_name_is_plain(entry->d_name))
+            continue;
+        tell(n++ == 0 ? "      known here: " : ", ");
+        tell(entry->d_name);
+    }
+    tell(n == 0 ? "" : n < NAMES_SHOWN ? "\n" : ", ...\n");
+}
+
+/* Privilege goes first, so that nothing is read for a message that the user could not read himself. */
+void die(struct chos_error *e)
+{
+    struct chos_error kept;
+    if (chos_privs_drop(false, &kept))
+        *e = kept;
+    else if (e->reason == CHOS_UNKNOWN && tell_not_prepared(e->object)) {
+        tell_end(2);
+        _exit(e->code);
+    }
+    tell("chos: ");
+    chos_error_text(e, &out);
+    if (e->reason == CHOS_UNKNOWN)
+        tell_known();
+    tell_end(2);
+    _exit(e->code);
+}
+
+void report_help(void)
+{
+    tell("usage: CHOS=NAME chos [--backend=ns|kmod|userns|auto] [-v] [--] [COMMAND [ARGUMENT...]]\n"
+         "       chos --which | --help | --version\n\n"
+         "Runs COMMAND, or a login shell, in the environment NAME. CHOS=root leads back to the base.\n\n"
+         "  --backend=B  how to enter; this build has ns, and auto chooses it\n"
+         "  -v           say on stderr what was entered, and how\n"
+         "  --which      what would be entered, and who chose it: $CHOS, ~/.chos or `default`\n\n"
+         "Exit status: 125 chos failed, 126 COMMAND cannot be executed, 127 it is not there, else its own.\n"
+         "`chosctl list` shows the environments that you may enter.\n");
+    tell_end(1);
+    _exit(0);
+}
+
+void report_version(void)
+{
+    static char module[256];
+    int fd = open("/proc/chos/version", O_RDONLY | O_CLOEXEC);
+    if (fd >= 0 && read(fd, module, sizeof module - 1) < 0)
+        module[0] = '\0';
+    module[strcspn(module, "\n")] = '\0';
+    tell("chos " CHOS_VERSION "\n");
+    if (module[0] != '\0') {
+        tell("kernel module: ");
+        tell_safe(module);
+        tell("\n");
+    }
+    tell_end(1);
+    _exit(0);
+}

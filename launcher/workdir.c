@@ -1,0 +1,50 @@
+/* The working directory: known by its path, because the same path is what a user means on the other side.
+ *
+ * It is taken up after privilege is gone, so that another user's private directory stays out of reach.
+ */
+#define _GNU_SOURCE
+#include "launcher.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static char cwd[PATH_MAX];
+
+/* The system call itself: libc's own would hide that a directory is "(unreachable)". */
+void workdir_remember(void)
+{
+    if (syscall(SYS_getcwd, cwd, sizeof cwd) < 0)
+        cwd[0] = '\0';
+}
+
+/* An environment shows the base at /local: who leaves from there stays where he is. */
+const char *workdir_map(const char *path, bool leaving_environment)
+{
+    size_t len = strlen("/local");
+    if (!leaving_environment || strncmp(path, "/local", len) != 0 || (path[len] != '/' && path[len] != '\0'))
+        return path;
+    return path[len] == '\0' ? "/" : path + len;
+}
+
+void workdir_restore(const struct chos_session *s)
+{
+    const char *path = workdir_map(cwd, s->target.kind == CHOS_TO_BASE && s->from_environment);
+    errno = ENOENT;
+    if (path[0] == '/' && chdir(path) == 0)
+        return;
+    int err = errno;
+    tell("chos: the working directory ");
+    tell_safe(path[0] == '/' ? path : "(deleted or unreachable)");
+    tell(" cannot be kept (");
+    tell(strerror(err));
+    tell("); going to /\n");
+    tell_end(2);
+    struct chos_error e;
+    if (chdir("/") != 0) {
+        chos_fail(&e, CHOS_SYSTEM, errno, "/");
+        die(&e);
+    }
+}

@@ -1,0 +1,129 @@
+/* libchos: read the registry of environments (/run/chos, docs/registry.md) and enter one of them.
+ *
+ * Called by the launcher, which has three capabilities and the caller's uid, and by the PAM module and
+ * the SPANK plugin, which live in a process that is root already. It never allocates, prints or exits;
+ * every failure is described in a chos_error.
+ *
+ * The working directory is used as the handle of the registry, so that one free descriptor is enough.
+ */
+#ifndef CHOS_H
+#define CHOS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define CHOS_REGISTRY "/run/chos"
+
+enum {
+    CHOS_NAME_SIZE = 256,   /* a file name in the registry, with its NUL */
+    CHOS_FILE_SIZE = 8192,  /* a file has at most 8191 bytes; one byte more tells that it has too many */
+    CHOS_SETENV_MAX = 32,
+    CHOS_KEEP_MAX = 256,
+    CHOS_GENERATION_MAX = 999999999,
+};
+
+/* Why something failed. The texts and exit statuses that belong to these are in error.c. */
+enum chos_reason {
+    CHOS_SYSTEM, CHOS_UNSET, CHOS_ILLEGAL, CHOS_UNKNOWN, CHOS_DENIED, CHOS_NO_REGISTRY, CHOS_UNSAFE,
+    CHOS_CORRUPT, CHOS_RETIRED, CHOS_WRONG_ROOT, CHOS_NO_CAPABILITY, CHOS_NO_NEW_PRIVS, CHOS_FOREIGN,
+    CHOS_THREADS, CHOS_OLD_KERNEL, CHOS_KEPT_PRIVILEGE, CHOS_STRANDED, CHOS_NO_BACKEND, CHOS_USAGE,
+    CHOS_NOT_FOUND, CHOS_NOT_INSIDE, CHOS_NOT_EXECUTABLE, CHOS_NO_SHELL, CHOS_REASONS
+};
+
+struct chos_error {
+    enum chos_reason reason;
+    int code;                     /* exit status: 125, as env(1) and chroot(1) */
+    int err;                      /* errno, or 0 */
+    const char *message, *hint;   /* constant texts; `hint` is the next step */
+    char object[CHOS_NAME_SIZE];  /* what failed; may be anything a user typed: escaped when printed */
+};
+
+/* A string that grows in a buffer of fixed size and is always terminated. */
+struct chos_text { char *buf; size_t size, len; };
+
+struct chos_root { uint64_t dev, ino; };
+struct chos_base { uint64_t ns; struct chos_root root; };
+
+/* Strings point into the text that was parsed. */
+struct chos_policy {
+    const char *name;
+    uint64_t generation;
+    struct chos_root root;
+    bool no_new_privs;
+    unsigned personality;
+    unsigned setenvs;
+    char *setenv[CHOS_SETENV_MAX];
+};
+
+struct chos_login {
+    bool bashlogin, path;
+    unsigned keeps;
+    char *keep[CHOS_KEEP_MAX];
+    char text[CHOS_FILE_SIZE];
+};
+
+/* What a link in env/ says: a generation ("el9.7"), the base, or another name. */
+struct chos_link {
+    enum { CHOS_TO_GENERATION, CHOS_TO_BASE, CHOS_TO_NAME } kind;
+    char name[CHOS_NAME_SIZE];
+    size_t stem;        /* of a generation: how much of `name` is the environment's name */
+    uint64_t number;    /* and its number */
+};
+
+struct chos_session {
+    const char *alias;          /* what was asked for, as the user wrote it */
+    char name[CHOS_NAME_SIZE];  /* the same as a file name in env/ */
+    struct chos_base base;
+    struct chos_link target;    /* what it is: a generation or the base */
+    struct chos_policy policy;  /* all zero for the base */
+    bool moved;                 /* no longer in the mount namespace where we began */
+    bool from_environment;      /* there was no registry where we began */
+    char text[CHOS_FILE_SIZE];
+};
+
+/* For processes that are root already: everything below in one call. On failure the mount namespace,
+ * root and working directory are as they were (if even that fails: CHOS_STRANDED, the process must end).
+ * On success the working directory is `/` inside; nothing of the policy but the place is applied. */
+int chos_session_enter(struct chos_session *s, const char *alias, struct chos_error *e);
+
+/* The same in steps, for the launcher: name it, go to where the registry can be read (cwd becomes the
+ * registry), find its generation (cwd becomes the generation), enter it (cwd becomes `/`). */
+int chos_choose(struct chos_session *s, const char *alias, struct chos_error *e);
+int chos_open(struct chos_session *s, struct chos_error *e);
+int chos_find(struct chos_session *s, struct chos_error *e);
+int chos_enter(struct chos_session *s, struct chos_error *e);
+
+/* A file in the registry or generation that we are in; returns its length or -1. */
+long chos_file_read(const char *path, char text[CHOS_FILE_SIZE], struct chos_error *e);
+int chos_login_read(struct chos_login *login, struct chos_error *e);
+
+/* privs.c: keep only the three capabilities that entering takes; give up those, for good. */
+int chos_privs_reduce(struct chos_error *e);
+int chos_privs_drop(bool no_new_privs, struct chos_error *e);
+
+/* error.c. `chos_fail` returns -1. */
+int chos_fail(struct chos_error *e, enum chos_reason reason, int err, const char *object);
+void chos_error_text(const struct chos_error *e, struct chos_text *t);
+void chos_put(struct chos_text *t, const char *s);
+void chos_put_safe(struct chos_text *t, const char *s);
+void chos_put_number(struct chos_text *t, uint64_t number);
+
+/* Pure functions, fuzzed. The parsers write into `text` and return 0 or -1. */
+bool chos_name_is_plain(const char *name);
+bool chos_name_is_file(const char *name);
+int chos_name_escape(const char *alias, char file[CHOS_NAME_SIZE]);
+int chos_number(const char *s, uint64_t max, uint64_t *number);
+int chos_link_parse(const char *text, struct chos_link *link);
+int chos_policy_parse(char *text, size_t len, struct chos_policy *policy);
+int chos_login_parse(char *text, size_t len, struct chos_login *login);
+int chos_base_parse(char *text, size_t len, struct chos_base *base);
+
+/* In test builds the environment variable CHOS_FAULT names a step that fails; otherwise this is nothing. */
+#ifdef CHOS_FAULT
+bool chos_fault(const char *step);
+#else
+#define chos_fault(step) false
+#endif
+
+#endif

@@ -1,0 +1,129 @@
+/* Every message of libchos and the launcher, and the small text builder that prints them.
+ *
+ * A message has four parts: the object, what is wrong, the system's word for it, and the next step. No
+ * stdio: this is called while privilege is held. Whatever a user may have typed is escaped.
+ */
+#include "chos.h"
+
+#include <string.h>
+
+static const struct { int code; const char *message, *hint; } texts[CHOS_REASONS] = {
+    [CHOS_SYSTEM] = {125, "failed", ""},
+    [CHOS_UNSET] = {125, "is not set", "choose an environment: CHOS=NAME chos ...; `chosctl list` shows them"},
+    [CHOS_ILLEGAL] = {125, "not a legal environment name",
+        "at most 64 letters, digits, `.`, `_` and `-`, or the absolute path of an OS tree that is offered here"},
+    [CHOS_UNKNOWN] = {125, "no such environment on this node", "`chosctl list` shows what you may enter"},
+    [CHOS_DENIED] = {125, "the administrator has not allowed you to enter this environment",
+        "`chosctl list` shows what you may enter"},
+    [CHOS_NO_REGISTRY] = {125, "no environment is prepared on this node", "an administrator runs `chosctl up`"},
+    [CHOS_UNSAFE] = {125, "must belong to root and be writable by nobody else, so it is not trusted",
+        "in a rootless container this is normal; on the node itself an administrator runs `chosctl doctor`"},
+    [CHOS_CORRUPT] = {125, "is damaged, or of another version than this program; nothing is guessed",
+        "an administrator runs `chosctl up`, which writes it anew"},
+    [CHOS_RETIRED] = {125, "the prepared environment is gone", "try again; if it stays so, an administrator runs "
+        "`chosctl up`"},
+    [CHOS_WRONG_ROOT] = {125, "the namespace does not hold what the registry says of it",
+        "an administrator runs `chosctl up`, which prepares it anew"},
+    [CHOS_NO_CAPABILITY] = {125, "chos has lost its capabilities: was it copied, or is it on a nosuid mount?",
+        "an administrator runs: setcap cap_sys_admin,cap_sys_chroot,cap_sys_ptrace+ep /usr/bin/chos"},
+    [CHOS_NO_NEW_PRIVS] = {125, "no_new_privs is set for this process, so the kernel gives chos no capabilities",
+        "a container, a systemd service with NoNewPrivileges= or the policy of the environment that you are in "
+        "set it, for good: run chos outside of that"},
+    [CHOS_FOREIGN] = {125, "the kernel refuses: this is a user namespace (a rootless container?) or a security "
+        "module forbids it", "run chos outside of the container"},
+    [CHOS_THREADS] = {125, "the kernel refuses: a process with several threads cannot change its mount namespace",
+        "enter the environment in a process of its own"},
+    [CHOS_OLD_KERNEL] = {125, "the kernel has no openat2 or setns", "CHOS needs Linux 5.12 or later"},
+    [CHOS_KEPT_PRIVILEGE] = {125, "could not give up its privilege, so nothing was executed", "please report this"},
+    [CHOS_STRANDED] = {125, "could not go back to where this process was", "the process must end"},
+    [CHOS_NO_BACKEND] = {125, "this backend is not in this build of chos, which has: ns",
+        "say --backend=ns; the node's default is set by `chosctl up`"},
+    [CHOS_USAGE] = {125, "unknown option, or an argument is missing", "`chos --help` shows how to call it"},
+    [CHOS_NOT_FOUND] = {127, "command not found in this environment", "is it installed in the OS tree, and in PATH?"},
+    [CHOS_NOT_INSIDE] = {127, "is there, but its interpreter or loader is not in this environment",
+        "was it built for another OS?"},
+    [CHOS_NOT_EXECUTABLE] = {126, "cannot be executed", ""},
+    [CHOS_NO_SHELL] = {127, "your login shell is not in this environment",
+        "install it in the OS tree, or name a command: chos /bin/sh"},
+};
+
+int chos_fail(struct chos_error *e, enum chos_reason reason, int err, const char *object)
+{
+    struct chos_text t = {e->object, sizeof e->object, 0};
+    e->reason = reason;
+    e->code = texts[reason].code;
+    e->err = err;
+    e->message = texts[reason].message;
+    e->hint = texts[reason].hint;
+    chos_put(&t, object);
+    return -1;
+}
+
+/* "OBJECT: message (errno's text)\n      hint\n" */
+void chos_error_text(const struct chos_error *e, struct chos_text *t)
+{
+    chos_put_safe(t, e->object);
+    chos_put(t, ": ");
+    chos_put(t, e->message);
+    if (e->err != 0) {
+        chos_put(t, " (");
+        chos_put(t, strerror(e->err));
+        chos_put(t, ")");
+    }
+    chos_put(t, e->hint[0] ? "\n      " : "");
+    chos_put(t, e->hint);
+    chos_put(t, "\n");
+}
+
+static void put_bytes(struct chos_text *t, const char *s, size_t n)
+{
+    size_t room = t->size - t->len - 1;
+    if (n > room)
+        n = room;
+    memcpy(t->buf + t->len, s, n);
+    t->len += n;
+    t->buf[t->len] = '\0';
+}
+
+void chos_put(struct chos_text *t, const char *s)
+{
+    put_bytes(t, s, strlen(s));
+}
+
+/* Anything but printable ASCII becomes \xHH: a terminal must not obey what somebody put in a name. */
+void chos_put_safe(struct chos_text *t, const char *s)
+{
+    static const char hex[] = "0123456789abcdef";
+    for (; *s != '\0'; s++) {
+        unsigned char c = (unsigned char)*s;
+        char code[] = {'\\', 'x', hex[c >> 4], hex[c & 15]};
+        if (c >= ' ' && c < 0x7f && c != '\\')
+            put_bytes(t, s, 1);
+        else
+            put_bytes(t, code, sizeof code);
+    }
+}
+
+void chos_put_number(struct chos_text *t, uint64_t number)
+{
+    char digits[21], *p = digits + sizeof digits - 1;
+    *p = '\0';
+    do
+        *--p = (char)('0' + number % 10);
+    while (number /= 10);
+    chos_put(t, p);
+}
+
+#ifdef CHOS_FAULT
+#include <errno.h>
+#include <stdlib.h>
+
+bool chos_fault(const char *step)
+{
+    const char *wanted = getenv("CHOS_FAULT");
+    bool hit = wanted != NULL && strcmp(wanted, step) == 0;
+    if (hit)
+        errno = EIO;
+    return hit;
+}
+#endif

@@ -1,0 +1,31 @@
+/* What the modules of libchos share. The kernel's constants are our own: musl comes without its headers. */
+#ifndef CHOS_INTERNAL_H
+#define CHOS_INTERNAL_H
+
+#include "chos.h"
+
+enum {
+    RESOLVE_MAGICLINKS_NO = 0x02,
+    RESOLVE_SYMLINKS_NO = 0x04,
+    RESOLVE_BELOW = 0x08,
+    RESOLVE_STRICT = RESOLVE_MAGICLINKS_NO | RESOLVE_SYMLINKS_NO | RESOLVE_BELOW,
+};
+
+/* registry.c */
+int chos_openat2(const char *path, int flags, uint64_t resolve);
+int chos_registry_open(struct chos_session *s, struct chos_error *e);
+
+/* pin.c */
+bool chos_is_mount_ns(int fd);
+int chos_pin_open(struct chos_error *e);
+int chos_setns(int fd, const char *object, struct chos_error *e);
+
+/* base.c */
+bool chos_in_base(const struct chos_session *s);
+bool chos_root_is(const struct chos_root *root);
+int chos_base_return(struct chos_session *s, struct chos_error *e);
+
+/* privs.c */
+enum chos_reason chos_privs_missing(void);
+
+#endif

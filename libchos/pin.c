@@ -1,0 +1,44 @@
+/* A pin is a mount namespace that is kept alive by a bind mount of its file. */
+#define _GNU_SOURCE
+#include "internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+enum { NSFS = 0x6e736673, NS_TYPE = 0xb703 };
+
+/* A file that pretends is not on nsfs, a namespace of another type says so itself. */
+bool chos_is_mount_ns(int fd)
+{
+    struct statfs fs;
+    return fstatfs(fd, &fs) == 0 && fs.f_type == NSFS && ioctl(fd, NS_TYPE) == CLONE_NEWNS;
+}
+
+/* The pin of the generation that we are in. In a namespace made after it, it is an empty file: CHOS_RETIRED. */
+int chos_pin_open(struct chos_error *e)
+{
+    struct statfs fs;
+    int fd = chos_fault("pin") ? -1 : chos_openat2("ns", O_RDONLY, RESOLVE_STRICT);
+    if (fd < 0)
+        return chos_fail(e, errno == ENOENT ? CHOS_RETIRED : CHOS_CORRUPT, errno, "ns");
+    if (chos_is_mount_ns(fd))
+        return fd;
+    bool plain = fstatfs(fd, &fs) == 0 && fs.f_type != NSFS;
+    close(fd);
+    return chos_fail(e, plain ? CHOS_RETIRED : CHOS_CORRUPT, 0, "ns");
+}
+
+/* Root and working directory are the namespace's afterwards. */
+int chos_setns(int fd, const char *object, struct chos_error *e)
+{
+    if (!chos_fault("setns") && setns(fd, CLONE_NEWNS) == 0)
+        return 0;
+    int err = errno;
+    enum chos_reason reason = err == EPERM ? chos_privs_missing() : err == EINVAL ? CHOS_THREADS
+        : err == ENOSYS ? CHOS_OLD_KERNEL : CHOS_SYSTEM;
+    return chos_fail(e, reason, err, object);
+}

@@ -1,0 +1,72 @@
+/* Privilege: three capabilities while an environment is entered, none afterwards. */
+#define _GNU_SOURCE
+#include "internal.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+enum {
+    SYS_CHROOT = 18, SYS_PTRACE = 19, SYS_ADMIN = 21,
+    NEEDED = 1 << SYS_CHROOT | 1 << SYS_PTRACE | 1 << SYS_ADMIN,
+    CAPABILITY_VERSION = 0x20080522,
+};
+
+#ifdef SYS_setuid32
+#define RAW_SETUID SYS_setuid32
+#else
+#define RAW_SETUID SYS_setuid
+#endif
+
+struct header { uint32_t version; int pid; };
+struct sets { uint32_t effective, permitted, inheritable; };
+
+static int set_capabilities(uint32_t wanted)
+{
+    struct header header = {CAPABILITY_VERSION, 0};
+    struct sets sets[2] = {{wanted, wanted, 0}, {0, 0, 0}};
+    return (int)syscall(SYS_capset, &header, sets);
+}
+
+/* Why chos has no privilege. CHOS_FOREIGN: it has, but not over what it wants to enter. */
+enum chos_reason chos_privs_missing(void)
+{
+    struct header header = {CAPABILITY_VERSION, 0};
+    struct sets sets[2] = {{0, 0, 0}, {0, 0, 0}};
+    if (syscall(SYS_capget, &header, sets) == 0 && (sets[0].effective & NEEDED) == NEEDED)
+        return CHOS_FOREIGN;
+    return prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1 ? CHOS_NO_NEW_PRIVS : CHOS_NO_CAPABILITY;
+}
+
+/* However we were started, with file capabilities, set-uid root or by root: be the real user with exactly the
+ * three. Who has fewer goes on with none; the step that takes them will say so. */
+int chos_privs_reduce(struct chos_error *e)
+{
+    uid_t uid = getuid();
+    if (geteuid() != uid && (chos_fault("reduce") || prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0)
+                             || setresuid(uid, uid, uid)))
+        return chos_fail(e, CHOS_SYSTEM, errno, "setresuid");
+    if (set_capabilities(NEEDED) && set_capabilities(0))
+        return chos_fail(e, CHOS_SYSTEM, errno, "capset");
+    return 0;
+}
+
+/* Gives up everything, then looks: the kernel's answer counts, not our intention. */
+int chos_privs_drop(bool no_new_privs, struct chos_error *e)
+{
+    struct header header = {CAPABILITY_VERSION, 0};
+    struct sets sets[2];
+    memset(sets, 0xff, sizeof sets);
+    if (chos_fault("drop") || prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) || set_capabilities(0))
+        return chos_fail(e, CHOS_KEPT_PRIVILEGE, errno, "capset");
+    if (chos_fault("verify") || syscall(SYS_capget, &header, sets) || sets[0].effective || sets[0].permitted
+        || sets[0].inheritable || sets[1].effective || sets[1].permitted || sets[1].inheritable)
+        return chos_fail(e, CHOS_KEPT_PRIVILEGE, 0, "capget");
+    if (getuid() != 0 && (chos_fault("setuid") || syscall(RAW_SETUID, 0) == 0))
+        return chos_fail(e, CHOS_KEPT_PRIVILEGE, 0, "setuid");
+    if (no_new_privs && (chos_fault("no_new_privs") || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)))
+        return chos_fail(e, CHOS_KEPT_PRIVILEGE, errno, "no_new_privs");
+    return 0;
+}

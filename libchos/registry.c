@@ -1,0 +1,135 @@
+/* Reading /run/chos: what a name stands for, and the files of a generation.
+ *
+ * Nothing here is opened by a path that a user gave, nothing leads out of the registry, and a directory
+ * is used only when root alone can write in it. The working directory is the handle; see chos.h.
+ */
+#define _GNU_SOURCE
+#include "internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#ifndef SYS_openat2
+#define SYS_openat2 437   /* the same number on every architecture but alpha */
+#endif
+
+/* O_NONBLOCK: a FIFO where a file should be must not hang us. */
+int chos_openat2(const char *path, int flags, uint64_t resolve)
+{
+    struct { uint64_t flags, mode, resolve; } how = {(uint64_t)(flags | O_CLOEXEC), 0, resolve};
+    if (!(flags & O_PATH))
+        how.flags |= O_NONBLOCK | O_NOCTTY;
+    return (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof how);
+}
+
+/* Makes a directory that only root can write in the working directory. */
+static int enter_directory(const char *path, uint64_t resolve, enum chos_reason missing, struct chos_error *e)
+{
+    struct stat st;
+    int fd = chos_fault(missing == CHOS_RETIRED ? "generation" : "registry") ? -1
+        : chos_openat2(path, O_PATH | O_DIRECTORY | O_NOFOLLOW, resolve);
+    if (fd < 0)
+        return chos_fail(e, errno == ENOENT ? missing : errno == ENOSYS ? CHOS_OLD_KERNEL : CHOS_SYSTEM, errno, path);
+    int rc = fstat(fd, &st);
+    bool trusted = rc == 0 && st.st_uid == 0 && (st.st_mode & (S_IWGRP | S_IWOTH)) == 0;
+    if (trusted)
+        rc = fchdir(fd);
+    int err = errno;
+    close(fd);
+    if (rc != 0)
+        return chos_fail(e, err == EACCES ? CHOS_DENIED : CHOS_SYSTEM, err, path);
+    return trusted ? 0 : chos_fail(e, CHOS_UNSAFE, 0, path);
+}
+
+long chos_file_read(const char *path, char text[CHOS_FILE_SIZE], struct chos_error *e)
+{
+    int fd = chos_fault(path) ? -1 : chos_openat2(path, O_RDONLY, RESOLVE_STRICT);
+    if (fd < 0)
+        return chos_fail(e, errno == ENOENT || errno == ELOOP ? CHOS_CORRUPT : CHOS_SYSTEM, errno, path);
+    /* A regular file on tmpfs is read in one piece. */
+    ssize_t n = read(fd, text, CHOS_FILE_SIZE);
+    int err = errno;
+    close(fd);
+    return n >= 0 ? n : chos_fail(e, CHOS_SYSTEM, err, path);
+}
+
+/* The registry as it is in this mount namespace. Where there is none, there may be an empty directory. */
+int chos_registry_open(struct chos_session *s, struct chos_error *e)
+{
+    if (enter_directory(CHOS_REGISTRY, RESOLVE_MAGICLINKS_NO, CHOS_NO_REGISTRY, e))
+        return -1;
+    long len = chos_file_read("base", s->text, e);
+    if (len < 0)
+        return e->err == ENOENT ? chos_fail(e, CHOS_NO_REGISTRY, 0, CHOS_REGISTRY) : -1;
+    if (chos_base_parse(s->text, (size_t)len, &s->base))
+        return chos_fail(e, CHOS_CORRUPT, 0, CHOS_REGISTRY "/base");
+    return 0;
+}
+
+int chos_login_read(struct chos_login *login, struct chos_error *e)
+{
+    long len = chos_file_read("login", login->text, e);
+    if (len < 0)
+        return -1;
+    return chos_login_parse(login->text, (size_t)len, login) == 0 ? 0
+        : chos_fail(e, CHOS_CORRUPT, 0, CHOS_REGISTRY "/login");
+}
+
+int chos_choose(struct chos_session *s, const char *alias, struct chos_error *e)
+{
+    s->alias = alias;
+    return chos_name_escape(alias, s->name) == 0 ? 0 : chos_fail(e, CHOS_ILLEGAL, 0, alias);
+}
+
+static int read_link(const char *name, struct chos_session *s, struct chos_error *e)
+{
+    char path[sizeof "env/" + CHOS_NAME_SIZE], to[sizeof "../gen/" + CHOS_NAME_SIZE];
+    struct chos_text t = {path, sizeof path, 0};
+    chos_put(&t, "env/");
+    chos_put(&t, name);
+    ssize_t n = chos_fault("link") ? -1 : readlink(path, to, sizeof to - 1);
+    if (n < 0)
+        return errno == ENOENT ? chos_fail(e, CHOS_UNKNOWN, 0, s->alias)
+            : chos_fail(e, errno == EINVAL ? CHOS_CORRUPT : CHOS_SYSTEM, errno, path);
+    to[n] = '\0';
+    return chos_link_parse(to, &s->target) == 0 ? 0 : chos_fail(e, CHOS_CORRUPT, 0, path);
+}
+
+/* From the name to its generation: its directory becomes the working directory, its policy is read. */
+int chos_find(struct chos_session *s, struct chos_error *e)
+{
+    char path[sizeof "gen/" + CHOS_NAME_SIZE];
+    struct chos_text t = {path, sizeof path, 0};
+    struct chos_link *to = &s->target;
+    memset(&s->policy, 0, sizeof s->policy);
+    if (read_link(s->name, s, e))
+        return -1;
+    if (to->kind == CHOS_TO_NAME) {
+        char other[CHOS_NAME_SIZE];
+        memcpy(other, to->name, sizeof other);
+        if (read_link(other, s, e))
+            return -1;
+        if (to->kind == CHOS_TO_NAME)
+            return chos_fail(e, CHOS_CORRUPT, ELOOP, s->alias);
+    }
+    if (to->kind == CHOS_TO_BASE)
+        return 0;
+
+    chos_put(&t, "gen/");
+    chos_put(&t, to->name);
+    if (enter_directory(path, RESOLVE_STRICT, CHOS_RETIRED, e))
+        return e->reason == CHOS_DENIED ? chos_fail(e, CHOS_DENIED, 0, s->alias) : -1;
+    long len = chos_file_read("policy", s->text, e);
+    if (len < 0)
+        return chos_fail(e, e->err == ENOENT ? CHOS_RETIRED : CHOS_CORRUPT, e->err, path);
+    if (chos_policy_parse(s->text, (size_t)len, &s->policy) || s->policy.generation != to->number
+        || strlen(s->policy.name) != to->stem || memcmp(s->policy.name, to->name, to->stem) != 0) {
+        chos_put(&t, "/policy");
+        return chos_fail(e, CHOS_CORRUPT, 0, path);
+    }
+    return 0;
+}
