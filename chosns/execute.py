@@ -92,8 +92,6 @@ class Executor:
         elif isinstance(operation, MakeSymlink):
             os.symlink(operation.to, operation.target[1:], dir_fd=self.root)
         elif isinstance(operation, Bind):
-            if len(split(operation.target)) == 1:
-                _make(self.root, operation.target[1:])
             self._attach(self._sources.pop(operation), operation.target)
         elif isinstance(operation, Pivot):
             os.fchdir(self.root)
@@ -117,6 +115,8 @@ class Executor:
 
     def _attach(self, mount: int, target: str) -> None:
         """Put a detached mount at `target` of the new root, which must not lead through a link."""
+        if len(split(target)) == 1:
+            _make(self.root, target[1:])
         spot = open_inside(self.root, target, os.O_PATH | os.O_NOFOLLOW, _STRICT)
         try:
             syscalls.move_mount(mount, spot, "")
@@ -202,11 +202,11 @@ def verify(plan: Plan, root: int) -> None:
         for op in plan.operations
         if not isinstance(op, (MakeDirectory, MakeSymlink))
     }
-    mounts = read_mounts()
-    missing = set(wanted) - {mount.target for mount in mounts}
+    mounts = {mount.target: mount for mount in read_mounts()}  # the uppermost at each place
+    missing = set(wanted) - set(mounts)
     if missing:
         raise BuildError(f"nothing is mounted at {min(missing)}", object=plan.environment)
-    for mount in mounts:
+    for mount in mounts.values():
         if any(tag.startswith("shared:") for tag in mount.propagation):
             raise BuildError(f"{mount.target} is a shared mount", object=plan.environment)
         lacking = _wanted_at(mount.target, wanted) & ~_has(mount)

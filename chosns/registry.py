@@ -14,6 +14,7 @@ import re
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Any
 
 from chosns import fault, syscalls
@@ -53,10 +54,16 @@ class Generation:
 
 
 class Registry:
-    """An open registry. Use `open_registry` or `create_registry`."""
+    """An open registry, to be used with `with`: see `open_registry` and `create_registry`."""
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
+
+    def __enter__(self) -> Registry:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        os.close(self.fd)
 
     # Reading.
 
@@ -294,9 +301,8 @@ def create_registry() -> Registry:
     return registry
 
 
-def remove_registry(registry: Registry) -> None:
-    """Unmount an empty registry. :raises OSError: EBUSY while generations are pinned below it."""
-    os.close(registry.fd)
+def remove_registry() -> None:
+    """Unmount an empty registry that nobody has open. :raises OSError: EBUSY while generations are pinned below it."""
     syscalls.umount(PATH)
     with contextlib.suppress(OSError):
         os.rmdir(PATH)

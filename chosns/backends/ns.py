@@ -22,7 +22,7 @@ from chosns.install import find_launcher
 from chosns.model import Environment, Site
 from chosns.plan import Plan, make_plan
 from chosns.registry import PATH, Registry
-from chosns.trees.check import open_tree_root
+from chosns.trees.check import open_tree_root, os_name
 from chosns.trees.view import DirectoryView
 
 TIME_LIMIT = 60.0  # seconds for one environment, mostly for trees on file systems that do not answer
@@ -79,6 +79,7 @@ class NamespaceBackend:
             "format": 1,
             "environment": env.name,
             "tree": env.tree,
+            "os": report["os"],
             "fingerprint": fingerprint,
             "namespace": namespace,
             "created": time.time(),
@@ -134,6 +135,7 @@ def _build(worker: Worker, env: Environment, site: Site, cpu: int | None) -> Non
         try:
             executor.run()
             verify(plan, executor.root)
+            name = os_name(tree)
         except OSError as error:
             if error.errno == errno.ENOSYS:
                 raise UnsupportedError("this kernel lacks the mount API", object=os.uname().release,
@@ -141,7 +143,7 @@ def _build(worker: Worker, env: Environment, site: Site, cpu: int | None) -> Non
             raise
     root = os.stat("/")
     fault.point()
-    worker.send("built", plan=plan.to_json(), root=[root.st_dev, root.st_ino])
+    worker.send("built", plan=plan.to_json(), os=name, root=[root.st_dev, root.st_ino])
     # The tree's code runs here for the first time: as nobody, with nothing left to lose.
     syscalls.become_nobody(_NOBODY, _NOBODY)
     worker.become("/bin/sh", ["sh", "-c", ":"], {"PATH": "/usr/bin:/bin"})

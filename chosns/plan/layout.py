@@ -193,4 +193,6 @@ class Layout:
             for lower, entries in sorted(self.overlays.items(), key=lambda item: len(split(item[0])))
         ]
         nested = sorted(self.nested, key=lambda bind: len(split(bind.target)))
-        return [*self.own, *self.shown, *overlays, *nested]
+        # A directory with an overlay needs no bind below it.
+        shown = [bind for bind in self.shown if bind.target not in self.overlays]
+        return [*self.own, *shown, *overlays, *nested]

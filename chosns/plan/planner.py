@@ -142,10 +142,11 @@ def _chos_directory(layout: Layout) -> None:
 def _identity(layout: Layout, bindmap: BindMap) -> None:
     """Accounts, hosts, resolver: links below /etc that lead to the base's files, current after every rename."""
     for share in bindmap.etc:
-        if layout.base.kind(share.path) is None:
-            layout.notes.append(Reason(f"{share.path}: the base has none", share.origin))
+        path = join(["etc", *split(share.path)])
+        if layout.base.kind(path) is None:
+            layout.notes.append(Reason(f"{path}: the base has none", share.origin))
             continue
-        layout.add_entry(share.path, Reason("the base's", share.origin), to=_identity_target(layout, share.path))
+        layout.add_entry(path, Reason("the base's", share.origin), to=_identity_target(layout, path))
 
 
 def _identity_target(layout: Layout, path: str) -> str:

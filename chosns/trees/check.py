@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 
 from chosns.errors import TreeError
 from chosns.plan.view import Kind, resolve
-from chosns.trees.view import DirectoryView
+from chosns.trees.view import DirectoryView, open_inside
 
 
 def open_tree_root(path: str) -> DirectoryView:
@@ -44,3 +45,17 @@ def _check_owner(view: DirectoryView) -> None:
                         hint="whoever owns the tree decides what its users run: chown it to root")
     if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise TreeError("OS tree is writable by others than root", object=view.path, hint=f"chmod go-w {view.path}")
+
+
+def os_name(view: DirectoryView) -> str:
+    """What the tree calls itself (PRETTY_NAME, os-release(5)); empty where it does not say."""
+    try:
+        fd = open_inside(view.fd, "/etc/os-release", os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        return ""
+    try:
+        text = os.read(fd, 4096).decode(errors="replace") if stat.S_ISREG(os.fstat(fd).st_mode) else ""
+    finally:
+        os.close(fd)
+    match = re.search(r"^PRETTY_NAME=[\"']?([^\"'\n]*)", text, re.MULTILINE)
+    return match[1] if match else ""

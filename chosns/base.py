@@ -1,0 +1,51 @@
+"""The base: being in it, and having it pass on its mounts."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+from chosns import syscalls
+from chosns.errors import PrivilegeError, RegistryError
+from chosns.mountinfo import read_mounts
+from chosns.registry import open_registry
+
+
+def require_base(command: str) -> None:
+    """Refuse to go on where what is prepared would be wrong, or seen by nobody.
+
+    :raises PrivilegeError: not root.
+    :raises RegistryError: inside an environment, or in another namespace than the node's own.
+    """
+    if os.geteuid() != 0:
+        raise PrivilegeError("needs root", object=command, hint=f"sudo {command}")
+    own = os.stat("/proc/self/ns/mnt").st_ino
+    with contextlib.suppress(RegistryError):
+        with open_registry() as registry:
+            elsewhere = registry.base_namespace() != own
+        if elsewhere and os.path.exists("/local/run/chos/base"):
+            raise PrivilegeError("cannot run inside an environment", object=command,
+                                 hint=f"go back to the base first: env CHOS=root chos {command}")
+        if elsewhere:
+            raise _private(command)
+    with contextlib.suppress(PermissionError):  # an init that may not be looked at cannot be compared with
+        if os.stat("/proc/1/ns/mnt").st_ino != own:
+            raise _private(command)
+
+
+def _private(command: str) -> PrivilegeError:
+    return PrivilegeError(
+        "cannot run here: this shell has a mount namespace of its own, so nobody else would see the result",
+        object=command, hint=f"nsenter --target 1 --mount {command} (in a systemd unit: no PrivateTmp= and the like)")
+
+
+def ensure_shared() -> bool:
+    """Make the base's mounts shared where its root is not, so that later mounts appear inside environments.
+
+    :returns: True when it had to be done.
+    """
+    root = [mount for mount in read_mounts() if mount.target == "/"][-1]
+    if any(tag.startswith("shared:") for tag in root.propagation):
+        return False
+    syscalls.mount("", "/", syscalls.MS_REC | syscalls.MS_SHARED)
+    return True

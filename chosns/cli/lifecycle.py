@@ -1,0 +1,101 @@
+"""chosctl up, down, reload."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from chosns.base import require_base
+from chosns.cli.output import json_option, outcome_error, print_json, printable
+from chosns.config import read_site
+from chosns.lifecycle import Outcome, Report
+from chosns.lifecycle import down as take_down
+from chosns.lifecycle import up as bring_up
+
+_renew = click.option("--renew", is_flag=True, help="Make a new generation even of what has not changed.")
+_names = click.argument("environments", nargs=-1, metavar="[ENV]...")
+
+
+@click.command()
+@_names
+@_renew
+@json_option
+def up(environments: tuple[str, ...], renew: bool, as_json: bool) -> None:
+    """Prepare environments (all of /etc/chos, or ENV...).
+
+    What has not changed keeps its generation, so it may be run as often as one likes. A new generation serves new
+    logins; running jobs keep theirs. Exit status 1 when an environment could not be prepared; the others are.
+    """
+    _up("chosctl up", environments, renew, as_json)
+
+
+@click.command()
+@_names
+@_renew
+@json_option
+def reload(environments: tuple[str, ...], renew: bool, as_json: bool) -> None:
+    """Follow a change of the configuration: the same as `up`."""
+    _up("chosctl reload", environments, renew, as_json)
+
+
+@click.command()
+@_names
+@json_option
+def down(environments: tuple[str, ...], as_json: bool) -> None:
+    """Take environments away (all, or ENV...). Whoever is in one stays; nobody new enters."""
+    report = take_down(environments)
+    if as_json:
+        print_json({"retired": report.retired, "in_use": report.kept})
+        return
+    _print_generations(report)
+
+
+def _up(command: str, environments: tuple[str, ...], renew: bool, as_json: bool) -> None:
+    require_base(command)
+    site = read_site()
+
+    def done(outcome: Outcome) -> None:
+        if as_json:
+            return
+        took = f"{outcome.seconds * 1000:8.1f} ms" if outcome.state == "made" else ""
+        click.echo(printable(f"{outcome.environment:20} {outcome.generation:24} {outcome.state:10}{took}").rstrip())
+        if outcome.error:
+            click.echo(f"  {printable(str(outcome.error))}", err=True)
+            if outcome.error.hint:
+                click.echo(f"  {printable(outcome.error.hint)}", err=True)
+
+    def progress(text: str) -> None:
+        if sys.stderr.isatty() and not as_json:
+            click.echo(f"\r\033[K{printable(text)} …\r", nl=False, err=True)
+
+    report = bring_up(site, environments, renew=renew, command=command, progress=progress, done=done)
+    if as_json:
+        print_json({
+            "environments": [
+                {"environment": outcome.environment, "state": outcome.state, "generation": outcome.generation,
+                 "seconds": round(outcome.seconds, 6), **outcome_error(outcome.error)}
+                for outcome in report.outcomes
+            ],
+            "retired": report.retired, "in_use": report.kept, "notes": report.notes,
+        })
+    else:
+        for problem in site.problems:
+            click.echo(f"{printable(str(problem))}", err=True)
+        for note in report.notes:
+            click.echo(f"note: {note}", err=True)
+        if not site.environments:
+            click.echo("/etc/chos names no environment; see chos.toml(5)", err=True)
+        _print_generations(report)
+    if report.failed:
+        sys.exit(1)
+
+
+def _print_generations(report: Report) -> None:
+    for generation in report.retired:
+        click.echo(f"{generation} is retired")
+    for generation, count in report.kept.items():
+        click.echo(f"{generation} is still used by {count} process{'es' if count != 1 else ''} and goes when they have ended")
+
+
+COMMANDS = (up, down, reload)

@@ -1,0 +1,86 @@
+"""chosctl status, list, ps."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+
+import click
+
+from chosns.cli.output import json_option, print_json, printable, since, table
+from chosns.config import read_site
+from chosns.observe.processes import residents
+from chosns.observe.state import node_state
+from chosns.registry import open_registry
+
+
+@click.command()
+@json_option
+def status(as_json: bool) -> None:
+    """Show the state of every environment. Exit status 1 when one is not up."""
+    node = node_state(read_site())
+    if as_json:
+        print_json(node.to_json())
+    else:
+        rows = []
+        for env in node.environments:
+            current = env.current
+            older = [generation for generation in env.generations if not generation.current]
+            rows.append([
+                env.name, env.state, current.generation if current else "-", str(env.processes),
+                since(current.created) if current else "-",
+                ", ".join(f"{generation.generation} ({generation.processes})" for generation in older) or "-",
+                env.reason or env.tree,
+            ])
+        table(["environment", "state", "generation", "processes", "since", "older (processes)", "tree"], rows)
+        if not node.prepared:
+            click.echo("no environment is prepared on this node: an administrator runs `chosctl up`", err=True)
+    if not node.healthy:
+        sys.exit(1)
+
+
+@click.command("list")
+@click.option("--names", is_flag=True, help="Print names only, one on a line, aliases too.")
+@click.option("--all", "everything", is_flag=True, help="Also what you may not enter, or is not prepared.")
+@json_option
+def list_environments(names: bool, everything: bool, as_json: bool) -> None:
+    """List the environments that you may enter."""
+    node = node_state(read_site())
+    shown = [env for env in node.environments if everything or env.state == "up"]
+    if names:
+        for env in shown:
+            for name in (env.name, *(alias for alias in env.aliases if not alias.startswith("/"))):
+                click.echo(name)
+    elif as_json:
+        print_json([
+            {"name": env.name, "aliases": env.aliases, "os": env.os, "description": env.description, "state": env.state}
+            for env in shown
+        ])
+    else:
+        table(["name", "aliases", "os", "description", *(["state"] if everything else [])],
+              [[env.name, " ".join(env.aliases), env.os, env.description, *([env.state] if everything else [])]
+               for env in shown])
+        if not shown:
+            click.echo("no environment is prepared on this node that you may enter; `chosctl list --all` shows all", err=True)
+
+
+@click.command()
+@click.argument("environment", required=False)
+@json_option
+def ps(environment: str | None, as_json: bool) -> None:
+    """Show which process lives in which environment: all that you may see, or those of ENVIRONMENT."""
+    with open_registry() as registry:
+        generations = registry.generations()
+    found = [
+        resident for resident in residents(generations)
+        if environment in (None, resident.environment, resident.generation)
+    ]
+    if as_json:
+        print_json([asdict(resident) for resident in found])
+        return
+    table(["pid", "user", "environment", "generation", "since", "command"],
+          [[str(one.pid), one.user, one.environment, one.generation + (" (container)" if one.nested else ""),
+            since(one.started), printable(one.command)] for one in found])
+
+
+COMMANDS = (status, list_environments, ps)

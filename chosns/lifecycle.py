@@ -1,0 +1,190 @@
+"""Bringing environments up and down on this node: backends prepare, this publishes and retires.
+
+Every function that changes something runs on the base as root, takes the registry's lock, and may be killed at any
+point: what it leaves is either what was there or what was to be, and the next `up` clears the rest.
+"""
+
+from __future__ import annotations
+
+import grp
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from chosns.backends.ns import NamespaceBackend
+from chosns.base import ensure_shared, require_base
+from chosns.config import broken
+from chosns.errors import BuildError, ChosError, ConfigError, UnknownEnvironment
+from chosns.formats import base_text, login_text
+from chosns.model import Environment, Site, escape_name
+from chosns.observe.processes import namespaces_in_use
+from chosns.registry import Registry, create_registry, open_registry, remove_registry
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one environment: `made`, `unchanged` or `failed`; then `error` says why."""
+
+    environment: str
+    state: str
+    generation: str = ""
+    seconds: float = 0.0
+    error: ChosError | None = None
+
+
+@dataclass
+class Report:
+    """What `up` or `down` did. `kept`: generations that wait for their processes to end → how many there are."""
+
+    outcomes: list[Outcome] = field(default_factory=list)
+    retired: list[str] = field(default_factory=list)
+    kept: dict[str, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def failed(self) -> bool:
+        return any(outcome.state == "failed" for outcome in self.outcomes)
+
+
+def up(site: Site, names: Sequence[str] = (), *, renew: bool = False, command: str = "chosctl up",
+       progress: Callable[[str], None] = lambda _: None, done: Callable[[Outcome], None] = lambda _: None) -> Report:
+    """Prepare the named environments (all where none is named), and make the registry say what `site` says.
+
+    An environment that has not changed keeps its generation. One that fails fails alone, and keeps its old one.
+
+    :param renew: make a new generation even of what has not changed.
+    :param progress: told about what takes long.
+    :param done: told of each outcome as it comes.
+    :raises UnknownEnvironment: a name is not in the configuration. Nothing was done then.
+    :raises ChosError: nothing can be prepared at all.
+    """
+    require_base(command)
+    chosen = [find(site, name) for name in names] or list(site.environments)
+    report = Report()
+    if ensure_shared():
+        report.notes.append("the base's mounts were private; they are shared now, so that later mounts appear inside")
+    try:
+        with create_registry() as registry, registry.lock():
+            registry.write("base", base_text())
+            registry.write("backend", "ns\n")
+            registry.write("login", login_text(site.login))
+            for env in chosen:
+                progress(env.name)
+                outcome = _prepare(env, site, registry, renew, progress)
+                report.outcomes.append(outcome)
+                done(outcome)
+            registry.set_names(_links(site, registry))
+            _forget_failures(site, registry)
+            _retire(registry, report)
+    except OSError as error:
+        raise BuildError(f"{error.strerror}: {error.filename or ''}", object="/run/chos",
+                         hint="is /run full? `df /run /run/chos`") from error
+    return report
+
+
+def down(names: Sequence[str] = (), *, command: str = "chosctl down") -> Report:
+    """Take environments away: nobody new enters, whoever is in stays until the end.
+
+    :param names: primary names; empty for everything, the registry itself included.
+    :raises RegistryError: nothing is prepared.
+    :raises UnknownEnvironment: a name is not prepared. Nothing was done then.
+    """
+    require_base(command)
+    report = Report()
+    with open_registry() as registry, registry.lock():
+        links = registry.links()
+        gone = list(links)
+        if names:
+            gone = []
+            for name in names:
+                target = links.get(name, "")
+                primary = target if target in links else name
+                if primary not in links or links[primary] == "../base":
+                    raise UnknownEnvironment("is not prepared", object=name, hint="`chosctl status` lists what is")
+                gone += [alias for alias, text in links.items() if primary in (alias, text)]
+        registry.unpublish(gone)
+        _retire(registry, report)
+        empty = not names and not registry.generations()
+    if empty:
+        remove_registry()
+    return report
+
+
+def find(site: Site, name: str) -> Environment:
+    """The environment of that name or alias. :raises UnknownEnvironment: listing the known ones."""
+    env = site.find(name)
+    if env is None:
+        known = ", ".join(sorted(env.name for env in site.environments)) or "none"
+        raise UnknownEnvironment("is not in /etc/chos", object=name, hint=f"known environments: {known}")
+    return env
+
+
+def _prepare(env: Environment, site: Site, registry: Registry, renew: bool, progress: Callable[[str], None]) -> Outcome:
+    """One environment, from configuration to a published generation."""
+    try:
+        problems = broken(site).get(env.name)
+        if problems:
+            raise ConfigError(problems[0].message, object=str(problems[0].origin), hint=problems[0].hint)
+        group_ids = [_group_id(name, env) for name in env.groups]
+        prepared = NamespaceBackend().prepare(env, site, registry, group_ids=group_ids, renew=renew, progress=progress)
+        if prepared.fresh:
+            registry.publish(prepared.generation, env, group_ids)
+        return Outcome(env.name, "made" if prepared.fresh else "unchanged", prepared.generation, prepared.seconds)
+    except OSError as error:
+        failure: ChosError = BuildError(f"{error.strerror}: {error.filename or ''}", object=env.name,
+                                        hint="is /run full? `df /run /run/chos`")
+    except ChosError as error:
+        failure = error
+    if registry.published(env.name) is None:
+        registry.record_failure(env.name, str(failure))
+    return Outcome(env.name, "failed", error=failure)
+
+
+def _group_id(name: str, env: Environment) -> int:
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        raise ConfigError(f"group {name} of environment {env.name} is unknown on this node", object=env.name,
+                          hint="nobody could enter: correct `groups`, or create the group") from None
+
+
+def _links(site: Site, registry: Registry) -> dict[str, str]:
+    """Every name to be published: of environments that are prepared, their aliases and tree paths, and of the base."""
+    links = {escape_name("/"): "../base", **{escape_name(name): "../base" for name in site.leave}}
+    published = [(env, text) for env in site.environments if (text := registry.published(env.name))]
+    for env, generation in published:
+        links.setdefault(escape_name(env.name), f"../gen/{generation}")
+    for env, _ in published:
+        for alias in env.aliases:
+            links.setdefault(escape_name(alias), escape_name(env.name))
+    for env, _ in published:
+        try:
+            links.setdefault(escape_name(env.tree), escape_name(env.name))
+        except ValueError:  # too long a path to be a name; the environment has another
+            continue
+    links.setdefault("root", "../base")
+    return links
+
+
+def _forget_failures(site: Site, registry: Registry) -> None:
+    """Drop what was said of environments that are no longer configured."""
+    known = {escape_name(env.name) for env in site.environments}
+    for name in registry.failures():
+        if name not in known:
+            os.unlink(f"failed/{name}", dir_fd=registry.fd)
+
+
+def _retire(registry: Registry, report: Report) -> None:
+    """Unpin what no name leads to and no process lives in; and clear what a killed writer left."""
+    live = {text[len("../gen/"):] for text in registry.links().values() if text.startswith("../gen/")}
+    used = namespaces_in_use()
+    for generation in registry.generations():
+        if str(generation) in live:
+            continue
+        residents = used.get(generation.namespace, 0)
+        if generation.complete and residents:
+            report.kept[str(generation)] = residents
+        else:
+            registry.retire(str(generation))
+            if generation.complete:
+                report.retired.append(str(generation))

@@ -1,0 +1,120 @@
+"""The state of every environment: configuration, registry and processes brought together."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from chosns.errors import RegistryError
+from chosns.model import Environment, Site, escape_name
+from chosns.observe.processes import namespaces_in_use
+from chosns.registry import Generation, Registry, open_registry
+
+
+@dataclass(frozen=True)
+class GenerationState:
+    """`processes`: how many live in it (as far as the caller may see). `created`: seconds since the epoch."""
+
+    generation: str
+    processes: int
+    created: float
+    current: bool
+
+
+@dataclass(frozen=True)
+class EnvironmentState:
+    """One environment. state: `up`, `down`, `failed` (see `reason`), `closed` (the caller may not enter), or
+    `unlisted`: processes live in it, but /etc/chos names it no more."""
+
+    name: str
+    state: str
+    tree: str = ""
+    os: str = ""
+    description: str = ""
+    aliases: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    generations: tuple[GenerationState, ...] = ()
+    reason: str = ""
+
+    @property
+    def current(self) -> GenerationState | None:
+        return next((generation for generation in self.generations if generation.current), None)
+
+    @property
+    def processes(self) -> int:
+        return sum(generation.processes for generation in self.generations)
+
+
+@dataclass(frozen=True)
+class NodeState:
+    """All of a node. `prepared`: whether there is a registry at all."""
+
+    prepared: bool
+    backend: str
+    environments: tuple[EnvironmentState, ...] = field(default=())
+
+    @property
+    def healthy(self) -> bool:
+        return self.prepared and all(env.state in ("up", "closed", "unlisted") for env in self.environments)
+
+    def to_json(self) -> dict[str, Any]:
+        """For `status --json`: everything that monitoring needs to alert on."""
+        return {
+            "prepared": self.prepared,
+            "healthy": self.healthy,
+            "backend": self.backend,
+            "environments": [
+                {**asdict(env), "processes": env.processes,
+                 "generation": env.current.generation if env.current else ""}
+                for env in self.environments
+            ],
+        }
+
+
+def node_state(site: Site) -> NodeState:
+    """Look at this node. Needs no privilege; who is not root sees their own processes only."""
+    try:
+        with open_registry() as registry:
+            return _prepared_state(site, registry)
+    except RegistryError:
+        return NodeState(False, "", tuple(_state(env, None, "", []) for env in site.environments))
+
+
+def _prepared_state(site: Site, registry: Registry) -> NodeState:
+    used = namespaces_in_use()
+    grouped: dict[str, list[tuple[Generation, int]]] = {}
+    for generation in registry.generations():
+        if generation.manifest:
+            grouped.setdefault(generation.name, []).append((generation, used[generation.namespace]))
+    failures = registry.failures()
+    states = []
+    for env in site.environments:
+        name = escape_name(env.name)
+        states.append(_state(env, registry, failures.get(name, ""), grouped.pop(name, [])))
+    for name, leftovers in sorted(grouped.items()):
+        generations = tuple(_generation(generation, count, None) for generation, count in leftovers)
+        states.append(EnvironmentState(name, "unlisted", generations=generations))
+    return NodeState(True, "ns", tuple(states))
+
+
+def _state(env: Environment, registry: Registry | None, failure: str, found: list[tuple[Generation, int]]) -> EnvironmentState:
+    published = registry.published(env.name) if registry else None
+    state = "up" if published else "failed" if failure else "down"
+    if registry and published and not may_enter(registry, published):
+        state = "closed"
+    manifest = found[-1][0].manifest if found else {}
+    return EnvironmentState(
+        env.name, state, env.tree, str(manifest.get("os", "")), env.description, env.aliases, env.groups,
+        tuple(_generation(generation, count, published) for generation, count in found), failure,
+    )
+
+
+def _generation(generation: Generation, processes: int, published: str | None) -> GenerationState:
+    created = float(generation.manifest.get("created", 0.0))
+    return GenerationState(str(generation), processes, created, str(generation) == published)
+
+
+def may_enter(registry: Registry, generation: str) -> bool:
+    """Whether the kernel lets the caller into a generation's directory."""
+    return os.access(f"gen/{generation}", os.X_OK, dir_fd=registry.fd)
