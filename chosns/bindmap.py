@@ -136,6 +136,8 @@ def _chain(name: str, library: Library) -> tuple[list[MapFile], Problem | None]:
             message = f"extends more than {MAX_DEPTH - 1} maps, one by another"
             return chain, Problem(chain[0].origin, message, "join some of them")
         chain.append(file)
+        if not file.usable:
+            return chain, None
         wanted_by = file.origin
         level = level + 1 if file.extends == name else 0
         name = file.extends

@@ -104,9 +104,7 @@ def _bind_mounts(value: str, origin: Origin, problems: list[Problem]) -> tuple[B
     return tuple(binds.values())
 
 
-def _yes_no(
-    name: str, values: dict[str, tuple[str, Origin]], default: bool, problems: list[Problem]
-) -> bool:
+def _yes_no(name: str, values: dict[str, tuple[str, Origin]], default: bool, problems: list[Problem]) -> bool:
     value, origin = values.get(name, ("", Origin("")))
     if value.lower() not in ("", "yes", "no"):
         chosen = "yes" if default else "no"

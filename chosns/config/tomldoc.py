@@ -134,11 +134,14 @@ class Fields:
     def tables(self, key: str) -> list[Fields]:
         """An array of tables."""
         values = self._take(key, list, [])
-        return [self._nested(value, f"[[{self.what.strip('[]')}.{key}]]", key, n) for n, value in enumerate(values)]
+        return [self._nested(value, f"[[{self._prefix()}{key}]]", key, number) for number, value in enumerate(values)]
 
     def sub(self, key: str) -> Fields:
         """A sub-table; an empty one where there is none."""
-        return self._nested(self._take(key, dict, {}), f"[{self.what.strip('[]')}.{key}]".replace("[.", "["), key)
+        return self._nested(self._take(key, dict, {}), f"[{self._prefix()}{key}]", key)
+
+    def _prefix(self) -> str:
+        return f"{self.what.strip('[]')}." if self.path else ""
 
     def _nested(self, value: Any, what: str, *steps: Step) -> Fields:
         return Fields(self.document, (*self.path, *steps), value, what, self.problems, self.environment)

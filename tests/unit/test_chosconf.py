@@ -62,7 +62,9 @@ def test_at_most_8191_bytes() -> None:
     assert said(problems) == [(3, "error", "%ENV is longer than 8191 bytes")]
 
 
-@given(st.one_of(st.text(), st.lists(st.sampled_from(["%ENV", "%BEH", "A", "PATH", "BASHLOGIN", "#", ""])).map("\n".join)))
+@given(
+    st.one_of(st.text(), st.lists(st.sampled_from(["%ENV", "%BEH", "A", "PATH", "BASHLOGIN", "#", ""])).map("\n".join))
+)
 def test_any_text_fits_into_the_registry(text: str) -> None:
     login, _ = parse_login(text, FILE)
     assert len(login.keep) <= 256 and "PATH" not in login.keep

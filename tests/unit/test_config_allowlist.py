@@ -25,7 +25,9 @@ def said(allowed: AllowList) -> list[tuple[int, str, str]]:
 
 
 def test_the_original_sample() -> None:
-    text = "#\n# rh73:/auto/redhat73\n%SHELLS\n\nlocal:/\n  # more\n/auto/rh73:/auto/rh73\n\n%ENV\nHOME:x\n%SHELLS\nb:/b\n"
+    text = (
+        "#\n# rh73:/auto/redhat73\n%SHELLS\n\nlocal:/\n  # more\n/auto/rh73:/auto/rh73\n\n%ENV\nHOME:x\n%SHELLS\nb:/b\n"
+    )
     allowed = parse_allow_list(text, FILE)
     assert allowed.entries == (
         Entry("local", "/", Origin(FILE, 5)),
@@ -122,7 +124,9 @@ def test_other_sections_are_ignored() -> None:
 LINES = st.lists(
     st.one_of(
         st.text(max_size=30),
-        st.sampled_from(["%SHELLS", "%ENV", "#", "a:/a", "a:/b", "/p:/q", ":", "::", "x:y:z", "/:/", "root:/", "a:/ b"]),
+        st.sampled_from(
+            ["%SHELLS", "%ENV", "#", "a:/a", "a:/b", "/p:/q", ":", "::", "x:y:z", "/:/", "root:/", "a:/ b"]
+        ),
     ),
     max_size=15,
 ).map("\n".join)

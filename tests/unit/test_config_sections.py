@@ -139,9 +139,14 @@ def test_prefixes_are_compared_by_component(target: str) -> None:
 
 
 def test_every_mistake_is_found_at_once() -> None:
-    text = '[environment.el9]\na1 = 1\n[environment.el8]\npolicy = 2\n[[environment.el8.bind]]\n[other]\n'
+    text = "[environment.el9]\na1 = 1\n[environment.el8]\npolicy = 2\n[[environment.el8.bind]]\n[other]\n"
     file = parse_sections(text, FILE)
-    assert sorted((p.origin.line, p.environment) for p in file.problems) == [(2, "el9"), (4, "el8"), (5, "el8"), (6, "")]
+    assert sorted((p.origin.line, p.environment) for p in file.problems) == [
+        (2, "el9"),
+        (4, "el8"),
+        (5, "el8"),
+        (6, ""),
+    ]
 
 
 def test_root_is_no_environment() -> None:
@@ -181,7 +186,9 @@ TABLES = st.recursive(
     lambda inner: st.one_of(
         st.lists(inner, max_size=3),
         st.dictionaries(
-            st.sampled_from(["environment", "el9", "bind", "policy", "env", "groups", "source", "target", "personality"]),
+            st.sampled_from(
+                ["environment", "el9", "bind", "policy", "env", "groups", "source", "target", "personality"]
+            ),
             inner,
             max_size=4,
         ),

@@ -88,7 +88,7 @@ def test_header_after_its_children() -> None:
     assert [index.line("a", "b"), index.line("a", "b", "c"), index.line("a")] == [3, 1, 1]
 
 
-@given(st.one_of(st.text(), st.text(alphabet='ab=.,[]{}"\'\\\n# ')))
+@given(st.one_of(st.text(), st.text(alphabet="ab=.,[]{}\"'\\\n# ")))
 def test_no_text_disturbs_it(text: str) -> None:
     index = LineIndex(text)
     assert 1 <= index.line("a", "b", 0) <= text.count("\n") + 1
@@ -112,7 +112,8 @@ def write(value: object) -> str:
 
 @given(st.dictionaries(KEYS, st.dictionaries(KEYS, VALUES, max_size=3), max_size=4))
 def test_it_agrees_with_where_things_were_written(tables: dict[str, dict[str, object]]) -> None:
-    text, wanted = "", {}
+    text = ""
+    wanted: dict[tuple[str, ...], int] = {}
     for name, table in tables.items():
         wanted[(name,)] = text.count("\n") + 1
         text += f'["{name}"]\n'
@@ -126,7 +127,14 @@ def test_it_agrees_with_where_things_were_written(tables: dict[str, dict[str, ob
 
 @pytest.mark.parametrize(
     ("text", "line"),
-    [("a = 1\nb = \n", 2), ("a = [1,\n2\n", 3), ("a = 1\na = 2\n", 2), ("x = '\udc80'\n", 1), ("\ny = \udcff", 2), ("[", 1)],
+    [
+        ("a = 1\nb = \n", 2),
+        ("a = [1,\n2\n", 3),
+        ("a = 1\na = 2\n", 2),
+        ("x = '\udc80'\n", 1),
+        ("\ny = \udcff", 2),
+        ("[", 1),
+    ],
 )
 def test_syntax_errors_have_lines(text: str, line: int) -> None:
     problem = parse_toml(text, "f")
