@@ -15,7 +15,7 @@ from itertools import groupby
 
 from chosns import fault, syscalls
 from chosns.errors import BuildError
-from chosns.mountinfo import Mount, read_mounts
+from chosns.mountinfo import read_mounts
 from chosns.plan.operations import (
     Bind,
     Flags,
@@ -33,6 +33,11 @@ from chosns.trees.view import INSIDE, open_inside
 # Only directories and links live there; the limits keep a mistake from eating memory.
 _TMPFS_OPTIONS: dict[str, str | None] = {"mode": "0755", "size": "1m", "nr_inodes": "4096", "source": "chos"}
 _STRICT = syscalls.RESOLVE_NO_SYMLINKS | INSIDE
+_ATTRIBUTE_OF = {
+    "nosuid": syscalls.MOUNT_ATTR_NOSUID,
+    "nodev": syscalls.MOUNT_ATTR_NODEV,
+    "ro": syscalls.MOUNT_ATTR_RDONLY,
+}
 _LAYERS = "/local"  # the overlays' generated layers stand here until the overlays hold them
 
 
@@ -207,9 +212,11 @@ def verify(plan: Plan, root: int) -> None:
     if missing:
         raise BuildError(f"nothing is mounted at {min(missing)}", object=plan.environment)
     for mount in mounts.values():
-        if any(tag.startswith("shared:") for tag in mount.propagation):
+        if mount.propagation and mount.propagation[0].startswith("shared:"):
             raise BuildError(f"{mount.target} is a shared mount", object=plan.environment)
-        lacking = _wanted_at(mount.target, wanted) & ~_has(mount)
+        lacking = _wanted_at(mount.target, wanted)
+        for name in mount.flags:
+            lacking &= ~_ATTRIBUTE_OF.get(name, 0)
         if lacking and mount.target in wanted:
             raise BuildError(f"{mount.target} lacks flags of the plan", object=plan.environment)
         if lacking:
@@ -222,12 +229,3 @@ def _wanted_at(target: str, wanted: dict[str, int]) -> int:
     while target not in wanted:
         target = target.rpartition("/")[0] or "/"
     return wanted[target]
-
-
-def _has(mount: Mount) -> int:
-    names = {
-        "nosuid": syscalls.MOUNT_ATTR_NOSUID,
-        "nodev": syscalls.MOUNT_ATTR_NODEV,
-        "ro": syscalls.MOUNT_ATTR_RDONLY,
-    }
-    return sum(bit for name, bit in names.items() if name in mount.flags)

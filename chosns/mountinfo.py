@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class Mount:
+class Mount(NamedTuple):
     """One line: where, with which per-mount flags, and how it propagates (`shared:N`, `master:N`, …)."""
 
     target: str
     root: str
-    flags: frozenset[str]
-    propagation: tuple[str, ...]
+    flags: list[str]
+    propagation: list[str]
     fstype: str
 
 
@@ -29,8 +28,7 @@ def read_mounts(path: str = "/proc/self/mountinfo") -> list[Mount]:
 def _parse(line: str) -> Mount:
     fields = line.split(" ")
     end = fields.index("-", 6)
-    return Mount(_unescape(fields[4]), _unescape(fields[3]), frozenset(fields[5].split(",")), tuple(fields[6:end]),
-                 fields[end + 1])
+    return Mount(_unescape(fields[4]), _unescape(fields[3]), fields[5].split(","), fields[6:end], fields[end + 1])
 
 
 def _unescape(text: str) -> str:

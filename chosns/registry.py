@@ -171,7 +171,7 @@ class Registry:
         directory = f"{name}.{max(numbers, default=0) + 1}"
         os.mkdir(f"gen/{directory}", 0o700, dir_fd=self.fd)
         fault.point()
-        os.close(os.open(f"gen/{directory}/ns", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o400, dir_fd=self.fd))
+        os.close(os.open(f"gen/{directory}/ns", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o444, dir_fd=self.fd))
         return directory
 
     def pin(self, generation: str, pid: int) -> int:

@@ -14,13 +14,13 @@ set -- -std=c11 -O2 -g0 -Wall -Wextra -Wformat=2 -Werror -fstack-protector-stron
 
 case $cc in
 *musl*)
-    rcrt1=$("$cc" -print-file-name=rcrt1.o)
-    [ -e "$rcrt1" ] || rcrt1=/usr/lib/$(uname -m)-linux-musl/rcrt1.o
-    if [ -e "$rcrt1" ]; then
-        lib=$(dirname "$rcrt1")
+    # Not -print-file-name: that finds glibc's rcrt1.o, which relocates nothing here.
+    machine=$(uname -m)
+    for lib in "/usr/lib/$machine-linux-musl" /usr/lib/musl/lib "/usr/$machine-linux-musl/lib64" /usr/local/musl/lib; do
+        [ -e "$lib/rcrt1.o" ] || continue
         exec "$cc" -flto -static -nostartfiles -Wl,-pie,--no-dynamic-linker,-z,text -s \
-            "$rcrt1" "$lib/crti.o" "$@" "$lib/crtn.o" -o "$output"
-    fi
+            "$lib/rcrt1.o" "$lib/crti.o" "$@" "$lib/crtn.o" -o "$output"
+    done
     exec "$cc" -flto -static -s "$@" -o "$output"
     ;;
 *)

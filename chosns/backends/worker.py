@@ -6,6 +6,7 @@ its time limit. A process that is stuck in the kernel cannot even be killed: it 
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import select
@@ -68,6 +69,7 @@ class Worker:
             if os.getppid() != parent:
                 os._exit(1)
             signal.signal(signal.SIGINT, signal.SIG_DFL)
+            gc.disable()  # short-lived, and collecting would copy every page that is shared with the parent
             self._main(self)
             os._exit(0)
         except ChosError as error:
