@@ -283,7 +283,11 @@ def open_registry() -> Registry:
 
 
 def create_registry() -> Registry:
-    """Open the registry, making it and its private mount where they are missing. Root, on the base."""
+    """Open the registry, making it and its private mount where they are missing. Root, on the base.
+
+    Sets the umask: what is made here is read by everybody, whatever root's shell was set to.
+    """
+    os.umask(0o022)
     with contextlib.suppress(FileExistsError):
         os.mkdir(PATH, 0o755)
     if not any(mount.target == PATH and mount.fstype == "tmpfs" for mount in read_mounts()):
