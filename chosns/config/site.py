@@ -103,9 +103,11 @@ def broken(site: Site) -> dict[str, list[Problem]]:
 
 
 def shipped_bindmap_dirs() -> tuple[str, ...]:
-    """Where the bind maps are that come with CHOS: beside the package in the source tree, else PREFIX/share."""
-    above = os.path.dirname(os.path.realpath(os.path.dirname(chosns.__file__)))
-    candidates = [os.path.join(above, "bindmaps")]
+    """Where the bind maps are that come with CHOS: in the package (a wheel), beside it (the source tree), or in
+    PREFIX/share. The first that has a default.toml; none where there is none."""
+    package = os.path.realpath(os.path.dirname(chosns.__file__))
+    above = os.path.dirname(package)
+    candidates = [os.path.join(package, "bindmaps"), os.path.join(above, "bindmaps")]
     for _ in range(5):
         candidates.append(os.path.join(above, "share", "chos", "bindmaps"))
         above = os.path.dirname(above)

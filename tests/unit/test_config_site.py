@@ -71,7 +71,7 @@ def test_everything_together(reader: Reader) -> None:
             "etc/chos": ALLOWED,
             "etc/chos.conf": "%ENV\nHOME\n",
             "etc/sysconfig/chos": 'BINDMOUNT="/scratch"\n',
-            "etc/chos.d/10-el9.toml": '[environment.el9]\ngroups = ["g"]\nbindmap = "big"\n[environment.el9.policy]\nread_only = true\n',
+            "etc/chos.d/10-el9.toml": '[environment.el9]\ngroups = ["g"]\nbindmap = "big"\npolicy.read_only = true\n',
             "etc/chos.d/bindmaps/big.toml": 'extends = "default"\n[base]\nshare = ["/var/x"]\n',
             "etc/chos.d/README": "not read",
             "etc/chos.d/.hidden.toml": "not = [read",
@@ -186,6 +186,34 @@ def test_a_broken_own_map_does_not_uncover_the_shipped_one(reader: Reader, text:
 def test_an_unsafe_own_map_does_not_uncover_the_shipped_one(reader: Reader, unsafe: str) -> None:
     site = reader({"etc/chos": ALLOWED, "etc/chos.d/bindmaps/default.toml": MINIMAL}, unsafe=(unsafe,))
     assert {"el9", "el8"} <= set(broken(site))
+
+
+def test_an_unsafe_map_spoils_those_that_extend_it(reader: Reader) -> None:
+    files = {"etc/chos": ALLOWED, "etc/chos.d/bindmaps/b.toml": 'description = "b"\n'}
+    files["etc/chos.d/a.toml"] = '[environment.el9]\nbindmap = "a"\n'
+    maps = {"default.toml": MINIMAL, "a.toml": 'extends = "b"\n' + MINIMAL}
+    assert broken(reader(files, shipped=maps)) == {}
+    assert set(broken(reader(files, shipped=maps, unsafe=("etc/chos.d/bindmaps/b.toml",)))) == {"", "el9"}
+
+
+@pytest.mark.parametrize(
+    ("package", "maps"),
+    [
+        ("lib/python3/site-packages/chosns", "lib/python3/site-packages/chosns/bindmaps"),
+        ("src/chosns", "src/bindmaps"),
+        ("lib/chos/python/chosns", "share/chos/bindmaps"),
+        ("lib/python3.11/site-packages/chosns", "share/chos/bindmaps"),
+        ("lib/chosns", "elsewhere"),
+    ],
+)
+def test_where_shipped_maps_are_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str, maps: str
+) -> None:
+    (tmp_path / package).mkdir(parents=True)
+    (tmp_path / maps).mkdir(parents=True, exist_ok=True)
+    (tmp_path / maps / "default.toml").touch()
+    monkeypatch.setattr("chosns.__file__", str(tmp_path / package / "__init__.py"))
+    assert shipped_bindmap_dirs() == (() if maps == "elsewhere" else (str(tmp_path / maps),))
 
 
 def test_illegal_map_name(reader: Reader) -> None:
