@@ -14,8 +14,8 @@ int chos_number(const char *s, uint64_t max, uint64_t *number)
     if (s[0] == '\0' || (s[0] == '0' && s[1] != '\0'))
         return -1;
     for (; *s != '\0'; s++) {
-        uint64_t digit = (uint64_t)*s - '0';
-        if (*s < '0' || *s > '9' || n > (max - digit) / 10)
+        uint64_t digit = (uint64_t)(*s - '0');
+        if (*s < '0' || *s > '9' || digit > max || n > (max - digit) / 10)
             return -1;
         n = n * 10 + digit;
     }
@@ -149,7 +149,9 @@ int chos_policy_parse(char *text, size_t len, struct chos_policy *p)
         {"personality", take_personality, &p->personality, MAY},
         {"setenv", take_variable, &list, MANY},
     };
-    return parse(text, len, "chos-policy 1", keys, sizeof keys / sizeof *keys);
+    if (parse(text, len, "chos-policy 1", keys, sizeof keys / sizeof *keys))
+        return -1;
+    return p->generation >= 1 && p->generation <= CHOS_GENERATION_MAX ? 0 : -1;
 }
 
 int chos_login_parse(char *text, size_t len, struct chos_login *login)

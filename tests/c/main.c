@@ -1,0 +1,12 @@
+#include "check.h"
+
+int passed, failed;
+
+int main(void)
+{
+    test_names();
+    test_formats();
+    test_launcher();
+    printf("%d passed, %d failed\n", passed, failed);
+    return failed != 0;
+}
