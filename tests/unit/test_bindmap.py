@@ -127,6 +127,15 @@ def test_extends_joins_lists_and_overrides_scalars() -> None:
     assert [share.path for share in found.etc] == ["passwd", "group"]
 
 
+def test_what_any_line_demands_of_a_path_holds() -> None:
+    under = "[tree]\ntop=['/usr']\n[base]\nrequire=['/a']\ndevices=['/dev']\n"
+    found, _ = resolve("o", ("u", under), ("o", "extends='u'\n[base]\nshare=['/dev','/a']\n"))
+    assert found and [(s.path, s.required, s.devices) for s in found.base] == [
+        ("/a", True, False),
+        ("/dev", False, True),
+    ]
+
+
 def test_a_map_may_extend_the_next_of_its_name() -> None:
     own = "extends = 'default'\n[base]\nshare=['/var/own']\n"
     found, problems = resolve("default", ("default", own), ("default", UNDER))

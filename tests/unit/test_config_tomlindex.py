@@ -83,6 +83,11 @@ def test_inline_array_of_tables() -> None:
     assert [index.line("a", 0, "x"), index.line("a", 1), index.line("a", 1, "y", 1), index.line("b")] == [2, 3, 5, 7]
 
 
+def test_tables_below_arrays_of_tables() -> None:
+    index = LineIndex("[[a]]\n[a.b]\nx = 1\n[[a]]\n[[a.c]]\n[a.b]\nx = 2\n")
+    assert [index.line("a", 0, "b", "x"), index.line("a", 1, "b", "x"), index.line("a", 1, "c", 0)] == [3, 7, 5]
+
+
 def test_header_after_its_children() -> None:
     index = LineIndex("[a.b.c]\nx = 1\n[a.b]\ny = 1\n")
     assert [index.line("a", "b"), index.line("a", "b", "c"), index.line("a")] == [3, 1, 1]
