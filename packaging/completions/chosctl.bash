@@ -1,0 +1,30 @@
+# bash completion for chosctl(8)
+
+_chosctl() {
+    local current=${COMP_WORDS[COMP_CWORD]} verb='' word
+    COMPREPLY=()
+    for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
+        case $word in -*) ;; *) verb=$word; break ;; esac
+    done
+    if [ -z "$verb" ]; then
+        mapfile -t COMPREPLY < <(compgen -W 'up down reload status list explain ps check --help --version' -- "$current")
+        return
+    fi
+    case $current in
+        -*)
+            local options='--json --help'
+            case $verb in
+                up | reload) options+=' --renew' ;;
+                list) options+=' --names --all' ;;
+                check) options+=' --root' ;;
+            esac
+            mapfile -t COMPREPLY < <(compgen -W "$options" -- "$current") ;;
+        *)
+            case $verb in
+                up | down | reload | explain | ps)
+                    mapfile -t COMPREPLY < <(compgen -W "$(chosctl list --names 2>/dev/null)" -- "$current") ;;
+                check) mapfile -t COMPREPLY < <(compgen -d -- "$current") ;;
+            esac ;;
+    esac
+}
+complete -F _chosctl chosctl

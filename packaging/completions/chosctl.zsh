@@ -1,0 +1,30 @@
+#compdef chosctl
+# zsh completion for chosctl(8)
+
+local -a verbs names
+verbs=(
+    'up:prepare environments'
+    'down:take environments away'
+    'reload:follow a change of the configuration'
+    'status:show the state of every environment'
+    'list:list the environments that you may enter'
+    'explain:print what up would do'
+    'ps:show which process lives in which environment'
+    'check:report every problem of the configuration'
+)
+if (( CURRENT == 2 )); then
+    _describe -t commands 'chosctl command' verbs
+    _arguments '(-h --help)'{-h,--help}'[show help]' '(-V --version)'{-V,--version}'[show the version]'
+    return
+fi
+names=(${(f)"$(chosctl list --names 2>/dev/null)"})
+local verb=$words[2]
+shift words; (( CURRENT-- ))
+case $verb in
+    up|reload) _arguments '--renew[make new generations]' '--json[print JSON]' '--help[show help]' "*:environment:($names)" ;;
+    down) _arguments '--json[print JSON]' '--help[show help]' "*:environment:($names)" ;;
+    explain|ps) _arguments '--json[print JSON]' '--help[show help]' ":environment:($names)" ;;
+    list) _arguments '--names[names only]' '--all[also what you may not enter]' '--json[print JSON]' '--help[show help]' ;;
+    check) _arguments '--root[check below a directory]:directory:_files -/' '--json[print JSON]' '--help[show help]' ;;
+    *) _arguments '--json[print JSON]' '--help[show help]' ;;
+esac
