@@ -4,19 +4,14 @@
  * find and enter the environment (libchos), give everything up, and only then do what the user asked for.
  * A step that fails executes nothing.
  */
-#define _GNU_SOURCE
 #include "launcher.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/personality.h>
 #include <sys/prctl.h>
 #include <unistd.h>
-
-extern char **environ;
 
 /* Static: the stack may be small, and there is no heap while privilege is held. */
 static struct chos_session session;
@@ -49,47 +44,6 @@ static const char *choose_backend(const struct options *o, struct chos_error *e)
     return NULL;
 }
 
-static void tell_entered(const struct options *o, const char *backend)
-{
-    tell("chos: ");
-    tell_safe(session.alias);
-    tell(session.target.kind == CHOS_TO_BASE ? " is the base" : " is generation ");
-    tell(session.target.name);
-    tell(session.moved ? ", entered through backend ns (" : ", where we are already (");
-    tell(o->backend == NULL ? "the node's default" : strcmp(backend, "auto") == 0 ? "auto: the only one in this build"
-        : "asked for");
-    tell(session.from_environment ? "), by way of the base\n" : ")\n");
-    tell_end(2);
-}
-
-/* With the user's rights only: personality, working directory, environment, command. */
-_Noreturn static void run(const struct options *o)
-{
-    static char *cleaned[CHOS_KEEP_MAX + 2];
-    const struct chos_policy *policy = &session.policy;
-    struct chos_error e;
-    int now = policy->personality ? personality(0xffffffff) : 0;
-    if (chos_fault("personality") || now < 0
-        || (policy->personality && personality((unsigned long)(now | (int)policy->personality)) < 0)) {
-        chos_fail(&e, CHOS_SYSTEM, errno, "personality");
-        die(&e);
-    }
-    workdir_restore(&session);
-    if (o->command == NULL) {
-        login_environment(&login, environ, cleaned);
-        environ = cleaned;
-    }
-    for (unsigned i = 0; i < policy->setenvs; i++) {
-        if (chos_fault("setenv") || putenv(policy->setenv[i]) != 0) {
-            chos_fail(&e, CHOS_SYSTEM, errno, policy->setenv[i]);
-            die(&e);
-        }
-    }
-    if (o->command == NULL)
-        login_run(&login);
-    command_run(o->command);
-}
-
 _Noreturn static void enter(const struct options *o, const char *alias)
 {
     struct chos_error e;
@@ -102,9 +56,7 @@ _Noreturn static void enter(const struct options *o, const char *alias)
         || (o->command == NULL && chos_login_read(&login, &e)) || chos_enter(&session, &e)
         || chos_privs_drop(session.policy.no_new_privs, &e))
         die(&e);
-    if (o->verbose)
-        tell_entered(o, backend);
-    run(o);
+    run(&session, o, &login, backend);
 }
 
 /* Privilege is needed only to reach the registry from inside an environment. */

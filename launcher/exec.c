@@ -2,7 +2,6 @@
  *
  * musl's own execvp does not run a script that has no #! line, which people's jobs rely on.
  */
-#define _GNU_SOURCE
 #include "launcher.h"
 
 #include <errno.h>
@@ -10,8 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-extern char **environ;
 
 /* Returns only when it failed. The slot in front of the command holds /bin/sh for a script without #!. */
 static void try_exec(char *path, char **command)

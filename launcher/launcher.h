@@ -35,6 +35,10 @@ _Noreturn void report_version(void);
 const char *which_name(const char **source);
 _Noreturn void which_report(struct chos_session *s, const char *backend);
 
+/* run.c */
+_Noreturn void run(const struct chos_session *s, const struct options *o, const struct chos_login *login,
+                   const char *backend);
+
 /* login.c, exec.c */
 unsigned login_environment(const struct chos_login *login, char **from, char *to[]);
 _Noreturn void login_run(const struct chos_login *login);

@@ -1,5 +1,4 @@
 /* chos without a command: the user's login shell in a cleaned environment (/etc/chos.conf, compiled to `login`). */
-#define _GNU_SOURCE
 #include "launcher.h"
 
 #include <errno.h>
@@ -8,8 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-extern char **environ;
 
 /* Copies the pointers of what is kept into `to`, which has room for CHOS_KEEP_MAX + 2. PATH is never kept. */
 unsigned login_environment(const struct chos_login *login, char **from, char *to[])
@@ -51,12 +48,10 @@ static const char *find_shell(void)
 /* `environ` is already the cleaned one. */
 void login_run(const struct chos_login *login)
 {
-    char *shell = strdup(find_shell());
-    char dash[] = "-l";
-    if (!login->bashlogin && strstr(shell, "csh") == NULL)
-        dash[1] = '\0';
-    char *argv[] = {shell, dash, NULL};
-    execve(shell, argv, environ);
+    const char *shell = find_shell();
+    bool l = login->bashlogin || strstr(shell, "csh") != NULL;
+    const char *const argv[] = {shell, l ? "-l" : "-", NULL};
+    execve(shell, (char *const *)argv, environ);
     struct chos_error e;
     chos_fail(&e, CHOS_NO_SHELL, errno, shell);
     die(&e);

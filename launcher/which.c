@@ -1,5 +1,4 @@
 /* chos --which: what a login would get here, and who chose it. */
-#define _GNU_SOURCE
 #include "launcher.h"
 
 #include <fcntl.h>

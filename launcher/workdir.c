@@ -2,7 +2,6 @@
  *
  * It is taken up after privilege is gone, so that another user's private directory stays out of reach.
  */
-#define _GNU_SOURCE
 #include "launcher.h"
 
 #include <errno.h>
@@ -33,7 +32,7 @@ void workdir_restore(const struct chos_session *s)
 {
     const char *path = workdir_map(cwd, s->target.kind == CHOS_TO_BASE && s->from_environment);
     errno = ENOENT;
-    if (path[0] == '/' && chdir(path) == 0)
+    if (path[0] == '/' && !chos_fault("chdir") && chdir(path) == 0)
         return;
     int err = errno;
     tell("chos: the working directory ");

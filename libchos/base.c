@@ -3,7 +3,6 @@
  * Whoever is still in the base lends us the way: process 1, else our nearest ancestor that is. Nobody is
  * believed: a namespace is the base when the registry that is found in it names that very namespace and root.
  */
-#define _GNU_SOURCE
 #include "internal.h"
 
 #include <errno.h>
@@ -82,7 +81,7 @@ static int try_process(struct chos_session *s, uint64_t pid, struct chos_error *
     proc_path(&t, pid, "/ns/mnt");
     if (statfs("/proc", &fs) != 0 || fs.f_type != PROC || stat("/proc/self/ns/mnt", &here) != 0)
         return chos_fail(e, CHOS_SYSTEM, errno, "/proc");
-    int fd = chos_fault("base") ? -1 : open(path, O_RDONLY | O_CLOEXEC);
+    int fd = chos_fault("ancestor") ? -1 : open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return chos_fail(e, CHOS_SYSTEM, errno, path);
     bool candidate = fstat(fd, &there) == 0 && there.st_ino != here.st_ino && chos_is_mount_ns(fd) && is_ours(fd);

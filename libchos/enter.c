@@ -1,5 +1,4 @@
 /* Entering: the loop that finds a pin whose namespace can be entered, and the one call that enters it. */
-#define _GNU_SOURCE
 #include "internal.h"
 
 #include <errno.h>

@@ -112,8 +112,10 @@ static int parse(char *text, size_t len, const char *header, const struct key *k
     if (len == 0 || len >= CHOS_FILE_SIZE || text[len - 1] != '\n' || memchr(text, '\0', len) != NULL)
         return -1;
     for (char *line = text, *next; line < text + len; line = next) {
-        next = strchr(line, '\n') + 1;
-        next[-1] = '\0';
+        next = memchr(line, '\n', (size_t)(text + len - line));
+        if (next == NULL)
+            return -1;
+        *next++ = '\0';
         if (line == text) {
             if (strcmp(line, header) != 0)
                 return -1;

@@ -1,5 +1,4 @@
 /* A pin is a mount namespace that is kept alive by a bind mount of its file. */
-#define _GNU_SOURCE
 #include "internal.h"
 
 #include <errno.h>

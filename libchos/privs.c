@@ -1,5 +1,4 @@
 /* Privilege: three capabilities while an environment is entered, none afterwards. */
-#define _GNU_SOURCE
 #include "internal.h"
 
 #include <errno.h>
@@ -45,10 +44,9 @@ enum chos_reason chos_privs_missing(void)
 int chos_privs_reduce(struct chos_error *e)
 {
     uid_t uid = getuid();
-    if (geteuid() != uid && (chos_fault("reduce") || prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0)
-                             || setresuid(uid, uid, uid)))
+    if (geteuid() != uid && (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) || setresuid(uid, uid, uid)))
         return chos_fail(e, CHOS_SYSTEM, errno, "setresuid");
-    if (set_capabilities(NEEDED) && set_capabilities(0))
+    if (chos_fault("reduce") || (set_capabilities(NEEDED) && set_capabilities(0)))
         return chos_fail(e, CHOS_SYSTEM, errno, "capset");
     return 0;
 }

@@ -3,7 +3,6 @@
  * Nothing here is opened by a path that a user gave, nothing leads out of the registry, and a directory
  * is used only when root alone can write in it. The working directory is the handle; see chos.h.
  */
-#define _GNU_SOURCE
 #include "internal.h"
 
 #include <errno.h>

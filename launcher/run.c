@@ -1,0 +1,52 @@
+/* What the user asked for, inside and with the user's rights only: personality, working directory, environment,
+ * and then the command or the shell.
+ */
+#include "launcher.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/personality.h>
+#include <unistd.h>
+
+static void tell_entered(const struct chos_session *s, const struct options *o, const char *backend)
+{
+    tell("chos: ");
+    tell_safe(s->alias);
+    tell(s->target.kind == CHOS_TO_BASE ? " is the base" : " is generation ");
+    tell(s->target.name);
+    tell(s->moved ? ", entered through backend ns (" : ", where we are already (");
+    tell(o->backend == NULL ? "the node's default" : strcmp(backend, "auto") == 0 ? "auto: the only one in this build"
+        : "asked for");
+    tell(s->from_environment ? "), by way of the base\n" : ")\n");
+    tell_end(2);
+}
+
+void run(const struct chos_session *s, const struct options *o, const struct chos_login *login, const char *backend)
+{
+    static char *cleaned[CHOS_KEEP_MAX + 2];
+    const struct chos_policy *policy = &s->policy;
+    struct chos_error e;
+    int now = policy->personality ? personality(0xffffffff) : 0;
+    if (chos_fault("personality") || now < 0
+        || (policy->personality && personality((unsigned long)(now | (int)policy->personality)) < 0)) {
+        chos_fail(&e, CHOS_SYSTEM, errno, "personality");
+        die(&e);
+    }
+    if (o->verbose)
+        tell_entered(s, o, backend);
+    workdir_restore(s);
+    if (o->command == NULL) {
+        login_environment(login, environ, cleaned);
+        environ = cleaned;
+    }
+    for (unsigned i = 0; i < policy->setenvs; i++) {
+        if (chos_fault("setenv") || putenv(policy->setenv[i]) != 0) {
+            chos_fail(&e, CHOS_SYSTEM, errno, policy->setenv[i]);
+            die(&e);
+        }
+    }
+    if (o->command == NULL)
+        login_run(login);
+    command_run(o->command);
+}
