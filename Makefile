@@ -1,0 +1,74 @@
+# CHOS: each process tree in the Linux OS tree of its user's choice.
+# `make` lists what there is. Everything real is done by meson and by the scripts in tools/.
+
+PREFIX ?= /usr
+DESTDIR ?=
+FUZZ_SECONDS ?= 60
+PYTEST_ARGS ?=
+BUILD := build
+# Debian's own tools come first: a Python from elsewhere lacks the distribution's modules.
+MESON := PATH="/usr/bin:$$PATH" meson
+
+.DEFAULT_GOAL := help
+.PHONY: help deps build install uninstall demo check lint cunit fuzz unit system bench deb rpm wheel clean
+
+help: ## Say what can be made (this list)
+	@echo "CHOS $$(sed -n 's/^__version__ = "\(.*\)"$$/\1/p' chosns/__init__.py). make …"
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)$$/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+	@echo "Settings: PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) FUZZ_SECONDS=$(FUZZ_SECONDS) PYTEST_ARGS='$(PYTEST_ARGS)'"
+
+deps: ## Install what this machine lacks to build, test and show CHOS (root)
+	@tools/deps
+
+# Configured every time, which takes a second, so that PREFIX holds and new files are seen.
+build: ## Compile the launcher, prepare the installation below build/
+	@echo "== Building below $(BUILD)/ for $(PREFIX)"
+	@$(MESON) setup $$([ ! -f $(BUILD)/build.ninja ] || echo --reconfigure) $(BUILD) --prefix='$(PREFIX)' --sysconfdir=/etc >$(BUILD).log 2>&1 \
+		|| { cat $(BUILD).log; rm -f $(BUILD).log; exit 1; }
+	@mv $(BUILD).log $(BUILD)/configure.log
+	@$(MESON) compile -C $(BUILD) | grep -v -e '^INFO:' -e 'no work to do' || true
+	@test -x $(BUILD)/launcher/chos || { echo "build failed (above)" >&2; exit 1; }
+
+install: build ## Install below PREFIX (root; DESTDIR= for packages)
+	@echo "== Installing below $(DESTDIR)$(PREFIX)"
+	@DESTDIR='$(DESTDIR)' $(MESON) install -C $(BUILD) --no-rebuild --quiet
+
+uninstall: ## Remove what `make install` installed (same PREFIX and DESTDIR)
+	@packaging/uninstall '$(BUILD)' '$(DESTDIR)' '$(PREFIX)'
+
+demo: ## Show CHOS on a throwaway node: two OS trees side by side (root; changes nothing here)
+	@tools/demo
+
+check: ## Everything below, from lint to system tests (root for the system tests)
+	@FUZZ_SECONDS='$(FUZZ_SECONDS)' tools/check
+
+lint: ## ruff, mypy, shellcheck, mandoc, clang-tidy, gcc -fanalyzer
+	@tools/lint
+
+cunit: build ## Unit tests of libchos and the launcher, under sanitizers
+	@tools/cunit $(BUILD)
+
+fuzz: ## Fuzz what C reads for FUZZ_SECONDS
+	@tests/fuzz/run '$(FUZZ_SECONDS)'
+
+unit: ## Unit tests of the Python package, on the oldest and the newest Python too
+	@tools/unit $(PYTEST_ARGS)
+
+system: build ## System tests on a throwaway node: real mounts, real users (root)
+	@tools/system $(BUILD) $(PYTEST_ARGS)
+
+bench: build ## Measure what entering costs, beside other tools, on a throwaway node (root)
+	@tools/node --bind '$(CURDIR)/$(BUILD)' -- bench/run
+
+deb: ## Build a Debian package below build/packages
+	@packaging/make-deb '$(CURDIR)/$(BUILD)/packages'
+
+rpm: ## Build an RPM below build/packages
+	@packaging/make-rpm '$(CURDIR)/$(BUILD)/packages'
+
+wheel: ## Build a wheel of the Python package below build/packages
+	@/usr/bin/python3 -m pip wheel --no-deps --wheel-dir '$(BUILD)/packages' .
+
+clean: ## Remove build/ and caches (the OS trees stay: tools/trees --help)
+	rm -rf $(BUILD) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -prune -not -path './.cache/*' -exec rm -rf {} +
