@@ -31,42 +31,38 @@ static int fill_standard_descriptors(void)
     return 0;
 }
 
-static const char *choose_backend(const struct options *o, struct chos_error *e)
+/* The command line has been checked already: what it asks for is what this build has. */
+static int check_backend(const struct options *o, struct chos_error *e)
 {
     if (o->backend != NULL)
-        return o->backend;
+        return 0;
     if (chos_file_read("backend", backend_text, e) < 0)
-        return NULL;
+        return -1;
     backend_text[strcspn(backend_text, "\n")] = '\0';
-    if (backend_is_here(backend_text))
-        return backend_text;
-    chos_fail(e, CHOS_NO_BACKEND, 0, backend_text);
-    return NULL;
+    return backend_is_here(backend_text) ? 0 : chos_fail(e, CHOS_NO_BACKEND, 0, backend_text);
 }
 
 _Noreturn static void enter(const struct options *o, const char *alias)
 {
     struct chos_error e;
-    const char *backend;
     if (alias == NULL) {
         chos_fail(&e, CHOS_UNSET, 0, "CHOS");
         die(&e);
     }
-    if (chos_choose(&session, alias, &e) || chos_open(&session, &e) || (backend = choose_backend(o, &e)) == NULL
+    if (chos_choose(&session, alias, &e) || chos_open(&session, &e) || check_backend(o, &e)
         || (o->command == NULL && chos_login_read(&login, &e)) || chos_enter(&session, &e)
         || chos_privs_drop(session.policy.no_new_privs, &e))
         die(&e);
-    run(&session, o, &login, backend);
+    run(&session, o, &login);
 }
 
 /* Privilege is needed only to reach the registry from inside an environment. */
 _Noreturn static void which(const struct options *o)
 {
     struct chos_error e;
-    const char *backend;
-    if (chos_open(&session, &e) || (backend = choose_backend(o, &e)) == NULL || chos_privs_drop(false, &e))
+    if (chos_open(&session, &e) || check_backend(o, &e) || chos_privs_drop(false, &e))
         die(&e);
-    which_report(&session, backend);
+    which_report(&session);
 }
 
 int main(int argc, char **argv)

@@ -33,11 +33,10 @@ _Noreturn void report_version(void);
 
 /* which.c */
 const char *which_name(const char **source);
-_Noreturn void which_report(struct chos_session *s, const char *backend);
+_Noreturn void which_report(struct chos_session *s);
 
 /* run.c */
-_Noreturn void run(const struct chos_session *s, const struct options *o, const struct chos_login *login,
-                   const char *backend);
+_Noreturn void run(const struct chos_session *s, const struct options *o, const struct chos_login *login);
 
 /* login.c, exec.c */
 unsigned login_environment(const struct chos_login *login, char **from, char *to[]);

@@ -34,10 +34,11 @@ static bool tell_not_prepared(const char *alias)
     static char path[sizeof "failed/" + CHOS_NAME_SIZE], name[CHOS_NAME_SIZE], reason[CHOS_FILE_SIZE + 1];
     struct chos_text t = {path, sizeof path, 0};
     struct chos_error ignored;
-    if (chos_name_escape(alias, name))
-        return false;
     chos_put(&t, "failed/");
-    chos_put(&t, name);
+    if (chos_name_is_file(alias))
+        chos_put(&t, alias);
+    else if (chos_name_escape(alias, name) == 0)
+        chos_put(&t, name);
     if (chos_file_read(path, reason, &ignored) < 0)
         return false;
     reason[strcspn(reason, "\n")] = '\0';

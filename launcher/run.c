@@ -9,20 +9,20 @@
 #include <sys/personality.h>
 #include <unistd.h>
 
-static void tell_entered(const struct chos_session *s, const struct options *o, const char *backend)
+static void tell_entered(const struct chos_session *s, const struct options *o)
 {
     tell("chos: ");
     tell_safe(s->alias);
     tell(s->target.kind == CHOS_TO_BASE ? " is the base" : " is generation ");
     tell(s->target.name);
     tell(s->moved ? ", entered through backend ns (" : ", where we are already (");
-    tell(o->backend == NULL ? "the node's default" : strcmp(backend, "auto") == 0 ? "auto: the only one in this build"
+    tell(o->backend == NULL ? "the node's default" : strcmp(o->backend, "auto") == 0 ? "auto: the only one in this build"
         : "asked for");
     tell(s->from_environment ? "), by way of the base\n" : ")\n");
     tell_end(2);
 }
 
-void run(const struct chos_session *s, const struct options *o, const struct chos_login *login, const char *backend)
+void run(const struct chos_session *s, const struct options *o, const struct chos_login *login)
 {
     static char *cleaned[CHOS_KEEP_MAX + 2];
     const struct chos_policy *policy = &s->policy;
@@ -34,7 +34,7 @@ void run(const struct chos_session *s, const struct options *o, const struct cho
         die(&e);
     }
     if (o->verbose)
-        tell_entered(s, o, backend);
+        tell_entered(s, o);
     workdir_restore(s);
     if (o->command == NULL) {
         login_environment(login, environ, cleaned);

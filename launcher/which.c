@@ -40,7 +40,7 @@ const char *which_name(const char **source)
 }
 
 /* We are in the registry, without privilege: what we may not read, we may not enter. */
-void which_report(struct chos_session *s, const char *backend)
+void which_report(struct chos_session *s)
 {
     static char tree[CHOS_FILE_SIZE + 1];
     const char *source, *name = which_name(&source);
@@ -57,7 +57,7 @@ void which_report(struct chos_session *s, const char *backend)
     tree[strcspn(tree, "\n")] = '\0';
     const char *const rows[][2] = {
         {"name        ", name}, {"generation  ", base ? "none, this is the base" : s->target.name},
-        {"backend     ", backend}, {"tree        ", base ? "/" : tree}, {"source      ", source},
+        {"backend     ", "ns"}, {"tree        ", base ? "/" : tree}, {"source      ", source},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         tell(rows[i][0]);

@@ -82,11 +82,13 @@ static int try_process(struct chos_session *s, uint64_t pid, struct chos_error *
     if (statfs("/proc", &fs) != 0 || fs.f_type != PROC || stat("/proc/self/ns/mnt", &here) != 0)
         return chos_fail(e, CHOS_SYSTEM, errno, "/proc");
     int fd = chos_fault("ancestor") ? -1 : open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return chos_fail(e, CHOS_SYSTEM, errno, path);
-    bool candidate = fstat(fd, &there) == 0 && there.st_ino != here.st_ino && chos_is_mount_ns(fd) && is_ours(fd);
-    int rc = candidate ? chos_setns(fd, path, e) : chos_fail(e, CHOS_NO_REGISTRY, 0, CHOS_REGISTRY);
-    close(fd);
+    errno = 0;
+    bool candidate = fd >= 0 && fstat(fd, &there) == 0 && there.st_ino != here.st_ino && chos_is_mount_ns(fd) && is_ours(fd);
+    int rc = candidate ? chos_setns(fd, path, e)
+        : errno == EMFILE ? chos_fail(e, CHOS_SYSTEM, EMFILE, path)   /* asking for the owner takes one more */
+        : chos_fail(e, CHOS_NO_REGISTRY, 0, CHOS_REGISTRY);
+    if (fd >= 0)
+        close(fd);
     if (rc != 0)
         return -1;
     s->moved = true;
@@ -101,16 +103,19 @@ static int try_process(struct chos_session *s, uint64_t pid, struct chos_error *
 int chos_base_return(struct chos_session *s, struct chos_error *e)
 {
     uint64_t pid = 1, next = (uint64_t)getppid();
-    enum chos_reason reason = CHOS_NO_REGISTRY;
+    struct chos_error telling;
+    chos_fail(&telling, CHOS_NO_REGISTRY, 0, CHOS_REGISTRY);
     for (int i = 0; i < ANCESTORS && pid > 0; i++) {
         if (try_process(s, pid, e) == 0)
             return 0;
-        if (e->reason == CHOS_UNSAFE || e->reason == CHOS_CORRUPT)
-            reason = e->reason;   /* it may have been the base: say what is wrong with it, if no other is found */
+        if (e->reason != CHOS_NO_REGISTRY)
+            telling = *e;   /* that may have been the base: say what is wrong with it, if no other is found */
         pid = next > 1 ? next : 0;
         next = parent_of(pid);
     }
     enum chos_reason missing = chos_privs_missing();
-    return missing == CHOS_FOREIGN ? chos_fail(e, reason, 0, CHOS_REGISTRY)
-        : chos_fail(e, missing, 0, "the way back to the base");
+    if (missing != CHOS_FOREIGN)
+        return chos_fail(e, missing, 0, "the way back to the base");
+    *e = telling;
+    return -1;
 }

@@ -38,7 +38,7 @@ int chos_enter(struct chos_session *s, struct chos_error *e)
         if (chos_find(s, e) == 0) {
             if (s->target.kind == CHOS_TO_BASE)
                 return chos_in_base(s) ? 0 : chos_base_return(s, e);
-            int fd = chos_pin_open(e);
+            int fd = chos_pin_open(s, e);
             if (fd >= 0)
                 return enter_pin(s, fd, e);
         }

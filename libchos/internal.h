@@ -17,7 +17,7 @@ int chos_registry_open(struct chos_session *s, struct chos_error *e);
 
 /* pin.c */
 bool chos_is_mount_ns(int fd);
-int chos_pin_open(struct chos_error *e);
+int chos_pin_open(const struct chos_session *s, struct chos_error *e);
 int chos_setns(int fd, const char *object, struct chos_error *e);
 
 /* base.c */

@@ -18,17 +18,17 @@ bool chos_is_mount_ns(int fd)
 }
 
 /* The pin of the generation that we are in. In a namespace made after it, it is an empty file: CHOS_RETIRED. */
-int chos_pin_open(struct chos_error *e)
+int chos_pin_open(const struct chos_session *s, struct chos_error *e)
 {
     struct statfs fs;
     int fd = chos_fault("pin") ? -1 : chos_openat2("ns", O_RDONLY, RESOLVE_STRICT);
     if (fd < 0)
-        return chos_fail(e, errno == ENOENT ? CHOS_RETIRED : CHOS_CORRUPT, errno, "ns");
+        return chos_fail(e, errno == ENOENT ? CHOS_RETIRED : CHOS_CORRUPT, errno, s->target.name);
     if (chos_is_mount_ns(fd))
         return fd;
     bool plain = fstatfs(fd, &fs) == 0 && fs.f_type != NSFS;
     close(fd);
-    return chos_fail(e, plain ? CHOS_RETIRED : CHOS_CORRUPT, 0, "ns");
+    return chos_fail(e, plain ? CHOS_RETIRED : CHOS_CORRUPT, 0, s->target.name);
 }
 
 /* Root and working directory are the namespace's afterwards. */

@@ -84,7 +84,7 @@ int chos_choose(struct chos_session *s, const char *alias, struct chos_error *e)
     return chos_name_escape(alias, s->name) == 0 ? 0 : chos_fail(e, CHOS_ILLEGAL, 0, alias);
 }
 
-static int read_link(const char *name, struct chos_session *s, struct chos_error *e)
+static int read_link(const char *name, const char *shown, struct chos_link *link, struct chos_error *e)
 {
     char path[sizeof "env/" + CHOS_NAME_SIZE], to[sizeof "../gen/" + CHOS_NAME_SIZE];
     struct chos_text t = {path, sizeof path, 0};
@@ -92,10 +92,10 @@ static int read_link(const char *name, struct chos_session *s, struct chos_error
     chos_put(&t, name);
     ssize_t n = chos_fault("link") ? -1 : readlink(path, to, sizeof to - 1);
     if (n < 0)
-        return errno == ENOENT ? chos_fail(e, CHOS_UNKNOWN, 0, s->alias)
+        return errno == ENOENT ? chos_fail(e, CHOS_UNKNOWN, 0, shown)
             : chos_fail(e, errno == EINVAL ? CHOS_CORRUPT : CHOS_SYSTEM, errno, path);
     to[n] = '\0';
-    return chos_link_parse(to, &s->target) == 0 ? 0 : chos_fail(e, CHOS_CORRUPT, 0, path);
+    return chos_link_parse(to, link) == 0 ? 0 : chos_fail(e, CHOS_CORRUPT, 0, path);
 }
 
 /* From the name to its generation: its directory becomes the working directory, its policy is read. */
@@ -105,12 +105,12 @@ int chos_find(struct chos_session *s, struct chos_error *e)
     struct chos_text t = {path, sizeof path, 0};
     struct chos_link *to = &s->target;
     memset(&s->policy, 0, sizeof s->policy);
-    if (read_link(s->name, s, e))
+    if (read_link(s->name, s->alias, to, e))
         return -1;
     if (to->kind == CHOS_TO_NAME) {
         char other[CHOS_NAME_SIZE];
         memcpy(other, to->name, sizeof other);
-        if (read_link(other, s, e))
+        if (read_link(other, other, to, e))
             return -1;
         if (to->kind == CHOS_TO_NAME)
             return chos_fail(e, CHOS_CORRUPT, ELOOP, s->alias);
