@@ -46,7 +46,8 @@ static uint64_t parent_of(uint64_t pid)
     proc_path(&t, pid, "/stat");
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     ssize_t n = fd < 0 ? -1 : read(fd, stat, sizeof stat - 1);
-    close(fd);
+    if (fd >= 0)
+        close(fd);
     if (n <= 0)
         return 0;
     stat[n] = '\0';
@@ -75,7 +76,7 @@ static bool is_ours(int fd)
 static int try_process(struct chos_session *s, uint64_t pid, struct chos_error *e)
 {
     struct statfs fs;
-    struct stat here, there;
+    struct stat here, there = {.st_ino = 0};
     char path[64];
     struct chos_text t = {path, sizeof path, 0};
     proc_path(&t, pid, "/ns/mnt");
@@ -83,7 +84,8 @@ static int try_process(struct chos_session *s, uint64_t pid, struct chos_error *
         return chos_fail(e, CHOS_SYSTEM, errno, "/proc");
     int fd = chos_fault("ancestor") ? -1 : open(path, O_RDONLY | O_CLOEXEC);
     errno = 0;
-    bool candidate = fd >= 0 && fstat(fd, &there) == 0 && there.st_ino != here.st_ino && chos_is_mount_ns(fd) && is_ours(fd);
+    bool candidate = fd >= 0 && fstat(fd, &there) == 0 && there.st_ino != here.st_ino
+        && chos_is_mount_ns(fd) && is_ours(fd);
     int rc = candidate ? chos_setns(fd, path, e)
         : errno == EMFILE ? chos_fail(e, CHOS_SYSTEM, EMFILE, path)   /* asking for the owner takes one more */
         : chos_fail(e, CHOS_NO_REGISTRY, 0, CHOS_REGISTRY);
