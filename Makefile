@@ -31,7 +31,8 @@ build: ## Compile the launcher, prepare the installation below build/
 
 install: build ## Install below PREFIX (root; DESTDIR= for packages)
 	@echo "== Installing below $(DESTDIR)$(PREFIX)"
-	@DESTDIR='$(DESTDIR)' $(MESON) install -C $(BUILD) --no-rebuild --quiet
+	@DESTDIR='$(DESTDIR)' $(MESON) install -C $(BUILD) --no-rebuild >$(BUILD)/install.log 2>&1 || { cat $(BUILD)/install.log; exit 1; }
+	@cat $(BUILD)/after-install.txt
 
 uninstall: ## Remove what `make install` installed (same PREFIX and DESTDIR)
 	@packaging/uninstall '$(BUILD)' '$(DESTDIR)' '$(PREFIX)'
