@@ -6,14 +6,17 @@ Everything here changes accounts, /etc and mounts, so it refuses to run anywhere
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -49,8 +52,20 @@ def tree_path(name: str) -> Path:
     return path.resolve()
 
 
+def wait_for(check: Callable[[], Any], what: str) -> Any:
+    """The first true answer of `check`; fails when there is none before LIMIT."""
+    deadline = time.monotonic() + LIMIT
+    while not (answer := check()):
+        assert time.monotonic() < deadline, f"waited in vain: {what}"
+        time.sleep(0.005)
+    return answer
+
+
 class Node:
     """The node under test: its configuration, its commands, its users."""
+
+    def __init__(self) -> None:
+        self._started: list[subprocess.Popen[str]] = []
 
     def tree(self, name: str, like: str = "tiny") -> Path:
         """A tree of its own at /os/NAME: a copy of `tiny`, a bind mount of anything larger."""
@@ -110,9 +125,62 @@ class Node:
             raise AssertionError(f"{command} → {result.returncode}\n{result.stdout}\n{result.stderr}")
         return result
 
+    def start(self, command: list[str], *, user: str = "alice", cwd: str | None = None,
+              env: dict[str, str] | None = None) -> subprocess.Popen[str]:
+        """Like `run`, but not waited for: its three streams are pipes. Killed after the test."""
+        account = pwd.getpwnam(user)
+        environment = {
+            "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "HOME": account.pw_dir, "USER": user,
+            "LOGNAME": user, "SHELL": account.pw_shell, "LANG": "C.UTF-8", **(env or {}),
+        }
+        pipe = subprocess.PIPE
+        process = subprocess.Popen(
+            command, env=environment, cwd=cwd or account.pw_dir, text=True, stdin=pipe, stdout=pipe, stderr=pipe,
+            user=account.pw_uid, group=account.pw_gid, extra_groups=os.getgrouplist(user, account.pw_gid),
+        )
+        self._started.append(process)
+        return process
+
+    def resident(self, name: str, *, user: str = "alice") -> subprocess.Popen[str]:
+        """A shell that lives in an environment until its standard input is closed, and runs what it reads there."""
+        process = self.start(["chos", "sh"], user=user, env={"CHOS": name})
+        assert self.ask(process, "echo ready") == "ready"
+        return process
+
+    def ask(self, resident: subprocess.Popen[str], line: str) -> str:
+        """What a line of shell prints when a resident runs it."""
+        assert resident.stdin and resident.stdout
+        resident.stdin.write(f"{{ {line}; }} 2>&1; echo '--end--'\n")
+        resident.stdin.flush()
+        answer = ""
+        for text in resident.stdout:
+            before, end, _ = text.rpartition("--end--\n")
+            answer += before if end else text
+            if end:
+                return answer.rstrip("\n")
+        raise AssertionError(f"the resident ended: {answer}{resident.stderr.read() if resident.stderr else ''}")
+
+    def leave(self, resident: subprocess.Popen[str]) -> None:
+        """Let a resident end, and wait for that."""
+        resident.communicate(timeout=LIMIT)
+
+    def end(self) -> None:
+        """Kill what `start` started."""
+        for process in self._started:
+            process.kill()
+            process.wait()
+            for stream in (process.stdin, process.stdout, process.stderr):
+                with contextlib.suppress(BrokenPipeError):  # what it never read
+                    if stream:
+                        stream.close()
+
     def generation(self, name: str) -> str:
         """The published generation of an environment, `NAME.N`."""
         return os.path.basename(os.readlink(REGISTRY / "env" / name))
+
+    def pin(self, generation: str) -> int:
+        """Inode number of the mount namespace of a generation, `NAME.N`."""
+        return os.stat(REGISTRY / "gen" / generation / "ns").st_ino
 
 
 def mount_points() -> list[str]:
@@ -134,11 +202,33 @@ def _end_residents() -> None:
 
 
 @pytest.fixture
+def etc(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """A function that names a file of the base's /etc which the test may change: it is put back afterwards."""
+    kept: dict[Path, Path] = {}
+
+    def change(name: str) -> Path:
+        path = Path("/etc") / name
+        if path not in kept:
+            kept[path] = tmp_path / f"etc-{len(kept)}"
+            if os.path.lexists(path):
+                shutil.copy2(path, kept[path], follow_symlinks=False)
+        return path
+
+    yield change
+    for path, copy in kept.items():
+        path.unlink(missing_ok=True)
+        if os.path.lexists(copy):
+            shutil.copy2(copy, path, follow_symlinks=False)
+
+
+@pytest.fixture
 def node() -> Iterator[Node]:
     """An empty node."""
     before = mount_points()
     Path("/os").mkdir(exist_ok=True)
-    yield Node()
+    node = Node()
+    yield node
+    node.end()
     _end_residents()
     if REGISTRY.is_dir():
         with_pins = [point for point in mount_points() if point.startswith("/run/chos")]
@@ -149,5 +239,7 @@ def node() -> Iterator[Node]:
     for path in ("/etc/chos", "/etc/chos.conf", "/etc/sysconfig/chos"):
         Path(path).unlink(missing_ok=True)
     shutil.rmtree("/etc/chos.d", ignore_errors=True)
+    # A tree that is still bound there would be deleted: a bind of the same file system looks like a directory of it.
+    assert not [point for point in mount_points() if point.startswith("/os/")], "a tree is still mounted"
     subprocess.run(["rm", "-rf", "--one-file-system", "/os"], check=False)
     assert [point for point in mount_points() if point not in before] == [], "the test left mounts behind"
