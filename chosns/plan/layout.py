@@ -7,7 +7,7 @@ sides' links and missing directories can be handled before anything is mounted.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Optional, Union
+from typing import Union
 
 from chosns.errors import PlanError
 from chosns.model import Policy
@@ -36,6 +36,13 @@ class Link:
 
 
 Place = Union[Shown, Own, Link]
+# Where the base's root will be. Links may lead there; nothing is ever mounted there by name.
+_LOCAL = Bind("base", "/", "/local", Reason("the base's root"))
+
+
+def _behind(mount: Bind, path: str) -> str:
+    """What `path`, which is on `mount`, is on the mount's own side."""
+    return join([*split(mount.source), *split(path)[len(split(mount.target)):]])
 
 
 @dataclass
@@ -53,44 +60,54 @@ class Layout:
     overlays: dict[str, list[Entry]] = field(default_factory=dict)
     notes: list[Reason] = field(default_factory=list)
 
-    # The View of what users will see. `/local` is left out: nothing is ever placed there by name.
+    # The View of what users will see.
 
     def kind(self, path: str) -> Kind | None:
         parts = split(path)
         if not parts:
             return Kind.DIRECTORY
         place = self.top.get(parts[0])
-        if place is None:
-            return None
         if isinstance(place, Link):
             return Kind.LINK if len(parts) == 1 else None
-        if isinstance(place, Own):
-            made = {op.target: op for op in self.own if isinstance(op, MakeDirectory)}.get(path)
+        mount = self._mount(path)
+        if mount is None:
+            made = next((op for op in self.own if isinstance(op, MakeDirectory) and op.target == path), None)
             return None if made is None else Kind.FILE if made.file else Kind.DIRECTORY
-        if len(parts) == 1:
-            return Kind.DIRECTORY
-        view, there = self._behind(place, parts)
-        return view.kind(there)
+        entry = self._entry(path) if mount.side == "tree" else None
+        if entry is not None:
+            at_it = is_below(path, entry[0])
+            return Kind.DIRECTORY if not at_it else Kind.LINK if entry[1].to else entry[1].kind
+        return self._view(mount).kind(_behind(mount, path))
 
     def readlink(self, path: str) -> str:
-        parts = split(path)
-        place = self.top[parts[0]]
+        place = self.top.get(split(path)[0])
         if isinstance(place, Link):
             return place.to
-        assert isinstance(place, Shown), path
-        view, there = self._behind(place, parts)
-        return view.readlink(there)
+        mount = self._mount(path)
+        assert mount is not None, path
+        entry = self._entry(path) if mount.side == "tree" else None
+        return entry[1].to if entry else self._view(mount).readlink(_behind(mount, path))
 
     def entries(self, path: str) -> dict[str, Kind]:
-        parts = split(path)
-        place = self.top[parts[0]]
-        assert isinstance(place, Shown), path
-        view, there = self._behind(place, parts)
-        return view.entries(there)
+        mount = self._mount(path)
+        assert mount is not None, path
+        return self._view(mount).entries(_behind(mount, path))
 
-    def _behind(self, place: Shown, parts: list[str]) -> tuple[View, str]:
-        view = self.tree if place.side == "tree" else self.base
-        return view, join([*split(place.source), *parts[1:]])
+    def _view(self, mount: Bind) -> View:
+        return self.tree if mount.side == "tree" else self.base
+
+    def _mount(self, path: str) -> Bind | None:
+        """The mount that `path` is on; None where that is the environment's own tmpfs."""
+        around = [bind for bind in (*self.nested, *self.shown, _LOCAL) if is_below(path, bind.target)]
+        return max(around, key=lambda bind: len(split(bind.target)), default=None)
+
+    def _entry(self, path: str) -> tuple[str, Entry] | None:
+        """A generated entry at `path`, or one below it that makes a directory of `path`; with its place."""
+        placed = [(join([*split(lower), *split(entry.path)]), entry)
+                  for lower, entries in self.overlays.items() for entry in entries]
+        exact = [item for item in placed if item[0] == path]
+        return next(iter(exact or [item for item in placed if is_below(item[0], path)
+                                   and self.tree.kind(path) is not Kind.DIRECTORY]), None)
 
     # Placing things.
 
@@ -119,6 +136,8 @@ class Layout:
     def place_base(self, source: str, target: str, flags: Flags, why: Reason) -> None:
         """Show a file or directory of the base at `target`, wherever that is, without touching the tree.
 
+        What was placed at the same target before makes way. What is placed below another place must come after it.
+
         :raises PlanError: when `target` lies in a directory of the base that lacks it.
         """
         found = resolve(self.base, source)
@@ -126,43 +145,91 @@ class Layout:
             raise PlanError("is not a file or directory of the base", object=source,
                             hint="create it, or make the line optional")
         spot = self._spot(target)
-        there = self.kind(spot.path) if not spot.missing else None
-        if there is Kind.LINK and self._same_on_base(target, found.path):
-            self.notes.append(Reason(f"{target}: the tree's link leads to the base's {found.path} already"))
+        if self._is_already(spot.path, found.path, flags):
+            self.notes.append(Reason(f"{target}: the base's already"))
             return
-        place = self._owner(spot.path)
-        if isinstance(place, Shown) and place.side == "base":
-            if join([*split(place.source), *split(spot.path)[1:]]) == found.path:
-                self.notes.append(Reason(f"{target}: the base's already"))
+        if self.kind(spot.path) is Kind.LINK:
+            there = resolve(self, target)
+            if there is not None and there.kind is not None and self._is_already(there.path, found.path, flags):
+                self.notes.append(Reason(f"{target}: the link there leads to the base's {found.path} already"))
                 return
-            if there is not found.kind:
-                raise PlanError(f"cannot be a mount point inside: {spot.existing} is the base's", object=target,
-                                hint=f"create {target} on the base")
-        elif place is None or isinstance(place, Own):
-            if there is None:
-                self.directory(spot.path, why, file=found.kind is Kind.FILE)
-        elif there is not found.kind:
-            self.add_entry(target, why, file=found.kind is Kind.FILE)
-        self.nested.append(Bind("base", found.path, spot.path, why, flags))
+        self._clear(spot.path)
+        if len(split(spot.path)) == 1 and found.kind is Kind.DIRECTORY:
+            self.show(split(spot.path)[0], "base", found.path, flags, why)
+        else:
+            self._mount_point(spot, target, found.kind, why)
+            self.nested.append(Bind("base", found.path, spot.path, why, flags))
 
-    def add_entry(self, target: str, why: Reason, *, to: str = "", file: bool = False) -> str:
-        """Show a generated entry at `target` in a directory of the tree; the place that it really is at.
+    def place_launcher(self, path: str, links: tuple[str, ...], flags: Flags, why: Reason) -> None:
+        """Show the base's launcher at its own path, and `links` to it beside, where that is not the base's anyway."""
+        found = resolve(self.base, path)
+        if found is None or found.kind is not Kind.FILE:
+            raise PlanError("is not a file of the base", object=path, hint="install the launcher again")
+        spot = self._spot(path)
+        self._clear(spot.path)
+        self._mount_point(spot, path, Kind.FILE, why)
+        self.nested.append(Bind("base", found.path, spot.path, why, flags))
+        mount = self._mount(parent(spot.path))
+        for name in links:
+            beside = join([*split(parent(spot.path)), name])
+            if mount is None:
+                self.own.append(MakeSymlink(beside, split(spot.path)[-1], why))
+            elif mount.side == "tree":
+                self.add_entry(beside, why, to=split(spot.path)[-1])
+
+    def _clear(self, spot: str) -> None:
+        """Take away what was to be mounted at `spot` itself."""
+        hidden = next((bind.target for bind in self.nested if bind.target != spot and is_below(bind.target, spot)), "")
+        if hidden:
+            raise PlanError(f"would hide {hidden}, which is placed there as well", object=spot,
+                            hint="remove one of the two")
+        self.nested[:] = [bind for bind in self.nested if bind.target != spot]
+        for lower in [lower for lower in self.overlays if is_below(lower, spot)]:
+            del self.overlays[lower]
+        if len(split(spot)) == 1:
+            self.top.pop(split(spot)[0], None)
+            self.shown[:] = [bind for bind in self.shown if bind.target != spot]
+            self.own[:] = [op for op in self.own if not is_below(op.target, spot)]
+
+    def _mount_point(self, spot: Resolution, target: str, kind: Kind, why: Reason) -> None:
+        """See to it that a file or directory is at `spot`."""
+        there = self.kind(spot.path)
+        mount = self._mount(spot.path)
+        if there is kind and mount is not _LOCAL:
+            return
+        if mount is None and there is None:
+            self.directory(spot.path, why, file=kind is Kind.FILE)
+        elif mount is not None and mount.side == "tree":
+            self.add_entry(target, why, file=kind is Kind.FILE)
+        else:
+            owner = f"{spot.existing} is the base's" if mount else "something else is placed there"
+            hint = f"create {target} on the base" if mount and mount is not _LOCAL else "choose another target"
+            raise PlanError(f"cannot be a mount point inside: {owner}", object=target, hint=hint)
+
+    def add_entry(self, target: str, why: Reason, *, to: str = "", file: bool = False) -> None:
+        """Show a generated entry at `target` in a directory of the tree.
 
         :raises PlanError: when the directory is not the tree's.
         """
         spot = self._spot(target)
-        place = self._owner(spot.path)
-        if not isinstance(place, Shown) or place.side != "tree":
+        mount = self._mount(spot.path)
+        if is_below(to, "/local") and self._is_already(spot.path, to[len("/local"):], Flags()):
+            self.notes.append(Reason(f"{target}: the tree's link leads to {to} already"))
+            return
+        if mount is None or mount.side != "tree" or len(split(spot.path)) == 1:
             raise PlanError("no entry can be added there: it is not in a directory of the OS tree", object=target,
                             hint="change the bind map")
-        lower = parent(spot.path) if not spot.missing else spot.existing
+        lower = parent(spot.path)
+        while self.tree.kind(lower) is not Kind.DIRECTORY:
+            lower = parent(lower)
         if is_below(lower, "/etc"):
             lower = "/etc"
         rest = join(split(spot.path)[len(split(lower)):])[1:]
         entries = self.overlays.setdefault(lower, [])
-        entries[:] = [entry for entry in entries if entry.path != rest]
+        hides = Entry(rest, why, to, file).kind is not Kind.DIRECTORY
+        entries[:] = [entry for entry in entries
+                      if entry.path != rest and not (hides and is_below("/" + entry.path, "/" + rest))]
         entries.append(Entry(rest, why, to, file))
-        return spot.path
 
     def _spot(self, target: str) -> Resolution:
         """Where `target` will be, its last component not followed."""
@@ -171,19 +238,14 @@ class Layout:
             raise PlanError("leads through a loop of symbolic links in the OS tree", object=target)
         if spot.missing and spot.existing != "/" and self.kind(spot.existing) is not Kind.DIRECTORY:
             raise PlanError(f"cannot be made: {spot.existing} is not a directory in the OS tree", object=target)
+        if spot.path in ("/", "/local", "/chos"):
+            raise PlanError(f"leads to {spot.path}, which is CHOS's own", object=target)
         return spot
 
-    def _owner(self, path: str) -> Optional[Place]:
-        return self.top.get(split(path)[0])
-
-    def _same_on_base(self, target: str, source: str) -> bool:
-        """Whether `target`, links followed, is the base's `source` without our doing."""
-        there = resolve(self, target)
-        if there is None or there.kind is None or there.path == "/":
-            return False
-        place = self._owner(there.path)
-        return (isinstance(place, Shown) and place.side == "base"
-                and join([*split(place.source), *split(there.path)[1:]]) == source)
+    def _is_already(self, path: str, source: str, flags: Flags) -> bool:
+        """Whether `path`, which has no links, is the base's `source` with these flags without our doing."""
+        mount = self._mount(path)
+        return mount is not None and mount.side == "base" and mount.flags == flags and _behind(mount, path) == source
 
     def operations(self) -> list[Operation]:
         """Everything so far in the order of mounting: what holds a mount point comes before what is mounted on it."""

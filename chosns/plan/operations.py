@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal, Union
 
 from chosns.model import Origin
+from chosns.plan.view import Kind
 
 Side = Literal["tree", "base"]
 
@@ -84,6 +85,10 @@ class Entry:
     why: Reason
     to: str = ""
     file: bool = False
+
+    @property
+    def kind(self) -> Kind:
+        return Kind.LINK if self.to else Kind.FILE if self.file else Kind.DIRECTORY
 
 
 @dataclass(frozen=True)
@@ -158,7 +163,7 @@ class Plan:
 
     def fingerprint(self, *extra: str) -> str:
         """A hash that changes when, and only when, the mounts would: reasons do not count."""
-        stripped = [{k: v for k, v in _json(op, reasons=False).items()} for op in self.operations]
+        stripped = [_json(operation, reasons=False) for operation in self.operations]
         text = json.dumps([self.tree, stripped, *extra], sort_keys=True)
         return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:32]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from chosns.errors import PlanError, TreeError
@@ -9,7 +10,7 @@ from chosns.model import Bind as ExtraBind
 from chosns.model import BindMap, Environment, Share, Sysconfig
 from chosns.plan.layout import Layout, Shown
 from chosns.plan.operations import Bind, Flags, MakeDirectory, MakeRoot, Operation, Pivot, Plan, Reason
-from chosns.plan.view import Kind, View, join, parent, resolve, split
+from chosns.plan.view import Kind, View, join, resolve, split
 
 # Never taken from either side: /local is the base's root, /chos leads back to /.
 RESERVED = frozenset({"local", "chos", "lost+found"})
@@ -37,18 +38,17 @@ def make_plan(env: Environment, bindmap: BindMap, tree: View, base: View, *,
     """
     if tree.kind("/etc") is not Kind.DIRECTORY:
         raise TreeError("is not an OS tree: its /etc is missing or is not a directory", object=env.tree,
-                        hint="compare the path in /etc/chos with what is on disk; `chosctl explain` shows what was found")
+                        hint="compare the path in /etc/chos with what is on disk")
     layout = Layout(env.name, tree, base, env.policy)
     local = MakeDirectory("/local", Reason("place of the base's root"))
     layout.own.append(local)
     layout.link("chos", "/", Reason("/chos/… names the same thing inside and out"))
     _top_of_tree(layout, bindmap, sysconfig)
     _top_of_base(layout, bindmap)
-    _rest_of_tree(layout, bindmap)
+    _rest_of_tree(layout, bindmap, sysconfig)
     _chos_directory(layout)
     _identity(layout, bindmap)
-    _shares(layout, bindmap)
-    _binds(layout, (*(sysconfig.bind_mounts if sysconfig else ()), *env.binds))
+    _places(layout, [*_shares(layout, bindmap), *_binds(layout, (*_of_sysconfig(sysconfig), *env.binds))])
     if launcher is not None:
         _launcher(layout, launcher)
     operations: list[Operation] = [MakeRoot(Reason("the environment's own root")), *layout.operations()]
@@ -59,8 +59,7 @@ def make_plan(env: Environment, bindmap: BindMap, tree: View, base: View, *,
 
 def _top_of_tree(layout: Layout, bindmap: BindMap, sysconfig: Sysconfig | None) -> None:
     """The OS's own directories and links, as the tree has them; then what MAKELINKS adds."""
-    bound = {split(bind.target)[0] for bind in (sysconfig.bind_mounts if sysconfig else ())
-             if len(split(bind.target)) == 1}
+    bound = _bound(layout, sysconfig)
     for share in bindmap.tree:
         if split(share.path)[0] not in bound:
             _from_tree(layout, split(share.path)[0], Reason("the OS's own", share.origin))
@@ -68,6 +67,17 @@ def _top_of_tree(layout: Layout, bindmap: BindMap, sysconfig: Sysconfig | None) 
         for name in layout.base.entries("/"):
             if name not in bound | RESERVED | ALWAYS_BASE | set(layout.top):
                 _from_tree(layout, name, Reason("MAKELINKS=yes", sysconfig.origin))
+
+
+def _of_sysconfig(sysconfig: Sysconfig | None) -> tuple[ExtraBind, ...]:
+    return sysconfig.bind_mounts if sysconfig else ()
+
+
+def _bound(layout: Layout, sysconfig: Sysconfig | None) -> set[str]:
+    """Top-level names that BINDMOUNT gives to the base, which has them."""
+    binds = [bind for bind in _of_sysconfig(sysconfig) if len(split(bind.target)) == 1]
+    found = [(split(bind.target)[0], resolve(layout.base, bind.source)) for bind in binds]
+    return {name for name, there in found if there is not None and there.kind is not None}
 
 
 def _from_tree(layout: Layout, name: str, why: Reason) -> None:
@@ -86,14 +96,15 @@ def _top_of_base(layout: Layout, bindmap: BindMap) -> None:
     if bindmap.base_rest is None:
         return
     why = Reason("everything else is the base's", bindmap.base_rest)
-    owned = {split(share.path)[0] for share in bindmap.tree}
+    # Whatever stands already is the tree's, by MAKELINKS too.
+    owned = {split(share.path)[0] for share in bindmap.tree} | set(layout.top)
     devices = {share.path for share in bindmap.base if share.devices}
     links = []
     for name, kind in sorted(layout.base.entries("/").items()):
         if name in RESERVED:
             if name == "local":
                 layout.notes.append(Reason("the base's own /local is at /local/local inside"))
-        elif name in owned or name in layout.top:
+        elif name in owned:
             continue
         elif kind is Kind.DIRECTORY:
             layout.show(name, "base", "/" + name, Flags(nodev="/" + name not in devices), why)
@@ -115,18 +126,21 @@ def _base_link(layout: Layout, name: str, owned: set[str], why: Reason) -> None:
     through_tree = bool((found.visited - {name}) & (owned | RESERVED))
     if not through_tree:
         layout.link(name, layout.base.readlink("/" + name), why)
-    elif found.kind is Kind.DIRECTORY:
+    elif found.kind is Kind.DIRECTORY and found.path != "/":
         layout.show(name, "base", found.path, Flags(), why)
     else:
         layout.link(name, "/local" + found.path, why)
 
 
-def _rest_of_tree(layout: Layout, bindmap: BindMap) -> None:
+def _rest_of_tree(layout: Layout, bindmap: BindMap, sysconfig: Sysconfig | None) -> None:
     """Top-level entries that only the tree has."""
     if bindmap.tree_rest is None:
         return
+    elsewhere = RESERVED | set(layout.top) | _bound(layout, sysconfig)
+    if bindmap.base_rest:  # what the base has, though it be a broken link, is not the tree's to show
+        elsewhere |= set(layout.base.entries("/"))
     for name in sorted(layout.tree.entries("/")):
-        if name not in RESERVED and name not in layout.top:
+        if name not in elsewhere:
             _from_tree(layout, name, Reason("only the tree has it", bindmap.tree_rest))
 
 
@@ -136,7 +150,8 @@ def _chos_directory(layout: Layout) -> None:
         return
     for name, kind in sorted(layout.base.entries("/chos").items()):
         if kind is Kind.DIRECTORY and name not in RESERVED and name not in layout.top:
-            layout.show(name, "base", f"/chos/{name}", Flags(), Reason(f"/chos/{name} of the base, by way of /chos -> /"))
+            why = Reason(f"/chos/{name} of the base, by way of /chos -> /")
+            layout.show(name, "base", f"/chos/{name}", Flags(), why)
 
 
 def _identity(layout: Layout, bindmap: BindMap) -> None:
@@ -159,14 +174,24 @@ def _identity_target(layout: Layout, path: str) -> str:
     if found is None:
         raise PlanError("is a loop of symbolic links on the base", object=path)
 
-    def is_base(target: str) -> bool:
-        place = layout.top.get(split(target)[0]) if split(target) else None
+    def is_base(name: str) -> bool:
+        place = layout.top.get(name)
         return isinstance(place, Shown) and place.side == "base"
 
     return "/local" + (path if all(map(is_base, found.jumps)) else found.path)
 
 
-def _shares(layout: Layout, bindmap: BindMap) -> None:
+@dataclass(frozen=True)
+class _Place:
+    """One thing of the base that is wanted at a place of its own."""
+
+    source: str
+    target: str
+    flags: Flags
+    why: Reason
+
+
+def _shares(layout: Layout, bindmap: BindMap) -> Iterator[_Place]:
     """Paths that stay the base's below a directory of the tree."""
     for share in bindmap.base:
         found = resolve(layout.base, share.path)
@@ -176,43 +201,49 @@ def _shares(layout: Layout, bindmap: BindMap) -> None:
                                 hint="create it, or move the line to `share`")
             layout.notes.append(Reason(f"{share.path}: the base has none", share.origin))
             continue
-        _place(layout, share.path, share.path, Flags(nodev=not share.devices), Reason("the base's", share.origin))
+        yield _Place(share.path, share.path, Flags(nodev=not share.devices), Reason("the base's", share.origin))
 
 
-def _binds(layout: Layout, binds: tuple[ExtraBind, ...]) -> None:
+def _binds(layout: Layout, binds: tuple[ExtraBind, ...]) -> Iterator[_Place]:
     """Binds of /etc/sysconfig/chos and of the environment itself."""
     for bind in binds:
         found = resolve(layout.base, bind.source)
         if (found is None or found.kind is None) and bind.optional:
             layout.notes.append(Reason(f"{bind.source}: the base has none", bind.origin))
             continue
-        _place(layout, bind.source, bind.target, Flags(nodev=not bind.devices, read_only=bind.read_only),
-               Reason("extra bind", bind.origin))
+        flags = Flags(nodev=not bind.devices, read_only=bind.read_only)
+        yield _Place(bind.source, bind.target, flags, Reason("extra bind", bind.origin))
 
 
-def _place(layout: Layout, source: str, target: str, flags: Flags, why: Reason) -> None:
-    """place_base, with the line of configuration added to what goes wrong."""
-    try:
-        layout.place_base(source, target, flags, why)
-    except PlanError as error:
-        error.hint = f"{error.hint} ({why.origin})" if error.hint else f"see {why.origin}"
-        raise
+def _places(layout: Layout, places: list[_Place]) -> None:
+    """place_base for each, the outer before what lies in them; with the line of configuration in what goes wrong."""
+
+    def depth(place: _Place) -> int:
+        spot = resolve(layout, place.target, follow_last=False)
+        return len(split(spot.path)) if spot else 0
+
+    for place in sorted(places, key=depth):
+        try:
+            layout.place_base(place.source, place.target, place.flags, place.why)
+        except PlanError as error:
+            error.hint = f"{error.hint} ({place.why.origin})" if error.hint else f"see {place.why.origin}"
+            raise
 
 
 def _launcher(layout: Layout, launcher: Launcher) -> None:
     """The base's launcher at its own path, whatever the tree has there; the one mount that allows privilege."""
     why = Reason("the way on and back, same name inside")
-    spot = layout.add_entry(launcher.path, why, file=True)
-    for name in launcher.links:
-        layout.add_entry(join([*split(parent(launcher.path)), name]), why, to=split(launcher.path)[-1])
-    layout.nested.append(Bind("base", launcher.path, spot, why, Flags(nosuid=False, nodev=True, read_only=True)))
+    layout.place_launcher(launcher.path, launcher.links, Flags(nosuid=False, nodev=True, read_only=True), why)
 
 
 def _local_devices(layout: Layout, bindmap: BindMap) -> list[Operation]:
     """Device directories work below /local too, though the rest of it is nodev."""
-    devices: list[Share] = [share for share in bindmap.base if share.devices]
+    devices: dict[str, Share] = {}
+    for share in bindmap.base:
+        found = resolve(layout.base, share.path) if share.devices else None
+        if found is not None and found.kind is Kind.DIRECTORY:
+            devices.setdefault(found.path, share)
     return [
-        Bind("base", share.path, "/local" + share.path, Reason("devices work there too", share.origin), Flags(nodev=False))
-        for share in devices if layout.base.kind(share.path) is Kind.DIRECTORY
+        Bind("base", path, "/local" + path, Reason("devices work there too", share.origin), Flags(nodev=False))
+        for path, share in sorted(devices.items(), key=lambda item: len(split(item[0])))
     ]
-

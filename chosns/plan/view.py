@@ -39,14 +39,15 @@ class Resolution:
     kind:    what is there, None where something is missing
     missing: the components that do not exist, empty where `kind` is not None
     visited: top-level names that the walk went through, the last one included
-    jumps:   targets of the absolute links on the way
+    jumps:   top-level names among them that were looked up in the root itself, by an absolute link or by `..`
+             above the root; `/` where the path ends there
     """
 
     path: str
     kind: Kind | None
     missing: tuple[str, ...] = ()
     visited: frozenset[str] = frozenset()
-    jumps: tuple[str, ...] = ()
+    jumps: frozenset[str] = frozenset()
 
     @property
     def existing(self) -> str:
@@ -81,16 +82,20 @@ def resolve(view: View, path: str, *, follow_last: bool = True) -> Resolution | 
     todo = split(path)[::-1]
     done: list[str] = []
     visited: set[str] = set()
-    jumps: list[str] = []
+    jumps: set[str] = set()
+    jumped = False
     links = 0
     while todo:
         part = todo.pop()
         if part == "..":
+            jumped = jumped or not done
             del done[-1:]
             continue
         here = join([*done, part])
         if not done:
             visited.add(part)
+            if jumped:
+                jumps.add(part)
         kind = view.kind(here)
         if kind is Kind.LINK and (todo or follow_last):
             links += 1
@@ -99,17 +104,19 @@ def resolve(view: View, path: str, *, follow_last: bool = True) -> Resolution | 
             target = view.readlink(here)
             if target.startswith("/"):
                 done.clear()
-                jumps.append(target)
+                jumped = True
             todo.extend(split(target)[::-1])
             continue
         done.append(part)
         if kind is None or (todo and kind is not Kind.DIRECTORY):
             rest = _lexical(todo[::-1])
             missing = (part, *rest) if kind is None else tuple(rest)
-            return Resolution(join([*done, *rest]), None, missing, frozenset(visited), tuple(jumps))
+            return Resolution(join([*done, *rest]), None, missing, frozenset(visited), frozenset(jumps))
         if not todo:
-            return Resolution(join(done), kind, (), frozenset(visited), tuple(jumps))
-    return Resolution(join(done), Kind.DIRECTORY, (), frozenset(visited), tuple(jumps))
+            return Resolution(join(done), kind, (), frozenset(visited), frozenset(jumps))
+    if jumped and not done:
+        jumps.add("/")
+    return Resolution(join(done), Kind.DIRECTORY, (), frozenset(visited), frozenset(jumps))
 
 
 def _lexical(parts: list[str]) -> list[str]:
