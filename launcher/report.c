@@ -46,7 +46,7 @@ static bool tell_not_prepared(const char *alias)
     tell_safe(alias);
     tell(": could not be prepared on this node: ");
     tell_safe(reason);
-    tell("\n      an administrator finds out more with `chosctl doctor`\n");
+    tell("\n      an administrator mends that and runs `chosctl up`\n");
     return true;
 }
 

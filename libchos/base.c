@@ -107,6 +107,8 @@ int chos_base_return(struct chos_session *s, struct chos_error *e)
     uint64_t pid = 1, next = (uint64_t)getppid();
     struct chos_error telling;
     chos_fail(&telling, CHOS_NO_REGISTRY, 0, CHOS_REGISTRY);
+    /* A service with private mounts has the base's root; where no registry told us of it, nothing is equal. */
+    s->from_environment = !chos_root_is(&s->base.root);
     for (int i = 0; i < ANCESTORS && pid > 0; i++) {
         if (try_process(s, pid, e) == 0)
             return 0;

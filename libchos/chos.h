@@ -78,7 +78,7 @@ struct chos_session {
     struct chos_link target;    /* what it is: a generation or the base */
     struct chos_policy policy;  /* all zero for the base */
     bool moved;                 /* no longer in the mount namespace where we began */
-    bool from_environment;      /* there was no registry where we began */
+    bool from_environment;        /* we began with another root than the base's */
     char text[CHOS_FILE_SIZE];
 };
 

@@ -16,7 +16,6 @@ int chos_open(struct chos_session *s, struct chos_error *e)
         return 0;
     if (e->reason != CHOS_NO_REGISTRY)
         return -1;
-    s->from_environment = true;
     return chos_base_return(s, e);
 }
 

@@ -18,7 +18,7 @@ static const struct { int code; const char *message, *hint; } texts[CHOS_REASONS
     [CHOS_NO_REGISTRY] = {125, "no environment is prepared on this node, or the base cannot be reached from here",
         "an administrator runs `chosctl up`"},
     [CHOS_UNSAFE] = {125, "must belong to root and be writable by nobody else, so it is not trusted",
-        "in a rootless container this is normal; on the node itself an administrator runs `chosctl doctor`"},
+        "in a rootless container this is normal; on the node itself somebody has tampered with it"},
     [CHOS_CORRUPT] = {125, "is damaged, or of another version than this program; nothing is guessed",
         "an administrator runs `chosctl up`, which writes it anew"},
     [CHOS_RETIRED] = {125, "the prepared environment is gone", "try again; if it stays so, an administrator runs "
