@@ -31,6 +31,7 @@ build: ## Compile the launcher, prepare the installation below build/
 
 install: build ## Install below PREFIX (root; DESTDIR= for packages)
 	@echo "== Installing below $(DESTDIR)$(PREFIX)"
+	@[ -n '$(DESTDIR)' ] || [ "$$(id -u)" = 0 ] || { echo "needs root; run: sudo make install (or use DESTDIR)" >&2; exit 1; }
 	@DESTDIR='$(DESTDIR)' $(MESON) install -C $(BUILD) --no-rebuild >$(BUILD)/install.log 2>&1 || { cat $(BUILD)/install.log; exit 1; }
 	@cat $(BUILD)/after-install.txt
 
@@ -68,7 +69,7 @@ rpm: ## Build an RPM below build/packages
 	@packaging/make-rpm '$(CURDIR)/$(BUILD)/packages'
 
 wheel: ## Build a wheel of the Python package below build/packages
-	@/usr/bin/python3 -m pip wheel --no-deps --wheel-dir '$(BUILD)/packages' .
+	@.cache/venv/bin/pip wheel --quiet --no-deps --wheel-dir '$(BUILD)/packages' . && ls $(BUILD)/packages/*.whl
 
 clean: ## Remove build/ and caches (the OS trees stay: tools/trees --help)
 	rm -rf $(BUILD) .mypy_cache .ruff_cache .pytest_cache .hypothesis
