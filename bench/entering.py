@@ -1,0 +1,66 @@
+"""What entering costs: `chos true` against plain fork and exec of the same `true`, and against what others do."""
+
+from __future__ import annotations
+
+import shutil
+
+from report import COLUMNS, Criterion, Report, Samples, Table, row
+from stand import TREE, TRUE, Stand
+
+MOUNTS = (0, 200, 1000)
+PLAIN, CHOS = "plain fork+exec", "chos"
+
+
+def measure(stand: Stand, report: Report) -> None:
+    """Tables for each number of mounts, taken several times in turn, so that drift of the machine hits all of them."""
+    passes, rounds, slow_rounds = (1, 80, 15) if stand.quick else (3, 700, 60)
+    ours: dict[int, dict[str, Samples]] = {}
+    others: dict[int, dict[str, Samples]] = {}
+    for _ in range(passes):
+        for mounts in MOUNTS:
+            stand.set_mounts(mounts)
+            stand.up()
+            _add(ours.setdefault(mounts, {}), stand.time(_ours(stand), rounds))
+            _add(others.setdefault(mounts, {}), stand.time(_others(stand), slow_rounds))
+    stand.set_mounts(0)
+    for mounts in MOUNTS:
+        base = ours[mounts][PLAIN]
+        rows = [row(label, samples, base) for label, samples in ours[mounts].items()]
+        rows += [row(label, samples, others[mounts][PLAIN]) for label, samples in others[mounts].items() if label != PLAIN]
+        report.tables.append(Table(f"Entering, {mounts} further mounts on the base", COLUMNS, rows, _NOTES if mounts == MOUNTS[-1] else ()))
+        report.criteria.append(Criterion(f"chos / plain, {mounts} further mounts", ours[mounts][CHOS].ratio(base), 1.20, " ×"))
+    ratios = [ours[mounts][CHOS].ratio(ours[mounts][PLAIN]) for mounts in MOUNTS]
+    report.criteria.append(Criterion("the same for 0, 200 and 1,000 mounts: largest / smallest", max(ratios) / min(ratios), 1.05))
+    report.data["entering"] = {
+        str(mounts): {label: samples.summary() for label, samples in {**others[mounts], **ours[mounts]}.items()} for mounts in MOUNTS
+    }
+
+
+_NOTES = (
+    "ratio: of the medians; paired: median of the ratios within each round. Commands run in an order drawn anew each round.",
+    "`true` is the same file inside and outside, run by an ordinary user; chroot is a copy that has cap_sys_chroot for that.",
+    "chroot and bubblewrap are measured in rounds of their own, with their own plain fork+exec, because they disturb their neighbours.",
+)
+
+
+def _ours(stand: Stand) -> dict[str, list[str]]:
+    return {
+        PLAIN: [TRUE],
+        "the same again": [TRUE],
+        "a static program between": [str(stand.tools / "nothing"), TRUE],
+        CHOS: ["/usr/bin/chos", TRUE],
+        "chos, found in PATH": ["/usr/bin/chos", "true"],
+    }
+
+
+def _others(stand: Stand) -> dict[str, list[str]]:
+    commands = {PLAIN: [TRUE], "coreutils chroot": [str(stand.tools / "chroot"), str(TREE), TRUE]}
+    bwrap = shutil.which("bwrap")
+    if bwrap:
+        commands["bubblewrap"] = [bwrap, "--bind", str(TREE), "/", "--dev-bind", "/dev", "/dev", "--proc", "/proc", TRUE]
+    return commands
+
+
+def _add(to: dict[str, Samples], more: dict[str, Samples]) -> None:
+    for label, samples in more.items():
+        to[label] = to[label] + samples if label in to else samples

@@ -1,0 +1,93 @@
+"""The node that is measured: a user, an environment whose tree is the node's own root, and as many mounts as are wanted.
+
+The tree is a bind mount of the root, so that a program inside is the very same file as outside.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import pwd
+import subprocess
+from pathlib import Path
+
+from report import Samples
+
+TREE = Path("/os/base")
+MOUNTS = Path("/mnt/chos-bench")
+TRUE = "/usr/bin/true"
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Stand:
+    """One per run. `quick` asks for few samples."""
+
+    def __init__(self, tools: Path, quick: bool) -> None:
+        self.tools, self.quick = tools, quick
+        self.mounts = 0
+        run("useradd", "--create-home", "--shell", "/bin/sh", "bench")
+        self.uid = pwd.getpwnam("bench").pw_uid
+        # Private: a bind mount of the root below the root would otherwise appear in itself, in every environment.
+        TREE.parent.mkdir()
+        _mount("bench", TREE.parent, "tmpfs")
+        run("mount", "--make-private", str(TREE.parent))
+        self.make_tree(TREE)
+        Path("/etc/chos").write_text(f"%SHELLS\nbase:{TREE}\n")
+        MOUNTS.mkdir(parents=True, exist_ok=True)
+        _mount("bench", MOUNTS, "tmpfs")
+
+    def make_tree(self, path: Path) -> None:
+        """The node's own root, bound there; private, so that what is mounted on the base appears there no second time."""
+        path.mkdir(parents=True, exist_ok=True)
+        run("mount", "--bind", "/", str(path))
+        run("mount", "--make-private", str(path))
+
+    def set_mounts(self, count: int) -> None:
+        """Have that many further file systems on the base."""
+        while self.mounts < count:
+            self.mounts += 1
+            place = MOUNTS / str(self.mounts)
+            place.mkdir(exist_ok=True)
+            _mount("bench", place, "tmpfs")
+        while self.mounts > count:
+            _check(_libc.umount2(str(MOUNTS / str(self.mounts)).encode(), 0), "umount")
+            self.mounts -= 1
+
+    def chosctl(self, *arguments: str) -> str:
+        return run("chosctl", *arguments)
+
+    def up(self, *arguments: str) -> list[dict[str, object]]:
+        """chosctl up: what it says of each environment."""
+        environments = json.loads(self.chosctl("up", "--json", *arguments))["environments"]
+        assert all(entry["state"] in ("made", "unchanged") for entry in environments), environments
+        return environments
+
+    def pin(self, name: str = "base") -> str:
+        """The mount namespace of an environment."""
+        return os.path.realpath(f"/run/chos/env/{name}") + "/ns"
+
+    def time(self, commands: dict[str, list[str]], rounds: int, *, root: bool = False, vfork: bool = False) -> dict[str, Samples]:
+        """Run the commands against each other; see spawn.c. Their environment has CHOS=base, inside and outside alike."""
+        line: list[str] = []
+        for command in commands.values():
+            line += [*command, ":::"]
+        who = [] if root else ["-u", str(self.uid)]
+        output = run(str(self.tools / "spawn"), "-n", str(rounds), *who, *(["-v"] if vfork else []), *line[:-1])
+        columns = zip(*([int(word) / 1000 for word in text.split()] for text in output.splitlines()), strict=True)
+        return {label: Samples(tuple(values)) for label, values in zip(commands, columns, strict=True)}
+
+
+def run(*command: str) -> str:
+    """Run a command; what it prints. Its own message goes to the terminal when it fails."""
+    environment = {"PATH": os.environ["PATH"], "HOME": "/home/bench", "USER": "bench", "LANG": "C.UTF-8", "CHOS": "base"}
+    return subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
+def _mount(source: str, place: Path, kind: str) -> None:
+    _check(_libc.mount(source.encode(), str(place).encode(), kind.encode(), 0, b"size=64k"), str(place))
+
+
+def _check(result: int, what: str) -> None:
+    if result != 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), what)
