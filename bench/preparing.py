@@ -56,12 +56,12 @@ def _memory(stand: Stand, report: Report) -> None:
     _configure(stand, count)
     stand.chosctl("up")
     stand.chosctl("down")
-    before = _kernel()
+    before = _settled()
     stand.chosctl("up")
     mounts = _mounts_inside(stand)
-    during = _kernel()
+    during = _settled()
     stand.chosctl("down")
-    after = _settled(before)
+    after = _settled()
     rows = [(key, f"{before[key]:.0f}", f"{during[key]:.0f}", f"{after[key]:.0f}", f"{(during[key] - before[key]) / count:.1f}",
              f"{(after[key] - before[key]) / count:.1f}") for key in before]
     report.tables.append(Table(f"Kernel memory of {count} environments, {MOUNTS} further mounts on the base ({mounts} mounts in each)",
@@ -78,14 +78,14 @@ def _mounts_inside(stand: Stand) -> int:
     return len(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout.splitlines())
 
 
-def _settled(like: dict[str, float]) -> dict[str, float]:
-    """Mounts are freed a grace period after the last one is gone."""
+def _settled() -> dict[str, float]:
+    """Mounts are freed some time after the last process or pin is gone: wait until the count stands still."""
     kernel = _kernel()
     for _ in range(20):
-        if all(kernel[key] <= like[key] * 1.01 for key in kernel if key.startswith("mount")):
+        time.sleep(0.5)
+        last, kernel = kernel, _kernel()
+        if last.get("mount objects") == kernel.get("mount objects"):
             break
-        time.sleep(0.1)
-        kernel = _kernel()
     return kernel
 
 

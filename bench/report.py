@@ -85,7 +85,7 @@ class Report:
         """Print everything: with rich on a terminal, plain otherwise."""
         for table in self.tables:
             _print(table)
-        rows = [("met" if criterion.met else "MISSED", criterion.text, f"{criterion.measured:.3g}{criterion.unit}",
+        rows = [("met" if criterion.met else "MISSED", criterion.text, f"{criterion.measured:.4g}{criterion.unit}",
                  f"{criterion.limit:g}{criterion.unit}") for criterion in self.criteria]
         _print(Table("What was promised", ("", "", "measured", "at most"), rows))
         print("On", ", ".join(f"{key} {value}" for key, value in machine().items()))
