@@ -46,7 +46,7 @@ def make_plan(env: Environment, bindmap: BindMap, tree: View, base: View, *,
     _top_of_tree(layout, bindmap, sysconfig)
     _top_of_base(layout, bindmap)
     _rest_of_tree(layout, bindmap, sysconfig)
-    _chos_directory(layout)
+    _chos_directory(layout, bindmap)
     _identity(layout, bindmap)
     _places(layout, [*_shares(layout, bindmap), *_binds(layout, (*_of_sysconfig(sysconfig), *env.binds))])
     if launcher is not None:
@@ -144,12 +144,15 @@ def _rest_of_tree(layout: Layout, bindmap: BindMap, sysconfig: Sysconfig | None)
             _from_tree(layout, name, Reason("only the tree has it", bindmap.tree_rest))
 
 
-def _chos_directory(layout: Layout) -> None:
+def _chos_directory(layout: Layout, bindmap: BindMap) -> None:
     """What the base keeps in /chos (OS trees, mostly) under the same path, which /chos -> / makes /os inside."""
     if layout.base.kind("/chos") is not Kind.DIRECTORY:
         return
+    taken = RESERVED | {split(share.path)[0] for share in bindmap.tree} | set(layout.base.entries("/")) | set(layout.top)
     for name, kind in sorted(layout.base.entries("/chos").items()):
-        if kind is Kind.DIRECTORY and name not in RESERVED and name not in layout.top:
+        if kind is Kind.DIRECTORY and name in taken:
+            layout.notes.append(Reason(f"/chos/{name} of the base is at /local/chos/{name} only: /{name} is another"))
+        elif kind is Kind.DIRECTORY:
             why = Reason(f"/chos/{name} of the base, by way of /chos -> /")
             layout.show(name, "base", f"/chos/{name}", Flags(), why)
 
