@@ -64,7 +64,7 @@ def _top_of_tree(layout: Layout, bindmap: BindMap, sysconfig: Sysconfig | None) 
         if split(share.path)[0] not in bound:
             _from_tree(layout, split(share.path)[0], Reason("the OS's own", share.origin))
     if sysconfig and sysconfig.make_links:
-        for name in layout.base.entries("/"):
+        for name in sorted(layout.base.entries("/")):
             if name not in bound | RESERVED | ALWAYS_BASE | set(layout.top):
                 _from_tree(layout, name, Reason("MAKELINKS=yes", sysconfig.origin))
 
