@@ -21,7 +21,8 @@ _ESCAPE = re.compile(r"\\([0-7]{3})")
 
 def read_mounts(path: str = "/proc/self/mountinfo") -> list[Mount]:
     """Every mount of the process's namespace, in the kernel's order."""
-    with open(path, encoding="utf-8", errors="surrogateescape") as file:
+    # Lines end in \n only: a mount point of a user's (FUSE) may have \r in its name, which the kernel does not escape.
+    with open(path, encoding="utf-8", errors="surrogateescape", newline="\n") as file:
         return [_parse(line) for line in file]
 
 
