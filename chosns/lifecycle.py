@@ -93,7 +93,8 @@ def down(names: Sequence[str] = (), *, command: str = "chosctl down") -> Report:
     report = Report()
     with open_registry() as registry, registry.lock():
         links = registry.links()
-        gone = list(links)
+        # The way back to the base stays as long as anybody is inside.
+        gone = [name for name, text in links.items() if text != "../base"]
         if names:
             gone = []
             for name in names:
