@@ -25,6 +25,26 @@ int main(int argc, char **argv) {
     return 99;
 }
 """
+# Writes to the file ARG what its descriptors 0 to 9 are.
+DESCRIPTORS = """
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+int main(int argc, char **argv) {
+    static char text[10][256];
+    (void)argc;
+    for (int i = 0; i < 10; i++) {
+        char path[64];
+        snprintf(path, sizeof path, "/proc/self/fd/%d", i);
+        if (readlink(path, text[i], 255) < 0)
+            strcpy(text[i], "none");
+    }
+    FILE *out = fopen(argv[1], "w");
+    for (int i = 0; i < 10; i++)
+        fprintf(out, "%s\\n", text[i]);
+    return fclose(out);
+}
+"""
 # What a user might try after the launcher has let go: each line says NAME and errno (0: it worked).
 PROBE = """
 #include <errno.h>
@@ -75,19 +95,19 @@ def test_no_arguments_at_all(node: Node) -> None:
     assert shell.returncode in (7, FAILED), shell
 
 
-@pytest.mark.parametrize("closed", [c for n in (1, 2, 3) for c in itertools.combinations((0, 1, 2), n)])
-def test_closed_standard_descriptors(node: Node, closed: tuple[int, ...]) -> None:
+def test_closed_standard_descriptors(node: Node) -> None:
     """Rule 1: whatever of 0 to 2 is closed, the command has /dev/null there, and no file of the launcher's."""
     one(node)
     out = Path(tempfile.mkdtemp(dir="/tmp"))
     out.chmod(0o777)
-    command = f"for i in 0 1 2 3 4 5; do readlink /proc/$$/fd/$i || echo none; done >{out}/fds"
-    redirect = " ".join(f"{n}>&-" for n in closed)
-    result = spawn(["/bin/sh", "-c", f"exec /usr/bin/chos /bin/sh -c '{command}' {redirect}"], env={"CHOS": "one"})
-    assert result.returncode == 0, result
-    fds = (out / "fds").read_text().splitlines()
-    assert [fds[n] for n in closed] == ["/dev/null"] * len(closed)
-    assert fds[3:] == ["none"] * 3
+    program = compiled("descriptors", DESCRIPTORS)
+    for closed in (c for n in (1, 2, 3) for c in itertools.combinations((0, 1, 2), n)):
+        redirect = " ".join(f"{n}>&-" for n in closed)
+        result = spawn(["/bin/sh", "-c", f"exec /usr/bin/chos {program} {out}/fds {redirect}"], env={"CHOS": "one"})
+        assert result.returncode == 0, result
+        fds = (out / "fds").read_text().splitlines()
+        assert [fds[n] for n in closed] == ["/dev/null"] * len(closed), closed
+        assert fds[3:] == ["none"] * 7, closed
 
 
 def test_callers_descriptors_are_left_alone_and_ours_do_not_leak(node: Node) -> None:
@@ -112,11 +132,11 @@ NAMES = [
 ]
 
 
-@pytest.mark.parametrize("name", NAMES, ids=repr)
-def test_hostile_names(node: Node, name: bytes) -> None:
+def test_hostile_names(node: Node) -> None:
     """Rules 2 and 10: what is no name, or nobody's name, is refused; nothing runs; the message is printable ASCII."""
     one(node)
-    refuse(name)
+    for name in NAMES:
+        refuse(name)
 
 
 def test_an_empty_name_counts_as_none(node: Node) -> None:
@@ -146,26 +166,26 @@ LIMITS = {
 }
 
 
-@pytest.mark.parametrize("name", LIMITS)
-def test_hostile_limits(node: Node, name: str) -> None:
+def test_hostile_limits(node: Node) -> None:
     """Rule 6: the launcher works under any limit that its command can live with, and passes it on."""
     one(node)
-    which, value = LIMITS[name]
-    result = spawn(["/usr/bin/chos", "/bin/cat", "/proc/self/limits"], env={"CHOS": "one"},
-                   prepare=lambda: resource.setrlimit(which, (value, value)))
-    assert result.returncode == 0, result
-    assert "Max open files" in result.stdout
+    for name, (which, value) in LIMITS.items():
+        limits = {}
+        for program in ([], ["/usr/bin/chos"]):
+            result = spawn([*program, "/bin/cat", "/proc/self/limits"], env={"CHOS": "one"},
+                           prepare=lambda w=which, v=value: resource.setrlimit(w, (v, v)))  # type: ignore[misc]
+            assert result.returncode == 0, (name, result)
+            limits[len(program)] = result.stdout
+        assert limits[0] == limits[1], name
 
 
 def test_limits_that_leave_no_room(node: Node) -> None:
-    """Rule 6: with no descriptor free, or hardly any memory, it fails and executes nothing."""
+    """Rule 6: with no descriptor free it fails and executes nothing; with none allowed musl itself ends the process."""
     one(node)
-    for which, value in ((resource.RLIMIT_NOFILE, 3), (resource.RLIMIT_NOFILE, 0)):
-        refuse("one", prepare=lambda w=which, v=value: resource.setrlimit(w, (v, v)))  # type: ignore[misc]
-    marker = Marker()
-    result = spawn(["/usr/bin/chos", *marker.command], env={"CHOS": "nowhere"},
-                   prepare=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)))
-    marker.refused(result)
+    refuse("one", prepare=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3)))
+    for limit in (0, 1, 2):
+        refuse("one", status=None, prepare=lambda n=limit: resource.setrlimit(resource.RLIMIT_NOFILE, (n, n)))  # type: ignore[misc]
+    refuse("nowhere", prepare=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)))
 
 
 def test_signals_are_passed_on_as_they_were(node: Node) -> None:
@@ -207,12 +227,18 @@ def test_many_arguments_and_a_large_environment(node: Node) -> None:
 
 
 def test_too_large_an_environment_runs_nothing(node: Node) -> None:
-    """Rules 6 and 10: where the policy's own variable no longer fits, the command does not run, inside or outside."""
-    one(node, one='[env.one.environment]\nADDED = "' + "y" * 4000 + '"\n') if False else one(node)
+    """Rules 6 and 10: where the policy's own variables no longer fit, the command does not run, inside or outside."""
+    one(node, one='[environment.one.env]\nADDED = "' + "y" * 7000 + '"\n')
     marker = Marker()
-    with pytest.raises(OSError, match="Argument list too long"):
-        spawn(["/usr/bin/chos", *marker.command], env={"CHOS": "one", **{f"V{n}": "x" * (127 << 10) for n in range(40)}})
-    assert not marker.ran
+    fits = {f"V{n}": "x" * (127 << 10) for n in range(16)}
+    for size in range(60 << 10, 0, -512):  # the largest environment that the kernel lets the launcher itself have
+        try:
+            result = spawn(["/usr/bin/chos", *marker.command], env={"CHOS": "one", **fits, "LAST": "x" * size})
+        except OSError:
+            continue
+        marker.refused(result, "Argument list too long", status=126)
+        return
+    pytest.fail("no environment was too large")
 
 
 def kept_nothing(text: str) -> dict[str, str]:
@@ -261,9 +287,6 @@ def test_callers_capabilities_are_not_passed_on(node: Node) -> None:
 def test_no_new_privs_policy(node: Node) -> None:
     """Rule 7: where the policy says so, set-uid programs and the launcher itself give nothing any more."""
     one(node, one="[environment.one.policy]\nno_new_privs = true\n")
-    policy = Path("/run/chos/gen/one.1/policy").read_text()
-    if "no_new_privs=1" not in policy:  # written by hand where the configuration spells it in another way
-        Path("/run/chos/gen/one.1/policy").write_text(policy.replace("no_new_privs=0", "no_new_privs=1"))
     status = kept_nothing(spawn(["/usr/bin/chos", "/bin/cat", "/proc/self/status"], env={"CHOS": "one"}).stdout)
     assert status["NoNewPrivs"] == "1"
     refuse("one", "no_new_privs", command=("/usr/bin/chos", "/usr/bin/env", "CHOS=root", "/usr/bin/chos"))
@@ -327,11 +350,9 @@ def test_without_capabilities(node: Node) -> None:
     refuse("one", "capabilities", command=("/tmp/chos-copy",))
 
 
-@pytest.mark.parametrize("wrapper", [
-    ("unshare", "-Ur"), ("unshare", "-U"), ("unshare", "-Urm"), ("unshare", "-Urmpf"),
-    ("bwrap", "--dev-bind", "/", "/"), ("bwrap", "--unshare-all", "--dev-bind", "/", "/"),
-], ids=" ".join)
-def test_in_a_users_own_namespaces(node: Node, wrapper: tuple[str, ...]) -> None:
+def test_in_a_users_own_namespaces(node: Node) -> None:
     """Rule 10: in a user namespace or a rootless container the pins are out of reach: nothing runs, inside or on the base."""
     one(node)
-    refuse("one", command=(*wrapper, "/usr/bin/chos"))
+    for wrapper in (("unshare", "-U"), ("unshare", "-Ur"), ("unshare", "-Urm"), ("unshare", "-Urmpf"),
+                    ("bwrap", "--dev-bind", "/", "/"), ("bwrap", "--unshare-all", "--dev-bind", "/", "/")):
+        refuse("one", command=(*wrapper, "/usr/bin/chos"))

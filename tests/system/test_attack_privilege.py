@@ -1,0 +1,191 @@
+"""Attacks on the launcher while it is privileged, and on how it finds the base: rules 4, 5, 6 and 10 of docs/security.md."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from attack_tools import Marker, one, spawn, status_of
+from conftest import Node
+
+# The one look between setns and the drop: is this root the recorded one?
+LOOKS_AT_ROOT = r'(stat|lstat|newfstatat|statx)\((AT_FDCWD, )?"/", '
+PATH_OF_CALL = re.compile(r"^(?:open|openat|openat2|readlink|stat|lstat|newfstatat|statx|access|statfs|chdir)\(.*?\"(?P<path>[^\"]*)\"")
+
+
+def trace() -> list[str]:
+    """Every system call of the launcher that enters `one` as alice, without the process id."""
+    path = Path("/tmp/trace")
+    subprocess.run(["strace", "-f", "-u", "alice", "-o", path, "/usr/bin/chos", "/bin/true"], cwd="/tmp", check=True, capture_output=True,
+                   env={"CHOS": "one", "PATH": "/bin", "LANG": "de_DE.UTF-8", "LOCPATH": "/tmp", "LD_PRELOAD": "/tmp/evil.so", "TZ": ":/tmp/zone"})
+    return [line.split(None, 1)[1] for line in path.read_text().splitlines()]
+
+
+def position(calls: list[str], pattern: str, *, last: bool = False) -> int:
+    """Where the first (or last) call that matches is."""
+    found = [number for number, call in enumerate(calls) if re.match(pattern, call)]
+    assert found, f"no {pattern} in:\n" + "\n".join(calls)
+    return found[-1 if last else 0]
+
+
+def test_nothing_of_the_environment_is_opened_with_privilege(node: Node) -> None:
+    """Rule 5: between setns and the loss of the last capability the launcher looks at `/` and at nothing else;
+    before it, at the registry and /proc, and at nothing that a user named."""
+    one(node)
+    calls = trace()
+    entered = position(calls, r"setns\(.*= 0$")
+    dropped = position(calls, r"capset\(.*effective=0, permitted=0, inheritable=0")
+    assert entered < dropped
+    for call in calls[entered + 1:dropped]:
+        assert re.match(rf"close\(\d+\)|{LOOKS_AT_ROOT}|prctl\(|capget\(|get[a-z]+\(", call), "\n".join(calls[entered:dropped + 1])
+    for call in calls[1:entered]:
+        found = PATH_OF_CALL.match(call)
+        if found:
+            assert re.fullmatch(r"/run/chos|/proc/self/ns/(mnt|user)|base|backend|login|policy|ns|env/one|gen/one\.1|/", found["path"]), call
+
+
+def test_order_of_the_steps(node: Node) -> None:
+    """Rule 4: pin, setns, root compared, capabilities given up and read back, setuid(0) tried, chdir as the user, exec."""
+    one(node)
+    calls = trace()[1:]
+    steps = [position(calls, pattern) for pattern in (
+        r'openat2\(AT_FDCWD, "ns"', r"setns\(.*= 0$", LOOKS_AT_ROOT, r"capset\(.*effective=0, permitted=0, inheritable=0", r"setuid\(0\) += -1 EPERM",
+        r'chdir\("/tmp"\)', r'execve\("/bin/true"')]
+    assert steps == sorted(steps), "\n".join(calls)
+    assert steps[3] < position(calls, r"capget\(", last=True) < steps[4]
+
+
+LOOK = """
+for f in mem environ maps auxv; do head -c 1 /proc/$0/$f >&- 2>&1 && echo "saw $f"; done
+ls /proc/$0/fd >&- 2>&1 && echo "saw fd"
+for f in cwd root exe ns/mnt; do readlink /proc/$0/$f && echo "saw $f"; done
+"""
+ATTACH = "import ctypes, sys; libc = ctypes.CDLL(None); print([libc.ptrace(how, int(sys.argv[1]), 0, 0) for how in (16, 0x4206)])"
+
+
+def test_nobody_looks_into_the_launcher_while_it_is_privileged(node: Node) -> None:
+    """Rule 6: stopped in the middle, it can neither be traced nor read by the user who started it."""
+    one(node)
+    tracer = subprocess.Popen(["strace", "-u", "alice", "-o", "/dev/null", "-e", "inject=setns:signal=STOP", "/usr/bin/chos", "/bin/sleep", "9"],
+                              env={"CHOS": "one", "PATH": "/bin"}, cwd="/")
+    pid = ""
+    for _ in range(100):
+        time.sleep(0.03)
+        children = Path(f"/proc/{tracer.pid}/task/{tracer.pid}/children").read_text().split()
+        stopped = [child for child in children if status_of(Path(f"/proc/{child}/status").read_text())["State"][0] in "tT"
+                   and Path(f"/proc/{child}/comm").read_text() == "chos\n"]
+        if stopped:
+            pid = stopped[0]
+            time.sleep(0.1)
+            if status_of(Path(f"/proc/{pid}/status").read_text())["State"][0] in "tT":
+                break
+    tracer.kill()
+    tracer.wait()
+    time.sleep(0.1)
+    try:
+        assert pid, "it did not stop"
+        status = status_of(Path(f"/proc/{pid}/status").read_text())
+        assert status["TracerPid"] == "0"
+        assert int(status["CapEff"], 16) != 0, "it was stopped too late"
+        assert spawn(["/bin/sh", "-c", LOOK, pid]).stdout == ""
+        assert spawn(["/usr/bin/python3", "-I", "-c", ATTACH, pid]).stdout == "[-1, -1]\n"
+    finally:
+        if pid:
+            os.kill(int(pid), signal.SIGKILL)
+
+
+# A parent that moves to a user namespace with a registry of its own, and a child that does not.
+TRICK = """
+import ctypes, os, sys, time
+libc = ctypes.CDLL(None, use_errno=True)
+uid, gid = os.getuid(), os.getgid()
+ready_r, ready_w = os.pipe()
+child = os.fork()
+if child == 0:
+    os.read(ready_r, 1)
+    os.environ["CHOS"] = sys.argv[1]
+    os.execv("/usr/bin/chos", ["chos", "/bin/sh", "-c", "echo ran >" + sys.argv[2]])
+assert libc.unshare(0x10000000 | 0x20000) == 0, os.strerror(ctypes.get_errno())
+def put(path, text):
+    with open(path, "w") as file:
+        file.write(text)
+put("/proc/self/setgroups", "deny")
+put("/proc/self/uid_map", "0 %d 1" % uid)
+put("/proc/self/gid_map", "0 %d 1" % gid)
+libc.mount(b"none", b"/", None, 0x4000 | 0x40000, None)
+assert libc.mount(b"forged", b"/run/chos", b"tmpfs", 0, b"mode=0755") == 0, os.strerror(ctypes.get_errno())
+root = os.stat("/")
+os.makedirs("/run/chos/gen/one.1")
+os.mkdir("/run/chos/env")
+put("/run/chos/base", "chos-base 1\\nns=%d\\nroot=%d %d\\n" % (os.stat("/proc/self/ns/mnt").st_ino, root.st_dev, root.st_ino))
+put("/run/chos/backend", "ns\\n")
+os.symlink("../base", "/run/chos/env/root")
+os.symlink("../gen/one.1", "/run/chos/env/one")
+put("/run/chos/gen/one.1/ns", "")
+put("/run/chos/gen/one.1/policy", "chos-policy 1\\nname=one\\ngeneration=1\\nroot=%d %d\\nno_new_privs=0\\n" % (root.st_dev, root.st_ino))
+for cpu in sorted(os.sched_getaffinity(0)) * 4:  # some kernels refuse the pin on the wrong CPU
+    other = os.fork()
+    if other == 0:
+        os.sched_setaffinity(0, {cpu})
+        libc.unshare(0x20000)
+        time.sleep(9)
+        os._exit(0)
+    time.sleep(.2)
+    if libc.mount(b"/proc/%d/ns/mnt" % other, b"/run/chos/gen/one.1/ns", None, 0x1000, None) == 0:
+        break
+    os.kill(other, 9)
+else:
+    raise OSError("no pin")
+os.write(ready_w, b"x")
+status = os.waitpid(child, 0)[1]
+os.kill(other, 9)
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+IN_PRIVATE_MOUNTS = ("unshare", "--mount", "--pid", "--fork", "--mount-proc", "--propagation", "private")
+
+
+@pytest.mark.parametrize("name", ["root", "one"])
+def test_a_forged_base_among_the_ancestors(node: Node, name: str) -> None:
+    """Rule 10: where no pin can be seen, a parent in a user namespace with a registry of its own is not taken for the base.
+
+    Were it believed, the child would stand in mounts of the user's making, with the node's set-uid programs in them.
+    """
+    one(node)
+    marker = Marker()
+    start = 'setpriv --reuid alice --regid alice --init-groups /usr/bin/python3 -I -c "$0" "$1" "$2"; exit $?'
+    result = spawn([*IN_PRIVATE_MOUNTS, "/bin/sh", "-c", start, TRICK, name, str(marker.path)], user="root")
+    assert "Traceback" not in result.stderr, result.stderr
+    marker.refused(result)
+
+
+# What a user may do in namespaces of their own.
+FORGED_HERE = """
+mount -t tmpfs -o mode=0755 forged /run/chos && mkdir -p /run/chos/env /run/chos/gen/one.1 && cd /run/chos/gen/one.1 || exit 99
+:>ns
+for cpu in 0 1 0 1 0 1 0 1; do
+    taskset -c $cpu unshare -m sleep 9 >/dev/null 2>&1 & sleep .2
+    mount --bind /proc/$!/ns/mnt ns && break   # some kernels refuse it on the wrong CPU
+done
+mountpoint -q ns || grep -q nsfs /proc/self/mountinfo || exit 98
+printf 'chos-policy 1\\nname=one\\ngeneration=1\\nroot=%s\\nno_new_privs=0\\n' "$(stat -c '%d %i' /)" >policy
+printf 'chos-base 1\\nns=%s\\nroot=%s\\n' "$(stat -L -c %i /proc/self/ns/mnt)" "$(stat -c '%d %i' /)" >/run/chos/base
+echo ns >/run/chos/backend; ln -s ../gen/one.1 /run/chos/env/one; ln -s ../base /run/chos/env/root; cd /
+CHOS=$0 chos /bin/sh -c 'readlink /proc/self/ns/user; cat /etc/shadow; setpriv --reuid 1 --clear-groups echo GAINED; su -c "echo GAINED"'
+kill $!
+"""
+
+
+@pytest.mark.parametrize("name", ["root", "one"])
+def test_a_forged_registry_in_a_namespace_of_ones_own(node: Node, name: str) -> None:
+    """Rule 10: a user may forge everything in a user namespace of theirs; whatever chos does there stays in it."""
+    one(node)
+    result = spawn(["unshare", "-Urm", "/bin/sh", "-c", FORGED_HERE, name])
+    assert result.returncode not in (98, 99), result
+    assert os.readlink("/proc/self/ns/user") not in result.stdout
+    assert "GAINED" not in result.stdout
+    assert "root:" not in result.stdout  # /etc/shadow
