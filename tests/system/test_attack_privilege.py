@@ -101,7 +101,7 @@ def test_nobody_looks_into_the_launcher_while_it_is_privileged(node: Node) -> No
 
 # A parent that moves to a user namespace with a registry of its own, and a child that does not.
 TRICK = """
-import ctypes, os, sys, time
+import ctypes, os, sys, tempfile, time
 libc = ctypes.CDLL(None, use_errno=True)
 uid, gid = os.getuid(), os.getgid()
 ready_r, ready_w = os.pipe()
@@ -118,16 +118,23 @@ put("/proc/self/setgroups", "deny")
 put("/proc/self/uid_map", "0 %d 1" % uid)
 put("/proc/self/gid_map", "0 %d 1" % gid)
 libc.mount(b"none", b"/", None, 0x4000 | 0x40000, None)
-assert libc.mount(b"forged", b"/run/chos", b"tmpfs", 0, b"mode=0755") == 0, os.strerror(ctypes.get_errno())
+forged = tempfile.mkdtemp()
+if sys.argv[3] == "tmpfs":           # all of it forged; on the node it belongs to the user
+    assert libc.mount(b"forged", b"/run/chos", b"tmpfs", 0, b"mode=0755") == 0, os.strerror(ctypes.get_errno())
+    os.makedirs("/run/chos/gen/one.1")
+    os.mkdir("/run/chos/env")
+    os.symlink("../base", "/run/chos/env/root")
+    os.symlink("../gen/one.1", "/run/chos/env/one")
+    put("/run/chos/gen/one.1/ns", "")
+    put("/run/chos/gen/one.1/policy", "")
+    put("/run/chos/base", "")
+def over(name, text):                # or the node's own, which is root's, with a few files covered
+    put(forged + "/file", text)
+    os.rename(forged + "/file", forged + "/" + name.replace("/", "-"))
+    assert libc.mount((forged + "/" + name.replace("/", "-")).encode(), b"/run/chos/" + name.encode(), None, 0x1000, None) == 0
 root = os.stat("/")
-os.makedirs("/run/chos/gen/one.1")
-os.mkdir("/run/chos/env")
-put("/run/chos/base", "chos-base 1\\nns=%d\\nroot=%d %d\\n" % (os.stat("/proc/self/ns/mnt").st_ino, root.st_dev, root.st_ino))
-put("/run/chos/backend", "ns\\n")
-os.symlink("../base", "/run/chos/env/root")
-os.symlink("../gen/one.1", "/run/chos/env/one")
-put("/run/chos/gen/one.1/ns", "")
-put("/run/chos/gen/one.1/policy", "chos-policy 1\\nname=one\\ngeneration=1\\nroot=%d %d\\nno_new_privs=0\\n" % (root.st_dev, root.st_ino))
+over("base", "chos-base 1\\nns=%d\\nroot=%d %d\\n" % (os.stat("/proc/self/ns/mnt").st_ino, root.st_dev, root.st_ino))
+over("gen/one.1/policy", "chos-policy 1\\nname=one\\ngeneration=1\\nroot=%d %d\\nno_new_privs=0\\n" % (root.st_dev, root.st_ino))
 for cpu in sorted(os.sched_getaffinity(0)) * 4:  # some kernels refuse the pin on the wrong CPU
     other = os.fork()
     if other == 0:
@@ -150,15 +157,16 @@ IN_PRIVATE_MOUNTS = ("unshare", "--mount", "--pid", "--fork", "--mount-proc", "-
 
 
 @pytest.mark.parametrize("name", ["root", "one"])
-def test_a_forged_base_among_the_ancestors(node: Node, name: str) -> None:
+@pytest.mark.parametrize("how", ["tmpfs", "covered"])
+def test_a_forged_base_among_the_ancestors(node: Node, name: str, how: str) -> None:
     """Rule 10: where no pin can be seen, a parent in a user namespace with a registry of its own is not taken for the base.
 
     Were it believed, the child would stand in mounts of the user's making, with the node's set-uid programs in them.
     """
     one(node)
     marker = Marker()
-    start = 'setpriv --reuid alice --regid alice --init-groups /usr/bin/python3 -I -c "$0" "$1" "$2"; exit $?'
-    result = spawn([*IN_PRIVATE_MOUNTS, "/bin/sh", "-c", start, TRICK, name, str(marker.path)], user="root")
+    start = 'setpriv --reuid alice --regid alice --init-groups /usr/bin/python3 -I -c "$0" "$1" "$2" "$3"; exit $?'
+    result = spawn([*IN_PRIVATE_MOUNTS, "/bin/sh", "-c", start, TRICK, name, str(marker.path), how], user="root")
     assert "Traceback" not in result.stderr, result.stderr
     marker.refused(result)
 
