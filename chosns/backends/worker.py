@@ -6,6 +6,7 @@ its time limit. A process that is stuck in the kernel cannot even be killed: it 
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import os
@@ -99,8 +100,9 @@ class Worker:
     # The parent's side.
 
     def tell(self, order: str) -> None:
-        """Let the child go on."""
-        os.write(self._orders, order.encode() + b"\n")
+        """Let the child go on. Of one that is dead, `expect` says how it ended."""
+        with contextlib.suppress(BrokenPipeError):
+            os.write(self._orders, order.encode() + b"\n")
 
     def expect(self, what: str) -> dict[str, Any]:
         """The child's next report, which must be `what`.
@@ -139,8 +141,8 @@ class Worker:
         return line
 
     def _read(self) -> bytes:
-        ready = select.select([self._report], [], [], max(0.0, self._deadline - time.monotonic()))[0]
-        if not ready:
+        left = self._deadline - time.monotonic()  # also for one that talks all the time
+        if left <= 0 or not select.select([self._report], [], [], left)[0]:
             raise BuildError(f"no answer within {self._limit:.0f} s", object=self._environment,
                              hint="is its tree, or a file system of the base, on a server that does not answer?")
         return os.read(self._report, 65536)
