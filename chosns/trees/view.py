@@ -15,7 +15,7 @@ from chosns import syscalls
 from chosns.plan.view import Kind
 
 INSIDE = syscalls.RESOLVE_IN_ROOT | syscalls.RESOLVE_NO_MAGICLINKS
-_NOTHING = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+_NOTHING = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 _RACES = 16  # openat2 answers EAGAIN when a rename elsewhere might have let it out: try again
 
 
