@@ -244,7 +244,7 @@ def _local_devices(layout: Layout, bindmap: BindMap) -> list[Operation]:
     devices: dict[str, Share] = {}
     for share in bindmap.base:
         found = resolve(layout.base, share.path) if share.devices else None
-        if found is not None and found.kind is Kind.DIRECTORY:
+        if found is not None and found.kind is Kind.DIRECTORY and found.path != "/":
             devices.setdefault(found.path, share)
     return [
         Bind("base", path, "/local" + path, Reason("devices work there too", share.origin), Flags(nodev=False))
