@@ -12,6 +12,7 @@ import json
 import os
 import re
 import stat
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -288,17 +289,18 @@ def create_registry() -> Registry:
     Sets the umask: what is made here is read by everybody, whatever root's shell was set to.
     """
     os.umask(0o022)
-    with contextlib.suppress(FileExistsError):
-        os.mkdir(PATH, 0o755)
-    if not any(mount.target == PATH and mount.fstype == "tmpfs" for mount in read_mounts()):
-        attributes = syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV | syscalls.MOUNT_ATTR_NOEXEC
-        mount = syscalls.new_mount("tmpfs", {"mode": "0755", "size": "16m", "source": "chos"}, attributes)
-        syscalls.move_mount(mount, syscalls.AT_FDCWD, PATH)
-        os.close(mount)
-    # Each time: a writer may have been killed between the two, or somebody have made all mounts shared.
-    # Private first: a shared mount refuses pins; unbindable implies private.
-    syscalls.mount("", PATH, syscalls.MS_UNBINDABLE)
-    registry = Registry(os.open(PATH, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC))
+    with _mount_lock():
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(PATH, 0o755)
+        if not any(mount.target == PATH and mount.fstype == "tmpfs" for mount in read_mounts()):
+            attributes = syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV | syscalls.MOUNT_ATTR_NOEXEC
+            mount = syscalls.new_mount("tmpfs", {"mode": "0755", "size": "16m", "source": "chos"}, attributes)
+            syscalls.move_mount(mount, syscalls.AT_FDCWD, PATH)
+            os.close(mount)
+        # Each time: a writer may have been killed between the two, or somebody have made all mounts shared.
+        # Private first: a shared mount refuses pins; unbindable implies private.
+        syscalls.mount("", PATH, syscalls.MS_UNBINDABLE)
+        registry = Registry(os.open(PATH, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC))
     for directory in ("env", "gen", "failed", "stage"):
         with contextlib.suppress(FileExistsError):
             os.mkdir(directory, 0o755, dir_fd=registry.fd)
@@ -306,7 +308,28 @@ def create_registry() -> Registry:
 
 
 def remove_registry() -> None:
-    """Unmount an empty registry that nobody has open. :raises OSError: EBUSY while generations are pinned below it."""
-    syscalls.umount(PATH)
-    with contextlib.suppress(OSError):
-        os.rmdir(PATH)
+    """Unmount an empty registry. One that somebody reads at this moment, or begins to fill, is left as it is."""
+    with _mount_lock():
+        for _ in range(20):
+            try:
+                syscalls.umount(PATH)
+                break
+            except OSError as error:
+                if error.errno == errno.EINVAL:  # another `down` was first
+                    break
+                if error.errno != errno.EBUSY:
+                    raise
+                time.sleep(0.01)
+        with contextlib.suppress(OSError):
+            os.rmdir(PATH)
+
+
+@contextlib.contextmanager
+def _mount_lock() -> Iterator[None]:
+    """One at a time makes or removes the registry's mount. Not a lock on /run itself: any user could hold that."""
+    fd = os.open(f"{PATH}.lock", os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
