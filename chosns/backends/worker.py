@@ -21,6 +21,7 @@ from chosns import errors, syscalls
 from chosns.errors import BuildError, ChosError
 
 _KILL_GRACE = 2.0  # seconds for a killed process to be gone, unless it is stuck in the kernel
+_LAST_WORDS = 4096  # how much of what the program said is kept; it may say more, and has nothing to gain by it
 
 
 class Worker:
@@ -66,10 +67,14 @@ class Worker:
     def _run(self, parent: int) -> None:
         """The child: never returns."""
         try:
+            self._parent = parent
             syscalls.die_with_parent(signal.SIGKILL)
             if os.getppid() != parent:
                 os._exit(1)
             signal.signal(signal.SIGINT, signal.SIG_DFL)
+            for fd in os.listdir("/proc/self/fd"):  # whoever started us may have left some open that are root's alone
+                with contextlib.suppress(OSError):
+                    os.set_inheritable(int(fd), int(fd) <= 2)
             gc.disable()  # short-lived, and collecting would copy every page that is shared with the parent
             self._main(self)
             os._exit(0)
@@ -91,7 +96,11 @@ class Worker:
         return os.read(self._orders, 64).decode().strip()
 
     def become(self, path: str, arguments: list[str], environment: dict[str, str]) -> None:
-        """Execute a program in place of the child, its standard error read by `finish`."""
+        """Execute a program in place of the child, its standard error read by `finish`. It gets no other descriptor."""
+        # Changing the user has undone it (prctl(2)).
+        syscalls.die_with_parent(signal.SIGKILL)
+        if os.getppid() != self._parent:
+            os._exit(1)
         null = os.open("/dev/null", os.O_RDWR)
         for target, source in ((0, null), (1, self._report), (2, self._report)):
             os.dup2(source, target)
@@ -124,7 +133,7 @@ class Worker:
         """Wait for the program that the child became. :raises BuildError: it failed; with its last words."""
         words = self._buffer
         while chunk := self._read():
-            words += chunk
+            words = (words + chunk)[-_LAST_WORDS:]
         ending = self._ending()
         if ending != "status 0":
             text = words.decode(errors="replace").strip()

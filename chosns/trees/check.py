@@ -7,8 +7,10 @@ import re
 import stat
 
 from chosns.errors import TreeError
-from chosns.plan.view import Kind, resolve
+from chosns.plan.view import Kind, join, parent, resolve, split
 from chosns.trees.view import DirectoryView, open_inside
+
+_STEPS = 1000  # components and links on the way to a tree; more is a loop
 
 
 def open_tree_root(path: str) -> DirectoryView:
@@ -18,6 +20,7 @@ def open_tree_root(path: str) -> DirectoryView:
         (a user's own tree needs a backend without privilege).
     """
     try:
+        _check_way(path)
         view = DirectoryView(path)
     except FileNotFoundError:
         raise TreeError("OS tree does not exist", object=path,
@@ -36,6 +39,34 @@ def open_tree_root(path: str) -> DirectoryView:
     except BaseException:
         view.close()
         raise
+
+
+def _check_way(path: str) -> None:
+    """Refuse a tree that somebody else than root could exchange: every directory on the way to it, links followed.
+
+    Otherwise its owner might mount or link something else there, which only pretends to be root's.
+    In a sticky directory nobody can move what is root's.
+    """
+    done = "/"
+    todo = split(path)
+    for _ in range(_STEPS):
+        status = os.stat(done, follow_symlinks=False)
+        if stat.S_ISLNK(status.st_mode):
+            if status.st_uid != 0:
+                raise TreeError(f"the link {done} on the way to the OS tree is not root's", object=path, hint=f"remove {done}")
+            target = os.readlink(done)
+            done = "/" if target.startswith("/") else parent(done)
+            todo = [*split(target), *todo]
+            continue
+        if not todo:
+            return
+        others = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not status.st_mode & stat.S_ISVTX
+        if status.st_uid != 0 or others:
+            raise TreeError(f"OS tree lies in {done}, which others than root can write", object=path,
+                            hint="they could put another tree in its place: move it, or make the directory root's alone")
+        part = todo.pop(0)
+        done = parent(done) if part == ".." else join([*split(done), part])
+    raise TreeError("OS tree cannot be opened: too many symbolic links", object=path)
 
 
 def _check_owner(view: DirectoryView) -> None:
