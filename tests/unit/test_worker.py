@@ -225,7 +225,10 @@ def test_a_program_that_fails_has_its_last_words(script: str, words: str) -> Non
 
 
 def test_a_program_that_cannot_be_executed() -> None:
-    with start(lambda worker: worker.become("/nothing", ["x"], {})) as worker, pytest.raises(BuildError, match="nothing"):
+    def main(worker: Worker) -> None:
+        worker.become("/nothing", ["x"], {})
+
+    with start(main) as worker, pytest.raises(BuildError, match="/nothing"):
         worker.finish()
 
 
