@@ -14,7 +14,12 @@ import privileged
 from report import Report
 from stand import Stand
 
-PARTS = {"entering": entering.measure, "privileged": privileged.measure, "inside": inside.measure, "preparing": preparing.measure}
+PARTS = {
+    "entering": entering.measure,
+    "privileged": privileged.measure,
+    "inside": inside.measure,
+    "preparing": preparing.measure,
+}
 
 
 def main() -> None:

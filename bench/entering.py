@@ -26,20 +26,31 @@ def measure(stand: Stand, report: Report) -> None:
     for mounts in MOUNTS:
         base = ours[mounts][PLAIN]
         rows = [row(label, samples, base) for label, samples in ours[mounts].items()]
-        rows += [row(label, samples, others[mounts][PLAIN]) for label, samples in others[mounts].items() if label != PLAIN]
-        report.tables.append(Table(f"Entering, {mounts} further mounts on the base", COLUMNS, rows, _NOTES if mounts == MOUNTS[-1] else ()))
-        report.criteria.append(Criterion(f"chos / plain, {mounts} further mounts, paired", ours[mounts][CHOS].paired(base), 1.20, " ×"))
+        rows += [
+            row(label, samples, others[mounts][PLAIN]) for label, samples in others[mounts].items() if label != PLAIN
+        ]
+        report.tables.append(
+            Table(
+                f"Entering, {mounts} further mounts on the base", COLUMNS, rows, _NOTES if mounts == MOUNTS[-1] else ()
+            )
+        )
+        report.criteria.append(
+            Criterion(f"chos / plain, {mounts} further mounts, paired", ours[mounts][CHOS].paired(base), 1.20, " ×")
+        )
     ratios = [ours[mounts][CHOS].paired(ours[mounts][PLAIN]) for mounts in MOUNTS]
-    report.criteria.append(Criterion("the same for 0, 200 and 1,000 mounts: largest / smallest", max(ratios) / min(ratios), 1.05))
+    report.criteria.append(
+        Criterion("the same for 0, 200 and 1,000 mounts: largest / smallest", max(ratios) / min(ratios), 1.05)
+    )
     report.data["entering"] = {
-        str(mounts): {label: samples.summary() for label, samples in {**others[mounts], **ours[mounts]}.items()} for mounts in MOUNTS
+        str(mounts): {label: samples.summary() for label, samples in {**others[mounts], **ours[mounts]}.items()}
+        for mounts in MOUNTS
     }
 
 
 _NOTES = (
-    "ratio: of the medians; paired: median of the ratios within each round, which a busy machine hardly moves; it decides.",
-    "`true` is the same file inside and outside, run by an ordinary user; chroot is a copy that has cap_sys_chroot for that.",
-    "chroot and bubblewrap are measured in rounds of their own, with their own plain fork+exec, because they disturb their neighbours.",
+    "ratio: of the medians. paired: median of the ratios within each round; it decides, being steady on a busy machine.",
+    "`true` is the same file everywhere, run by an ordinary user; chroot is a copy that has cap_sys_chroot for that.",
+    "chroot and bubblewrap have rounds of their own, with a plain fork+exec in them: they disturb their neighbours.",
 )
 
 
@@ -57,7 +68,18 @@ def _others(stand: Stand) -> dict[str, list[str]]:
     commands = {PLAIN: [TRUE], "coreutils chroot": [str(stand.tools / "chroot"), str(TREE), TRUE]}
     bwrap = shutil.which("bwrap")
     if bwrap:
-        commands["bubblewrap"] = [bwrap, "--bind", str(TREE), "/", "--dev-bind", "/dev", "/dev", "--proc", "/proc", TRUE]
+        commands["bubblewrap"] = [
+            bwrap,
+            "--bind",
+            str(TREE),
+            "/",
+            "--dev-bind",
+            "/dev",
+            "/dev",
+            "--proc",
+            "/proc",
+            TRUE,
+        ]
     return commands
 
 

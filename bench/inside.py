@@ -9,7 +9,7 @@ _DEEP = "/usr/share/zoneinfo/posix/America/Argentina/Buenos_Aires"
 
 
 def measure(stand: Stand, report: Report) -> None:
-    """Every pair is one thing on the base and inside, interleaved: a root process changes its namespace outside the timing."""
+    """Every pair is one thing on the base and inside, interleaved; namespaces are changed outside the timing."""
     stand.up()
     pin = "@" + stand.pin()
     fast, slow = (40, 8) if stand.quick else (600, 60)
@@ -30,10 +30,19 @@ def measure(stand: Stand, report: Report) -> None:
         times: dict[str, Samples] = stand.time({"base": command, "inside": [pin, *command]}, rounds, root=True)
         rows.append(_row(label, times["base"], times["inside"], 2 if command[0].startswith("%") else 1))
         data[label] = {where: samples.summary() for where, samples in times.items()}
-    report.tables.append(Table("Inside an environment, against the base", ("", "base µs", "inside µs", *COLUMNS[2:]), rows))
+    report.tables.append(
+        Table("Inside an environment, against the base", ("", "base µs", "inside µs", *COLUMNS[2:]), rows)
+    )
     report.data["inside"] = data
 
 
 def _row(label: str, base: Samples, inside: Samples, digits: int) -> tuple[str, ...]:
-    return (label, f"{base.median:.{digits}f}", f"{inside.median:.{digits}f}", spread(inside, digits), f"{inside.ratio(base):.3f}",
-            f"{inside.paired(base):.3f}", str(len(base.values)))
+    return (
+        label,
+        f"{base.median:.{digits}f}",
+        f"{inside.median:.{digits}f}",
+        spread(inside, digits),
+        f"{inside.ratio(base):.3f}",
+        f"{inside.paired(base):.3f}",
+        str(len(base.values)),
+    )

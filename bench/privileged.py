@@ -11,12 +11,22 @@ from report import Criterion, Report, Samples, Table, spread
 from stand import TRUE, Stand, run
 
 LAUNCHER = "/usr/bin/chos"
-_STEPS = ("all of it", "reduce to three capabilities", "registry: its directory, base, backend", "enter: name → setns → root checked",
-          "drop, read back, try setuid(0)", "(of enter: name → generation → policy)")
+_STEPS = (
+    "all of it",
+    "reduce to three capabilities",
+    "registry: its directory, base, backend",
+    "enter: name → setns → root checked",
+    "drop, read back, try setuid(0)",
+    "(of enter: name → generation → policy)",
+)
 
 # (what strace shows, the rule of security that asks for it or "", what it is for). The first match counts.
 _CALLS = (
-    (r"^(arch_prctl|set_tid_address|brk|mmap|mprotect|set_robust_list|rseq|prlimit64|getrandom|readlink\(\"/proc/self/exe)", "", "C library"),
+    (
+        r"^(arch_prctl|set_tid_address|brk|mmap|mprotect|set_robust_list|rseq|prlimit64|getrandom|readlink\(\"/proc/self/exe)",
+        "",
+        "C library",
+    ),
     (r"^poll\(|^fcntl\(", "1", "descriptors 0-2 are valid"),
     (r"^prctl\(PR_SET_DUMPABLE", "6", "not dumpable"),
     (r"^(getuid|geteuid)\(", "7", "who asks; is it root's own setuid?"),
@@ -49,9 +59,17 @@ def _time(stand: Stand, report: Report) -> None:
     output = run(str(stand.tools / "privileged"), str(stand.uid), "base", "100" if stand.quick else "3000")
     columns = zip(*([int(word) / 1000 for word in line.split()] for line in output.splitlines()), strict=True)
     times = dict(zip(_STEPS, (Samples(tuple(column)) for column in columns), strict=True))
-    rows = [(label, f"{samples.median:.1f}", spread(samples), str(len(samples.values))) for label, samples in times.items()]
-    report.tables.append(Table("The privileged part of entering", ("", "µs", "quartiles", "samples"), rows, (
-        "libchos in a child made for each sample, which does it once, page faults included; the clock's own reading is in every step.",)))
+    rows = [
+        (label, f"{samples.median:.1f}", spread(samples), str(len(samples.values))) for label, samples in times.items()
+    ]
+    report.tables.append(
+        Table(
+            "The privileged part of entering",
+            ("", "µs", "quartiles", "samples"),
+            rows,
+            ("libchos in a child made for each sample, which does it once, page faults included.",),
+        )
+    )
     report.criteria.append(Criterion("privileged part of entering", times[_STEPS[0]].median, 20, " µs"))
     report.data["privileged"] = {label: samples.summary() for label, samples in times.items()}
 
@@ -76,9 +94,13 @@ def _system_calls(stand: Stand, report: Report) -> None:
     end = next(i for i, line in enumerate(lines) if line.startswith("execve("))
     rows = []
     for line in lines[:end]:
-        rule, purpose = next(((rule, purpose) for pattern, rule, purpose in _CALLS if re.search(pattern, line)), ("", "?"))
+        rule, purpose = next(
+            ((rule, purpose) for pattern, rule, purpose in _CALLS if re.search(pattern, line)), ("", "?")
+        )
         rows.append((line[:72], rule, purpose))
     others = sum(1 for row in rows if not row[1])
-    report.tables.append(Table(f"System calls before exec: {len(rows)}, of which {others} are not checks", ("", "rule", "for"), rows))
+    report.tables.append(
+        Table(f"System calls before exec: {len(rows)}, of which {others} are not checks", ("", "rule", "for"), rows)
+    )
     report.criteria.append(Criterion("system calls before exec that are not checks", others, 10))
     report.data["system_calls"] = {"all": len(rows), "beyond_checks": others, "trace": lines[:end]}

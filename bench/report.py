@@ -47,7 +47,7 @@ class Samples:
 class Table:
     title: str
     columns: tuple[str, ...]
-    rows: list[tuple[str, ...]]
+    rows: Sequence[tuple[str, ...]]
     notes: tuple[str, ...] = ()
 
 
@@ -85,16 +85,29 @@ class Report:
         """Print everything: with rich on a terminal, plain otherwise."""
         for table in self.tables:
             _print(table)
-        rows = [("met" if criterion.met else "MISSED", criterion.text, f"{criterion.measured:.4g}{criterion.unit}",
-                 f"{criterion.limit:g}{criterion.unit}") for criterion in self.criteria]
-        _print(Table("What was promised", ("", "", "measured", "at most"), rows))
+        rows = [
+            (
+                "met" if criterion.met else "MISSED",
+                criterion.text,
+                f"{criterion.measured:.4g}{criterion.unit}",
+                f"{criterion.limit:g}{criterion.unit}",
+            )
+            for criterion in self.criteria
+        ]
+        if rows:
+            _print(Table("What was promised", ("", "", "measured", "at most"), rows))
         print("On", ", ".join(f"{key} {value}" for key, value in machine().items()))
 
 
 def machine() -> dict[str, str]:
     """What the numbers depend on."""
     load = " ".join(f"{value:.1f}" for value in os.getloadavg()[:2])
-    return {"Linux": os.uname().release, "machine": os.uname().machine, "CPUs": str(len(os.sched_getaffinity(0))), "load": load}
+    return {
+        "Linux": os.uname().release,
+        "machine": os.uname().machine,
+        "CPUs": str(len(os.sched_getaffinity(0))),
+        "load": load,
+    }
 
 
 def spread(samples: Samples, digits: int = 1) -> str:
@@ -106,7 +119,14 @@ def spread(samples: Samples, digits: int = 1) -> str:
 def row(label: str, samples: Samples, base: Samples) -> tuple[str, ...]:
     """Median, quartiles and both ratios, for a table with COLUMNS."""
     paired = f"{samples.paired(base):.3f}" if len(samples.values) == len(base.values) else ""
-    return (label, f"{samples.median:.1f}", spread(samples), f"{samples.ratio(base):.3f}", paired, str(len(samples.values)))
+    return (
+        label,
+        f"{samples.median:.1f}",
+        spread(samples),
+        f"{samples.ratio(base):.3f}",
+        paired,
+        str(len(samples.values)),
+    )
 
 
 COLUMNS = ("", "µs", "quartiles", "ratio", "paired", "samples")
@@ -122,8 +142,10 @@ def _print(table: Table) -> None:
     widths = [max(len(line[i]) for line in lines) for i in range(len(table.columns))]
     print(f"\n{table.title}")
     for line in lines:
-        cells = [cell.ljust(width) if i == 0 or not _is_number(cell) else cell.rjust(width)
-                 for i, (cell, width) in enumerate(zip(line, widths, strict=True))]
+        cells = [
+            cell.ljust(width) if i == 0 or not _is_number(cell) else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ]
         print("  " + "  ".join(cells).rstrip())
     for note in table.notes:
         print(f"  {note}")
@@ -131,12 +153,22 @@ def _print(table: Table) -> None:
 
 
 def _print_rich(table: Table) -> None:
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table as RichTable
 
-    rich = RichTable(title=table.title, title_justify="left", caption="\n".join(table.notes) or None, caption_justify="left")
+    rich = RichTable(
+        title=f"\n{table.title}",
+        box=SIMPLE_HEAD,
+        title_style="bold",
+        title_justify="left",
+        caption="\n".join(table.notes) or None,
+        caption_justify="left",
+    )
     for i, column in enumerate(table.columns):
-        rich.add_column(column, justify="left" if i == 0 or not any(_is_number(line[i]) for line in table.rows) else "right")
+        rich.add_column(
+            column, justify="left" if i == 0 or not any(_is_number(line[i]) for line in table.rows) else "right"
+        )
     for line in table.rows:
         rich.add_row(*line)
     Console().print(rich)

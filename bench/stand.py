@@ -1,4 +1,4 @@
-"""The node that is measured: a user, an environment whose tree is the node's own root, and as many mounts as are wanted.
+"""The node that is measured: a user, an environment whose tree is the node's own root, and many mounts.
 
 The tree is a bind mount of the root, so that a program inside is the very same file as outside.
 """
@@ -38,7 +38,7 @@ class Stand:
         _mount("bench", MOUNTS, "tmpfs")
 
     def make_tree(self, path: Path) -> None:
-        """The node's own root, bound there; private, so that what is mounted on the base appears there no second time."""
+        """The node's own root, bound there; private: what is mounted on the base appears there no second time."""
         path.mkdir(parents=True, exist_ok=True)
         run("mount", "--bind", "/", str(path))
         run("mount", "--make-private", str(path))
@@ -67,8 +67,10 @@ class Stand:
         """The mount namespace of an environment."""
         return os.path.realpath(f"/run/chos/env/{name}") + "/ns"
 
-    def time(self, commands: dict[str, list[str]], rounds: int, *, root: bool = False, vfork: bool = False) -> dict[str, Samples]:
-        """Run the commands against each other; see spawn.c. Their environment has CHOS=base, inside and outside alike."""
+    def time(
+        self, commands: dict[str, list[str]], rounds: int, *, root: bool = False, vfork: bool = False
+    ) -> dict[str, Samples]:
+        """Run the commands against each other; see spawn.c. CHOS=base is set for all of them alike."""
         line: list[str] = []
         for command in commands.values():
             line += [*command, ":::"]
@@ -80,7 +82,13 @@ class Stand:
 
 def run(*command: str) -> str:
     """Run a command; what it prints. Its own message goes to the terminal when it fails."""
-    environment = {"PATH": os.environ["PATH"], "HOME": "/home/bench", "USER": "bench", "LANG": "C.UTF-8", "CHOS": "base"}
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": "/home/bench",
+        "USER": "bench",
+        "LANG": "C.UTF-8",
+        "CHOS": "base",
+    }
     return subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
 
 
