@@ -48,7 +48,7 @@ def measure(stand: Stand, report: Report) -> None:
 
 
 _NOTES = (
-    "ratio: of the medians. paired: median of the ratios within each round; it decides, being steady on a busy machine.",
+    "ratio: of the medians. paired: median of the ratios within each round; steady on a busy machine, so it decides.",
     "`true` is the same file everywhere, run by an ordinary user; chroot is a copy that has cap_sys_chroot for that.",
     "chroot and bubblewrap have rounds of their own, with a plain fork+exec in them: they disturb their neighbours.",
 )

@@ -57,8 +57,8 @@ def measure(stand: Stand, report: Report) -> None:
 
 def _time(stand: Stand, report: Report) -> None:
     output = run(str(stand.tools / "privileged"), str(stand.uid), "base", "100" if stand.quick else "3000")
-    columns = zip(*([int(word) / 1000 for word in line.split()] for line in output.splitlines()), strict=True)
-    times = dict(zip(_STEPS, (Samples(tuple(column)) for column in columns), strict=True))
+    columns = zip(*([int(word) / 1000 for word in line.split()] for line in output.splitlines()))
+    times = dict(zip(_STEPS, (Samples(tuple(column)) for column in columns)))
     rows = [
         (label, f"{samples.median:.1f}", spread(samples), str(len(samples.values))) for label, samples in times.items()
     ]

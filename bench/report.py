@@ -33,7 +33,7 @@ class Samples:
 
     def paired(self, other: Samples) -> float:
         """The median of the ratios within each round: what drifts between rounds drops out."""
-        return statistics.median(mine / theirs for mine, theirs in zip(self.values, other.values, strict=True))
+        return statistics.median(mine / theirs for mine, theirs in zip(self.values, other.values))
 
     def __add__(self, other: Samples) -> Samples:
         return Samples(self.values + other.values)
@@ -144,7 +144,7 @@ def _print(table: Table) -> None:
     for line in lines:
         cells = [
             cell.ljust(width) if i == 0 or not _is_number(cell) else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+            for i, (cell, width) in enumerate(zip(line, widths))
         ]
         print("  " + "  ".join(cells).rstrip())
     for note in table.notes:

@@ -59,7 +59,7 @@ class Stand:
 
     def up(self, *arguments: str) -> list[dict[str, object]]:
         """chosctl up: what it says of each environment."""
-        environments = json.loads(self.chosctl("up", "--json", *arguments))["environments"]
+        environments: list[dict[str, object]] = json.loads(self.chosctl("up", "--json", *arguments))["environments"]
         assert all(entry["state"] in ("made", "unchanged") for entry in environments), environments
         return environments
 
@@ -76,8 +76,8 @@ class Stand:
             line += [*command, ":::"]
         who = [] if root else ["-u", str(self.uid)]
         output = run(str(self.tools / "spawn"), "-n", str(rounds), *who, *(["-v"] if vfork else []), *line[:-1])
-        columns = zip(*([int(word) / 1000 for word in text.split()] for text in output.splitlines()), strict=True)
-        return {label: Samples(tuple(values)) for label, values in zip(commands, columns, strict=True)}
+        columns = zip(*([int(word) / 1000 for word in text.split()] for text in output.splitlines()))
+        return {label: Samples(tuple(values)) for label, values in zip(commands, columns)}
 
 
 def run(*command: str) -> str:
