@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 from pathlib import Path
 
 from report import Criterion, Report, Samples, Table, spread
@@ -87,7 +86,7 @@ def _system_calls(stand: Stand, report: Report) -> None:
     trace = Path("/tmp/bench-strace")
     try:
         run("strace", "-u", "bench", "-o", str(trace), LAUNCHER, TRUE)
-    except (OSError, subprocess.CalledProcessError) as error:
+    except (OSError, SystemExit) as error:
         report.tables.append(Table("System calls of an entry", ("",), [], (f"not measured: {error}",)))
         return
     lines = trace.read_text().splitlines()[1:]

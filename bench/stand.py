@@ -81,7 +81,7 @@ class Stand:
 
 
 def run(*command: str) -> str:
-    """Run a command; what it prints. Its own message goes to the terminal when it fails."""
+    """Run a command; what it prints. Ends the benchmark when it fails."""
     environment = {
         "PATH": os.environ["PATH"],
         "HOME": "/home/bench",
@@ -89,7 +89,10 @@ def run(*command: str) -> str:
         "LANG": "C.UTF-8",
         "CHOS": "base",
     }
-    return subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
+    result = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=False)
+    if result.returncode != 0:
+        raise SystemExit(f"bench: {' '.join(command)[:200]} ended with status {result.returncode}\n{result.stdout}")
+    return result.stdout
 
 
 def _mount(source: str, place: Path, kind: str) -> None:
