@@ -15,6 +15,7 @@ from tests.unit.plan_support import (
     UNMERGED,
     Machine,
     Node,
+    Root,
     bind,
     built,
     link,
@@ -148,6 +149,15 @@ def test_os_trees_below_chos_have_one_path_inside_and_out() -> None:
     inside = built(base=base)
     assert inside.follow("/chos/os/el9/usr") == ("base", "/chos/os/el9/usr")
     assert inside.follow("/chos/home") == ("base", "/home")
+
+
+def test_what_is_in_chos_never_stands_in_for_the_trees() -> None:
+    base = BASE.plus({"/chos/opt/x": "dir", "/chos/srv": "dir", "/srv": link("/srv")})
+    plan = plan_for(MERGED.without("/opt"), base)
+    inside = Machine(plan, MERGED.without("/opt"), base)
+    assert inside.follow("/opt") is None
+    assert inside.follow("/srv") is None
+    assert any("/local/chos/opt only" in str(note) for note in plan.notes)
 
 
 # /var/run and its like.
@@ -320,6 +330,12 @@ def test_a_link_in_a_directory_of_etc(theirs: Node) -> None:
     assert built(tree).follow("/etc/ssh/ssh_known_hosts") == ("base", "/etc/ssh/ssh_known_hosts")
 
 
+def test_one_overlay_for_all_of_etc() -> None:
+    plan = plan_for(bindmap=bare(etc="passwd ssh/ssh_known_hosts"), binds=(bind("/gpfs/data", "/etc/ssh/deep/er"),))
+    assert [op.target for op in plan.operations if isinstance(op, Overlay)] == ["/etc"]
+    assert [entry.path for entry in at(plan, "/etc").entries] == ["passwd", "ssh/ssh_known_hosts", "ssh/deep/er"]
+
+
 def test_a_loop_in_the_bases_etc() -> None:
     with pytest.raises(PlanError, match="loop of symbolic links on the base"):
         plan_for(base=BASE.plus({"/etc/hosts": link("hosts")}))
@@ -382,6 +398,15 @@ def test_makelinks() -> None:
     assert inside.follow("/home/anna") == ("base", "/home/anna")
     for name in ("/proc", "/sys", "/dev", "/tmp", "/run"):
         assert inside.follow(name) == ("base", name)
+
+
+def test_makelinks_has_one_order() -> None:
+    """Else the order of a directory, which changes, would make a new generation of the same."""
+    settings = Sysconfig(make_links=True)
+    tree = Root(dict.fromkeys(["/etc", "/b", "/a", "/c"], "dir"))
+    orders = [["/c", "/a", "/b"], ["/b", "/c", "/a"]]
+    plans = [plan_for(tree, Root(dict.fromkeys(order, "dir")), bare("/etc"), sysconfig=settings) for order in orders]
+    assert plans[0].fingerprint() == plans[1].fingerprint()
 
 
 # Flags.
