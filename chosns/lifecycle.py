@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from chosns.backends.ns import NamespaceBackend
+from chosns.backends.ns import TIME_LIMIT, NamespaceBackend
 from chosns.base import ensure_shared, require_base
 from chosns.config import broken
 from chosns.errors import BuildError, ChosError, ConfigError, UnknownEnvironment
@@ -46,13 +46,14 @@ class Report:
         return any(outcome.state == "failed" for outcome in self.outcomes)
 
 
-def up(site: Site, names: Sequence[str] = (), *, renew: bool = False, command: str = "chosctl up",
+def up(site: Site, names: Sequence[str] = (), *, renew: bool = False, limit: float = TIME_LIMIT, command: str = "chosctl up",
        progress: Callable[[str], None] = lambda _: None, done: Callable[[Outcome], None] = lambda _: None) -> Report:
     """Prepare the named environments (all where none is named), and make the registry say what `site` says.
 
     An environment that has not changed keeps its generation. One that fails fails alone, and keeps its old one.
 
     :param renew: make a new generation even of what has not changed.
+    :param limit: seconds that one environment may take.
     :param progress: told about what takes long.
     :param done: told of each outcome as it comes.
     :raises UnknownEnvironment: a name is not in the configuration. Nothing was done then.
@@ -70,7 +71,7 @@ def up(site: Site, names: Sequence[str] = (), *, renew: bool = False, command: s
             registry.write("login", login_text(site.login))
             for env in chosen:
                 progress(env.name)
-                outcome = _prepare(env, site, registry, renew, progress)
+                outcome = _prepare(env, site, registry, renew, limit, progress)
                 report.outcomes.append(outcome)
                 done(outcome)
             registry.set_names(_links(site, registry))
@@ -120,14 +121,16 @@ def find(site: Site, name: str) -> Environment:
     return env
 
 
-def _prepare(env: Environment, site: Site, registry: Registry, renew: bool, progress: Callable[[str], None]) -> Outcome:
+def _prepare(env: Environment, site: Site, registry: Registry, renew: bool, limit: float,
+             progress: Callable[[str], None]) -> Outcome:
     """One environment, from configuration to a published generation."""
     try:
         problems = broken(site).get(env.name)
         if problems:
             raise ConfigError(problems[0].message, object=str(problems[0].origin), hint=problems[0].hint)
         group_ids = [_group_id(name, env) for name in env.groups]
-        prepared = NamespaceBackend().prepare(env, site, registry, group_ids=group_ids, renew=renew, progress=progress)
+        backend = NamespaceBackend(limit)
+        prepared = backend.prepare(env, site, registry, group_ids=group_ids, renew=renew, progress=progress)
         if prepared.fresh:
             registry.publish(prepared.generation, env, group_ids)
         return Outcome(env.name, "made" if prepared.fresh else "unchanged", prepared.generation, prepared.seconds)

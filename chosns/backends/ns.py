@@ -30,9 +30,15 @@ _NOBODY = 65534
 
 
 class NamespaceBackend:
-    """See `backends.Backend`."""
+    """See `backends.Backend`.
+
+    :param limit: seconds that one environment may take.
+    """
 
     name = "ns"
+
+    def __init__(self, limit: float = TIME_LIMIT) -> None:
+        self._limit = limit
 
     def explain(self, env: Environment, site: Site) -> Plan:
         """See Backend."""
@@ -43,7 +49,7 @@ class NamespaceBackend:
         """See Backend."""
         started = time.monotonic()
         for cpu in _cpus():
-            with Worker(lambda worker, on=cpu: _build(worker, env, site, on), env.name, TIME_LIMIT) as worker:  # type: ignore[misc]
+            with Worker(lambda worker, on=cpu: _build(worker, env, site, on), env.name, self._limit) as worker:  # type: ignore[misc]
                 fingerprint = _with_groups(str(worker.expect("planned")["fingerprint"]), group_ids)
                 current = _current(registry, env)
                 if current and current[1] == fingerprint and not renew:

@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from chosns.backends.ns import TIME_LIMIT
 from chosns.base import require_base
 from chosns.cli.output import json_option, outcome_error, print_json, printable
 from chosns.config import read_site
@@ -14,29 +15,33 @@ from chosns.lifecycle import down as take_down
 from chosns.lifecycle import up as bring_up
 
 _renew = click.option("--renew", is_flag=True, help="Make a new generation even of what has not changed.")
+_timeout = click.option("--timeout", type=click.FloatRange(min=0.1), default=TIME_LIMIT, metavar="SECONDS", show_default=True,
+                        help="How long one environment may take; one whose tree does not answer fails then.")
 _names = click.argument("environments", nargs=-1, metavar="[ENV]...")
 
 
 @click.command()
 @_names
 @_renew
+@_timeout
 @json_option
-def up(environments: tuple[str, ...], renew: bool, as_json: bool) -> None:
+def up(environments: tuple[str, ...], renew: bool, timeout: float, as_json: bool) -> None:
     """Prepare environments (all of /etc/chos, or ENV...).
 
     What has not changed keeps its generation, so it may be run as often as one likes. A new generation serves new
     logins; running jobs keep theirs. Exit status 1 when an environment could not be prepared; the others are.
     """
-    _up("chosctl up", environments, renew, as_json)
+    _up("chosctl up", environments, renew, timeout, as_json)
 
 
 @click.command()
 @_names
 @_renew
+@_timeout
 @json_option
-def reload(environments: tuple[str, ...], renew: bool, as_json: bool) -> None:
+def reload(environments: tuple[str, ...], renew: bool, timeout: float, as_json: bool) -> None:
     """Follow a change of the configuration: the same as `up`."""
-    _up("chosctl reload", environments, renew, as_json)
+    _up("chosctl reload", environments, renew, timeout, as_json)
 
 
 @click.command()
@@ -51,7 +56,7 @@ def down(environments: tuple[str, ...], as_json: bool) -> None:
     _print_generations(report)
 
 
-def _up(command: str, environments: tuple[str, ...], renew: bool, as_json: bool) -> None:
+def _up(command: str, environments: tuple[str, ...], renew: bool, timeout: float, as_json: bool) -> None:
     require_base(command)
     site = read_site()
 
@@ -69,7 +74,7 @@ def _up(command: str, environments: tuple[str, ...], renew: bool, as_json: bool)
         if sys.stderr.isatty() and not as_json:
             click.echo(f"\r\033[K{printable(text)} …\r", nl=False, err=True)
 
-    report = bring_up(site, environments, renew=renew, command=command, progress=progress, done=done)
+    report = bring_up(site, environments, renew=renew, limit=timeout, command=command, progress=progress, done=done)
     if as_json:
         print_json({
             "environments": [

@@ -14,7 +14,7 @@ _chosctl() {
         -*)
             local options='--json --help'
             case $verb in
-                up | reload) options+=' --renew' ;;
+                up | reload) options+=' --renew --timeout' ;;
                 list) options+=' --names --all' ;;
                 check) options+=' --root' ;;
             esac

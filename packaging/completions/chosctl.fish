@@ -15,6 +15,7 @@ complete -c chosctl -n "not __fish_seen_subcommand_from $verbs" -a check -d 'Rep
 complete -c chosctl -n "__fish_seen_subcommand_from $verbs" -l json -d 'Print JSON'
 complete -c chosctl -n "__fish_seen_subcommand_from $verbs" -l help -d 'Show help'
 complete -c chosctl -n '__fish_seen_subcommand_from up reload' -l renew -d 'Make new generations'
+complete -c chosctl -n '__fish_seen_subcommand_from up reload' -l timeout -x -d 'Seconds for one environment'
 complete -c chosctl -n '__fish_seen_subcommand_from list' -l names -d 'Names only'
 complete -c chosctl -n '__fish_seen_subcommand_from list' -l all -d 'Also what you may not enter'
 complete -c chosctl -n '__fish_seen_subcommand_from check' -l root -r -a '(__fish_complete_directories)' -d 'Check below a directory'
