@@ -45,10 +45,9 @@ def test_entries_while_generations_change(node: Node) -> None:
     for reader in readers:
         reader.start()
     for number in range(1, RENEWALS + 1):
-        seen = [len(found) for found in lines]
         site(node, number)
         node.up()
-        wait_for(lambda: all(len(found) > before for found, before in zip(lines, seen)), "every loop to enter again")
+        wait_for(lambda now=f"{number} {number}": all(found[-1:] == [now] for found in lines), "every loop to be in the new one")
     for process in loops:
         process.kill()
     for reader in readers:

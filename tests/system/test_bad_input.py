@@ -1,0 +1,353 @@
+"""Whatever is wrong gets a message that names the thing, the reason and the next step; and nothing is lost."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from conftest import REGISTRY, Node, mount_points
+
+
+@pytest.fixture
+def up(node: Node) -> Node:
+    """A node with one good environment."""
+    node.tree("one")
+    node.configure("one:/os/one\n")
+    node.up()
+    return node
+
+
+def message(result: subprocess.CompletedProcess[str], status: int, *words: str) -> None:
+    """It failed so, printed nothing on standard output, and its message has these words."""
+    assert (result.returncode, result.stdout) == (status, ""), result
+    assert "Traceback" not in result.stderr
+    for word in words:
+        assert word in result.stderr, result.stderr
+
+
+# --- nothing there ------------------------------------------------------------------------------------------------
+
+
+def test_no_configuration(node: Node) -> None:
+    for command in ("up", "reload", "list", "status", "check"):
+        message(node.chosctl(command, check=False), 1, "/etc/chos", "does not exist")
+
+
+def test_an_empty_configuration(node: Node) -> None:
+    node.configure("")
+    result = node.up(check=False)
+    assert result.returncode == 0 and "no environment" in result.stderr
+    message(node.chos("one", "echo", "ran"), 125, "one", "no such environment")
+
+
+def test_nothing_is_prepared(node: Node) -> None:
+    message(node.chos("one", "echo", "ran"), 125, "no environment is prepared on this node", "chosctl up")
+    node.configure("one:/os/one\n")
+    message(node.chosctl("ps", check=False), 1, "no environment is prepared on this node", "chosctl up")
+    message(node.chosctl("down", check=False), 1, "no environment is prepared on this node")
+
+
+def test_an_unknown_name(up: Node) -> None:
+    message(up.chos("three", "echo", "ran"), 125, "three", "no such environment", "one")
+    message(up.up("three", check=False), 1, "three", "is not in /etc/chos", "known environments: one")
+
+
+# --- trees --------------------------------------------------------------------------------------------------------
+
+
+def test_a_missing_tree(up: Node) -> None:
+    up.configure("one:/os/one\ngone:/os/gone\n")
+    result = up.up(check=False)
+    assert result.returncode == 1
+    for word in ("/os/gone", "does not exist", "mounted?"):
+        assert word in result.stderr
+    message(up.chos("gone", "echo", "ran"), 125, "gone", "could not be prepared", "/os/gone")
+
+
+@pytest.mark.parametrize(("kind", "reason"), [
+    ("empty", "no /bin/sh"), ("file", "not a directory"), ("no etc", "/etc is missing"), ("user's", "not to root"),
+    ("writable", "writable by others")])
+def test_a_tree_that_is_none(node: Node, kind: str, reason: str) -> None:
+    tree = Path("/os/bad")
+    if kind == "empty":
+        tree.mkdir(parents=True)
+    elif kind == "file":
+        tree.parent.mkdir(exist_ok=True)
+        tree.write_text("x")
+    else:
+        node.tree("bad")
+    if kind == "no etc":
+        os.rename("/os/bad/etc", "/os/bad/etc.kept")
+    elif kind == "user's":
+        subprocess.run(["chown", "alice", str(tree)], check=True)
+    elif kind == "writable":
+        tree.chmod(0o777)
+    node.configure("bad:/os/bad\n")
+    result = node.up(check=False)
+    assert result.returncode == 1 and "/os/bad" in result.stderr and reason in result.stderr, result.stderr
+    assert "Traceback" not in result.stderr
+    message(node.chos("bad", "echo", "ran"), 125, "bad", "could not be prepared", reason)
+
+
+def test_a_command_that_the_tree_lacks(up: Node) -> None:
+    message(up.chos("one", "gcc", "-v"), 127, "gcc", "not found in this environment", "installed in the OS tree")
+
+
+# --- rights -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", ["up", "down", "reload"])
+def test_without_privilege(up: Node, command: str) -> None:
+    message(up.chosctl(command, check=False, user="alice"), 1, f"chosctl {command}", "needs root", "sudo")
+    assert up.chos("one", "true").returncode == 0
+
+
+def test_no_new_privs_in_the_caller(up: Node) -> None:
+    result = up.run(["setpriv", "--no-new-privs", "env", "CHOS=one", "chos", "echo", "ran"])
+    message(result, 125, "no_new_privs", "run chos outside of that")
+
+
+def test_a_launcher_without_capabilities(up: Node) -> None:
+    up.mount("--bind", "/usr/bin", "/mnt")
+    subprocess.run(["mount", "-o", "remount,bind,nosuid", "/mnt"], check=True)
+    message(up.run(["/mnt/chos", "echo", "ran"], env={"CHOS": "one"}), 125, "capabilities", "nosuid", "setcap")
+
+
+def test_in_a_users_own_namespace(up: Node) -> None:
+    if up.run(["unshare", "-Ur", "true"]).returncode != 0:
+        pytest.skip("users may not make user namespaces here")
+    result = up.run(["unshare", "-Urm", "env", "CHOS=one", "chos", "echo", "ran"])
+    assert (result.returncode, result.stdout) == (125, "")
+    assert "container" in result.stderr
+
+
+# --- where up may run ---------------------------------------------------------------------------------------------
+
+
+def test_up_inside_an_environment(node: Node) -> None:
+    """Of a tree that holds chosctl, or an administrator who forgot where he is."""
+    node.tree("new", like="trixie")
+    node.configure("new:/os/new\n")
+    node.up()
+    before = node.pin("new.1")
+    inside = subprocess.run(["nsenter", f"--mount={REGISTRY}/gen/new.1/ns", "/local/usr/bin/env", "true"], check=False)
+    assert inside.returncode in (0, 127)
+    # The base's Python with the base's libraries, in the environment's namespace: a container of the base's root, so to say.
+    enter = ("import os, runpy, sys; fd = os.open('/run/chos/gen/new.1/ns', os.O_RDONLY); "
+             "import click, psutil, ctypes, chosns.cli, chosns.lifecycle; "
+             "libc = ctypes.CDLL(None, use_errno=True); assert libc.setns(fd, 0x20000) == 0; "
+             "sys.argv = ['chosctl', 'up', '--renew']; chosns.cli.main()")
+    result = subprocess.run([*chosctl_python(), enter], capture_output=True, text=True, check=False)
+    message(result, 1, "chosctl up", "inside an environment", "CHOS=root")
+    assert node.pin(node.generation("new")) == before
+
+
+def chosctl_python() -> list[str]:
+    """How to run Python code that imports what the installed chosctl imports."""
+    lines = Path("/usr/bin/chosctl").read_text().splitlines()
+    paths = "; ".join(line for line in lines if line.startswith("sys.path"))
+    return ["/usr/bin/python3", "-I", "-c", f"import sys; {paths}\nimport sys as _s\nexec(_s.argv[1])"]
+
+
+@pytest.mark.parametrize("command", ["up", "down"])
+def test_in_a_private_namespace(up: Node, command: str) -> None:
+    result = up.run(["unshare", "-m", "chosctl", command], user="root")
+    message(result, 1, f"chosctl {command}", "mount namespace of its own", "nsenter --target 1 --mount")
+    assert up.chos("one", "true").returncode == 0
+
+
+def test_the_hint_works(up: Node) -> None:
+    up.run(["unshare", "-m", "nsenter", "--target", "1", "--mount", "chosctl", "up", "--renew"], user="root", check=True)
+    assert up.generation("one") == "one.2"
+
+
+def test_entering_from_a_private_namespace(up: Node) -> None:
+    """A service with PrivateTmp sees no pins, but finds its way."""
+    result = up.run(["unshare", "-m", "setpriv", "--reuid", "alice", "--regid", "alice", "--init-groups", "env", "CHOS=one", "chos",
+                     "cat", "/etc/os-release"], user="root", check=True)
+    assert 'PRETTY_NAME="one"' in result.stdout
+
+
+# --- a full /run --------------------------------------------------------------------------------------------------
+
+
+def test_a_full_registry(up: Node) -> None:
+    fill = REGISTRY / "fill"
+    with open(fill, "wb", buffering=0) as file:
+        with pytest.raises(OSError, match="No space left"):
+            while True:
+                file.write(bytes(1 << 16))
+    result = up.up("--renew", check=False)
+    assert result.returncode == 1 and "No space left on device" in result.stderr and "df /run" in result.stderr, result
+    assert "Traceback" not in result.stderr
+    assert up.generation("one") == "one.1" and up.chos("one", "cat", "/etc/os-release").returncode == 0, "the old one goes on"
+    fill.unlink()
+    up.up("--renew")
+    assert up.generation("one") != "one.1" and up.chos("one", "true").returncode == 0
+    assert len(os.listdir(REGISTRY / "gen")) == 1, "nothing half-made is left"
+
+
+def test_a_full_run_before_the_first_up(node: Node) -> None:
+    node.tree("one")
+    node.configure("one:/os/one\n")
+    Path("/run/chos.lock").unlink(missing_ok=True)
+    if REGISTRY.exists():
+        REGISTRY.rmdir()
+    fill = Path("/run/fill")
+    before = subprocess.run(["findmnt", "-no", "OPTIONS", "/run"], capture_output=True, text=True, check=True).stdout
+    used = int(subprocess.run(["df", "--output=iused", "/run"], capture_output=True, text=True, check=True).stdout.split()[1])
+    subprocess.run(["mount", "-o", f"remount,nr_inodes={used}", "/run"], check=True)
+    try:
+        result = node.up(check=False)
+        message(result, 1, "No space left on device", "/run")
+    finally:
+        subprocess.run(["mount", "-o", "remount,nr_inodes=100000", "/run"], check=True)
+        fill.unlink(missing_ok=True)
+    assert before
+    node.up()
+    assert node.chos("one", "true").returncode == 0
+
+
+# --- a file system that does not answer ---------------------------------------------------------------------------
+
+
+@contextmanager
+def silent_file_system(where: Path) -> Iterator[None]:
+    """A FUSE mount whose server never says a word, as an NFS server that is down."""
+    try:
+        fd = os.open("/dev/fuse", os.O_RDWR)
+    except OSError:
+        pytest.skip("no /dev/fuse here")
+    where.mkdir(parents=True, exist_ok=True)
+    libc = ctypes.CDLL(None, use_errno=True)
+    options = f"fd={fd},rootmode=40000,user_id=0,group_id=0,allow_other"
+    if libc.mount(b"silent", bytes(where), b"fuse.silent", 0, options.encode()) != 0:
+        os.close(fd)
+        pytest.skip(f"FUSE mounts do not work here: {os.strerror(ctypes.get_errno())}")
+    try:
+        yield
+    finally:
+        os.close(fd)  # ends the file system: whoever waits for it gets an error
+        subprocess.run(["umount", "-l", str(where)], check=True)
+
+
+def test_a_tree_that_does_not_answer(node: Node) -> None:
+    node.tree("one")
+    node.tree("two")
+    node.configure("one:/os/one\nsilent:/os/silent\ntwo:/os/two\n")
+    with silent_file_system(Path("/os/silent")):
+        result = node.up("--timeout", "1", check=False)
+        assert result.returncode == 1
+        for word in ("silent", "no answer within 1 s", "server that does not answer"):
+            assert word in result.stderr, result.stderr
+        for name in ("one", "two"):
+            assert node.chos(name, "true").returncode == 0, name
+        message(node.chos("silent", "echo", "ran"), 125, "could not be prepared", "no answer")
+        status = node.chosctl("status", check=False)
+        assert status.returncode == 1 and "no answer" in status.stdout
+
+
+def test_a_tree_that_falls_silent_keeps_its_environment(node: Node) -> None:
+    node.tree("one")
+    node.configure("one:/os/one\n")
+    node.up()
+    resident = node.resident("one")
+    with silent_file_system(Path("/os/one")):
+        assert node.up("--timeout", "1", check=False).returncode == 1
+        assert node.generation("one") == "one.1"
+        assert node.ask(resident, "cat /etc/os-release").startswith("NAME"), "it has the tree below, still"
+        assert node.chos("one", "true").returncode == 0
+
+
+def test_a_file_system_of_the_base_that_does_not_answer(node: Node) -> None:
+    """A hung mount among the base's is bound like the others; nobody looks into it."""
+    node.tree("one")
+    node.configure("one:/os/one\n")
+    with silent_file_system(Path("/srv/hung")):
+        node.up("--timeout", "20")
+        assert node.chos("one", "true").returncode == 0
+        assert "/srv/hung" in node.chos("one", "cat", "/proc/self/mountinfo", check=True).stdout
+
+
+# --- configuration ------------------------------------------------------------------------------------------------
+
+
+def test_two_sections_for_one_environment(node: Node) -> None:
+    node.tree("one")
+    node.tree("two")
+    node.configure("one:/os/one\ntwo:/os/two\n", a='[environment.one]\ngroups = ["alice"]\n', b="[environment.one]\n")
+    result = node.up(check=False)
+    assert result.returncode == 1
+    assert "/etc/chos.d/a.toml:1" in result.stderr and "/etc/chos.d/b.toml:1" in result.stderr
+    message(node.chos("one", "echo", "ran"), 125, "one", "could not be prepared")
+    assert node.chos("two", "true").returncode == 0, "the other one is up"
+    assert "b.toml:1" in node.chosctl("check", check=False).stdout
+
+
+def test_the_same_name_twice_in_etc_chos(node: Node) -> None:
+    """As in the original, the first match wins; the checker tells of the second."""
+    node.tree("one")
+    node.tree("two")
+    node.configure("one:/os/one\none:/os/two\n")
+    node.up()
+    assert 'PRETTY_NAME="one"' in node.chos("one", "cat", "/etc/os-release", check=True).stdout
+    result = node.chosctl("check", check=False)
+    assert result.returncode == 1 and "/etc/chos:3:" in result.stdout
+
+
+def test_a_file_that_is_no_toml(up: Node) -> None:
+    up.tree("two")
+    up.configure("one:/os/one\ntwo:/os/two\n", broken='[environment.one]\ngroups = ["x"\n')
+    result = up.up(check=False)
+    assert result.returncode == 1 and "broken.toml:" in result.stderr
+    assert up.chos("two", "true").returncode == 0
+
+
+@pytest.mark.parametrize("how", ["another owner", "writable", "a directory above"])
+def test_a_configuration_that_others_could_change(up: Node, how: str) -> None:
+    before = up.pin("one.1")
+    if how == "another owner":
+        subprocess.run(["chown", "alice", "/etc/chos"], check=True)
+    elif how == "writable":
+        os.chmod("/etc/chos", 0o664)
+    else:
+        Path("/etc/chos.d").mkdir()
+        (Path("/etc/chos.d") / "x.toml").write_text("[environment.one]\n")
+        os.chmod("/etc/chos.d", 0o777)
+    result = up.up("--renew", check=False)
+    assert result.returncode == 1 and "/etc/chos" in result.stderr, result.stderr
+    assert "ch" in result.stderr.split("/etc/chos", 1)[1]
+    assert up.pin("one.1") == before and up.chos("one", "true").returncode == 0, "what was there goes on"
+
+
+def test_registry_files_that_are_damaged(up: Node) -> None:
+    policy = REGISTRY / "gen/one.1/policy"
+    policy.write_text(policy.read_text() + "nonsense=1\n")
+    message(up.chos("one", "echo", "ran"), 125, "damaged", "chosctl up")
+    up.up()
+    assert up.chos("one", "true").returncode == 0, "the hint is true"
+
+
+def test_a_pin_that_somebody_unmounted(up: Node) -> None:
+    subprocess.run(["umount", f"{REGISTRY}/gen/one.1/ns"], check=True)
+    message(up.chos("one", "echo", "ran"), 125, "prepared environment is gone", "chosctl up")
+    up.up()
+    assert up.chos("one", "true").returncode == 0
+
+
+def test_interrupting_up(up: Node) -> None:
+    """Ctrl-C while a tree does not answer: a message, and what was there goes on."""
+    up.configure("one:/os/one\nsilent:/os/silent\n")
+    with silent_file_system(Path("/os/silent")):
+        process = up.start(["chosctl", "up"], user="root")
+        assert process.stdout and "one" in process.stdout.readline()
+        process.send_signal(2)
+        err = process.communicate(timeout=60)[1]
+    assert process.returncode == 130 and "interrupted" in err and "Traceback" not in err
+    assert up.chos("one", "true").returncode == 0
+    assert not [point for point in mount_points() if "/run/chos/stage" in point]
