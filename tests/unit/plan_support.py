@@ -187,7 +187,7 @@ class Machine:
         self._need(len(set(paths)) == len(paths), "an entry twice")
         for entry in op.entries:
             self._need(bool(entry.path) and ".." not in split(entry.path), "a bad entry")
-            solid = [other.path for other in op.entries if other.to or other.file]
+            solid = [other.path for other in op.entries if other.kind is not Kind.DIRECTORY]
             inside = any(step[1:] in solid for step in _above("/" + entry.path))
             self._need(not inside, f"{entry.path} below a non-directory")
             for step in _above("/" + entry.path):
@@ -219,7 +219,7 @@ class Machine:
         if isinstance(op, Overlay):
             for entry in op.entries:
                 if split(entry.path) == rest:
-                    return "entry", entry.to if entry.to else "file" if entry.file else "dir"
+                    return "entry", entry.to or ("file" if entry.kind is Kind.FILE else "dir")
             there = join([*split(op.lower), *rest])
             holds = any(split(entry.path)[: len(rest)] == rest for entry in op.entries)
             if holds and self.sides["tree"].kind(there) is None:

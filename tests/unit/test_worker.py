@@ -103,7 +103,7 @@ def test_an_error_in_the_middle() -> None:
             worker.expect("namespace")
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_a_worker_that_is_killed(number: signal.Signals) -> None:
     def main(_: Worker) -> None:
         os.kill(os.getpid(), number)
