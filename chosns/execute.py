@@ -152,6 +152,8 @@ class Executor:
             if entry.to:
                 _make_parents(layers, path)
                 os.symlink(entry.to, path, dir_fd=layers)
+            elif entry.text:
+                _write_script(layers, path, entry.text)
             else:
                 _make(layers, path, file=entry.file)
         upper = open_inside(layers, layer, os.O_PATH, _STRICT)
@@ -185,6 +187,13 @@ def _make(dirfd: int, path: str, *, file: bool = False) -> None:
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644, dir_fd=dirfd))
         else:
             os.mkdir(path, 0o755, dir_fd=dirfd)
+
+
+def _write_script(dirfd: int, path: str, text: str) -> None:
+    _make_parents(dirfd, path)
+    fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o755, dir_fd=dirfd)
+    with open(fd, "w", encoding="utf-8") as file:
+        file.write(text)
 
 
 def _make_parents(dirfd: int, path: str) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from chosns.backends.ns import TIME_LIMIT, NamespaceBackend
 from chosns.base import ensure_shared, require_base
 from chosns.config import broken
-from chosns.errors import BuildError, ChosError, ConfigError, UnknownEnvironment
+from chosns.errors import BuildError, ChosError, ConfigError, RegistryError, UnknownEnvironment
 from chosns.formats import base_text, login_text
 from chosns.model import Environment, Site, escape_name
 from chosns.observe.processes import namespaces_in_use
@@ -87,12 +87,19 @@ def down(names: Sequence[str] = (), *, command: str = "chosctl down") -> Report:
     """Take environments away: nobody new enters, whoever is in stays until the end.
 
     :param names: primary names; empty for everything, the registry itself included.
-    :raises RegistryError: nothing is prepared.
+    :raises RegistryError: nothing is prepared, and `names` were given.
     :raises UnknownEnvironment: a name is not prepared. Nothing was done then.
     """
     require_base(command)
     report = Report()
-    with open_registry() as registry, registry.lock():
+    try:
+        opened = open_registry()
+    except RegistryError:
+        if names:
+            raise
+        report.notes.append("nothing is prepared on this node")
+        return report
+    with opened as registry, registry.lock():
         links = registry.links()
         # The way back to the base stays as long as anybody is inside.
         gone = [name for name, text in links.items() if text != "../base"]
@@ -133,14 +140,14 @@ def _prepare(env: Environment, site: Site, registry: Registry, renew: bool, limi
         prepared = backend.prepare(env, site, registry, group_ids=group_ids, renew=renew, progress=progress)
         if prepared.fresh:
             registry.publish(prepared.generation, env, group_ids)
+        registry.clear_failure(env.name)
         return Outcome(env.name, "made" if prepared.fresh else "unchanged", prepared.generation, prepared.seconds)
     except OSError as error:
         failure: ChosError = BuildError(f"{error.strerror}: {error.filename or ''}", object=env.name,
                                         hint="is /run full? `df /run /run/chos`")
     except ChosError as error:
         failure = error
-    if registry.published(env.name) is None:
-        registry.record_failure(env.name, str(failure))
+    registry.record_failure(env.name, str(failure))
     return Outcome(env.name, "failed", error=failure)
 
 

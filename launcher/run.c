@@ -15,7 +15,8 @@ static void tell_entered(const struct chos_session *s, const struct options *o)
     tell_safe(s->alias);
     tell(s->target.kind == CHOS_TO_BASE ? " is the base" : " is generation ");
     tell(s->target.name);
-    tell(s->moved ? ", entered through backend ns (" : ", where we are already (");
+    tell(!s->moved ? ", where we are already (" : s->target.kind == CHOS_TO_BASE ? ", reached through backend ns ("
+        : ", entered through backend ns (");
     tell(o->backend == NULL ? "the node's default" : strcmp(o->backend, "auto") == 0 ? "auto: the only one in this build"
         : "asked for");
     tell(s->from_environment ? "), by way of the base\n" : ")\n");

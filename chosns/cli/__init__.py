@@ -20,7 +20,7 @@ _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 def chosctl() -> None:
     """Prepare and watch the environments of this node.
 
-    Users choose an environment with `~/.chos` or `env CHOS=NAME chos`; see chos(1).
+    Users enter one with `env CHOS=NAME chos`; see chos(1).
     """
 
 

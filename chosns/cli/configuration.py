@@ -10,6 +10,7 @@ import click
 from chosns.backends.ns import NamespaceBackend
 from chosns.cli.output import json_option, print_json, printable
 from chosns.config import broken, check_groups, read_site
+from chosns.doctor.trees import unplannable
 from chosns.errors import ConfigError
 from chosns.lifecycle import find
 from chosns.plan.operations import MakeDirectory, MakeSymlink
@@ -21,10 +22,11 @@ from chosns.plan.operations import MakeDirectory, MakeSymlink
 def check(root: str, as_json: bool) -> None:
     """Report every problem of the configuration as FILE:LINE: MESSAGE — HINT.
 
-    Exit status 1 when there is any. Nothing is changed, and no privilege is needed.
+    Without --root this looks at the OS trees too, and plans. Exit status 1 when there is any problem. Nothing is
+    changed, and no privilege is needed.
     """
     site = read_site(root)
-    problems = [*site.problems, *check_groups(site)]
+    problems = [*site.problems, *check_groups(site), *(unplannable(site) if root == "/" else ())]
     if as_json:
         print_json([
             {"file": problem.origin.file, "line": problem.origin.line, "severity": problem.severity.value,
@@ -35,7 +37,8 @@ def check(root: str, as_json: bool) -> None:
         for problem in problems:
             click.echo(printable(str(problem)))
         if not problems:
-            click.echo(f"{len(site.environments)} environments, no problem found")
+            count = len(site.environments)
+            click.echo(f"{count} environment{'s' if count != 1 else ''}, no problem found")
     if problems:
         sys.exit(1)
 

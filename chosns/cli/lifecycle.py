@@ -53,6 +53,8 @@ def down(environments: tuple[str, ...], as_json: bool) -> None:
     if as_json:
         print_json({"retired": report.retired, "in_use": report.kept})
         return
+    for note in report.notes:
+        click.echo(f"note: {note}", err=True)
     _print_generations(report)
 
 
@@ -85,7 +87,10 @@ def _up(command: str, environments: tuple[str, ...], renew: bool, timeout: float
             "retired": report.retired, "in_use": report.kept, "notes": report.notes,
         })
     else:
+        told = {outcome.environment for outcome in report.outcomes if outcome.error}
         for problem in site.problems:
+            if problem.environment in told:
+                continue
             click.echo(f"{printable(str(problem))}", err=True)
         for note in report.notes:
             click.echo(f"note: {note}", err=True)

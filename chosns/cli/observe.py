@@ -46,7 +46,7 @@ def status(as_json: bool) -> None:
 def list_environments(names: bool, everything: bool, as_json: bool) -> None:
     """List the environments that you may enter."""
     node = node_state(read_site())
-    shown = [env for env in node.environments if everything or env.state == "up"]
+    shown = [env for env in node.environments if everything or env.state in ("up", "outdated")]
     if names:
         for env in shown:
             for name in (env.name, *(alias for alias in env.aliases if not alias.startswith("/"))):

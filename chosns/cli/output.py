@@ -60,8 +60,8 @@ def fail(error: ChosError) -> None:
     if "--json" in sys.argv[1:]:
         print_json(error.to_json())
     click.echo(f"chosctl: {printable(str(error))}", err=True)
-    if error.hint:
-        click.echo(f"  {printable(error.hint)}", err=True)
+    for line in error.hint.splitlines():
+        click.echo(f"  {printable(line)}", err=True)
 
 
 def outcome_error(error: ChosError | None) -> dict[str, Any]:

@@ -69,7 +69,7 @@ def read_site(
     reading = _Reading(root, trusted_uids)
     text = reading.text(ALLOW_LIST)
     if text is None:
-        raise ConfigError(f"no {ALLOW_LIST}", object=reading.shown(ALLOW_LIST), hint=MISSING_HINT)
+        raise ConfigError("does not exist", object=reading.shown(ALLOW_LIST), hint=MISSING_HINT)
     allowed = parse_allow_list(text, reading.shown(ALLOW_LIST))
     reading.problems.extend(allowed.problems)
     login = _login(reading)

@@ -24,8 +24,11 @@ class GenerationState:
 
 @dataclass(frozen=True)
 class EnvironmentState:
-    """One environment. state: `up`, `down`, `failed` (see `reason`), `closed` (the caller may not enter), or
-    `unlisted`: processes live in it, but /etc/chos names it no more."""
+    """One environment. `reason` says why the last attempt to prepare it failed, where it did.
+
+    state: `up`; `down`; `failed`; `outdated`, up as it was before an attempt that failed; `closed`, the caller may
+    not enter; `unlisted`, processes live in it, but /etc/chos names it no more.
+    """
 
     name: str
     state: str
@@ -101,7 +104,9 @@ def _prepared_state(site: Site, registry: Registry) -> NodeState:
 def _state(env: Environment, registry: Registry | None, failure: str, found: list[tuple[Generation, int]]) -> EnvironmentState:
     published = registry.published(env.name) if registry else None
     state = "up" if published else "failed" if failure else "down"
-    if registry and published and not may_enter(registry, published):
+    if published and failure:
+        state = "outdated"
+    elif registry and published and not may_enter(registry, published):
         state = "closed"
     manifest = found[-1][0].manifest if found else {}
     return EnvironmentState(

@@ -160,8 +160,10 @@ class Layout:
             self._mount_point(spot, target, found.kind, why)
             self.nested.append(Bind("base", found.path, spot.path, why, flags))
 
-    def place_launcher(self, path: str, links: tuple[str, ...], flags: Flags, why: Reason) -> None:
-        """Show the base's launcher at its own path, and `links` to it beside, where that is not the base's anyway."""
+    def place_launcher(self, path: str, links: tuple[str, ...], scripts: tuple[tuple[str, str], ...], flags: Flags,
+                       why: Reason) -> None:
+        """Show the base's launcher at its own path, and beside it `links` to it and `scripts` (name, content) that
+        need it, where that is not the base's anyway."""
         found = resolve(self.base, path)
         if found is None or found.kind is not Kind.FILE:
             raise PlanError("is not a file of the base", object=path, hint="install the launcher again")
@@ -176,6 +178,8 @@ class Layout:
                 self.own.append(MakeSymlink(beside, split(spot.path)[-1], why))
             elif mount.side == "tree":
                 self.add_entry(beside, why, to=split(spot.path)[-1])
+        for name, text in scripts if mount is not None and mount.side == "tree" else ():
+            self.add_entry(join([*split(parent(spot.path)), name]), why, text=text)
 
     def _clear(self, spot: str) -> None:
         """Take away what was to be mounted at `spot` itself."""
@@ -206,7 +210,7 @@ class Layout:
             hint = f"create {target} on the base" if mount and mount is not _LOCAL else "choose another target"
             raise PlanError(f"cannot be a mount point inside: {owner}", object=target, hint=hint)
 
-    def add_entry(self, target: str, why: Reason, *, to: str = "", file: bool = False) -> None:
+    def add_entry(self, target: str, why: Reason, *, to: str = "", file: bool = False, text: str = "") -> None:
         """Show a generated entry at `target` in a directory of the tree.
 
         :raises PlanError: when the directory is not the tree's.
@@ -226,10 +230,10 @@ class Layout:
             lower = "/etc"
         rest = join(split(spot.path)[len(split(lower)):])[1:]
         entries = self.overlays.setdefault(lower, [])
-        hides = Entry(rest, why, to, file).kind is not Kind.DIRECTORY
+        hides = Entry(rest, why, to, file, text).kind is not Kind.DIRECTORY
         entries[:] = [entry for entry in entries
                       if entry.path != rest and not (hides and is_below("/" + entry.path, "/" + rest))]
-        entries.append(Entry(rest, why, to, file))
+        entries.append(Entry(rest, why, to, file, text))
 
     def _spot(self, target: str) -> Resolution:
         """Where `target` will be, its last component not followed."""

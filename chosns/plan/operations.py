@@ -79,16 +79,18 @@ class MakeSymlink:
 
 @dataclass(frozen=True)
 class Entry:
-    """One generated entry of an overlay: a link (`to`), or an empty mount point (`file` or directory)."""
+    """One generated entry of an overlay: a link (`to`), a script (`text`), or an empty mount point (`file`, else
+    a directory)."""
 
     path: str
     why: Reason
     to: str = ""
     file: bool = False
+    text: str = ""
 
     @property
     def kind(self) -> Kind:
-        return Kind.LINK if self.to else Kind.FILE if self.file else Kind.DIRECTORY
+        return Kind.LINK if self.to else Kind.FILE if self.file or self.text else Kind.DIRECTORY
 
 
 @dataclass(frozen=True)

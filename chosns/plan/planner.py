@@ -20,10 +20,14 @@ ALWAYS_BASE = frozenset({"proc", "sys", "dev", "tmp", "run"})
 
 @dataclass(frozen=True)
 class Launcher:
-    """The launcher on the base, to be found under the same name inside."""
+    """The launcher on the base, to be found under the same name inside; and what comes along with it.
+
+    `scripts`: name and content. chosctl itself needs the base's Python, so inside it is called by way of the base.
+    """
 
     path: str
     links: tuple[str, ...] = ("chos-job-starter",)
+    scripts: tuple[tuple[str, str], ...] = (("chosctl", '#!/bin/sh\nexec env CHOS=root chos chosctl "$@"\n'),)
 
 
 def make_plan(env: Environment, bindmap: BindMap, tree: View, base: View, *,
@@ -236,7 +240,8 @@ def _places(layout: Layout, places: list[_Place]) -> None:
 def _launcher(layout: Layout, launcher: Launcher) -> None:
     """The base's launcher at its own path, whatever the tree has there; the one mount that allows privilege."""
     why = Reason("the way on and back, same name inside")
-    layout.place_launcher(launcher.path, launcher.links, Flags(nosuid=False, nodev=True, read_only=True), why)
+    flags = Flags(nosuid=False, nodev=True, read_only=True)
+    layout.place_launcher(launcher.path, launcher.links, launcher.scripts, flags, why)
 
 
 def _local_devices(layout: Layout, bindmap: BindMap) -> list[Operation]:

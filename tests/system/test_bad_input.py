@@ -49,7 +49,8 @@ def test_nothing_is_prepared(node: Node) -> None:
     message(node.chos("one", "echo", "ran"), 125, "no environment is prepared on this node", "chosctl up")
     node.configure("one:/os/one\n")
     message(node.chosctl("ps", check=False), 1, "no environment is prepared on this node", "chosctl up")
-    message(node.chosctl("down", check=False), 1, "no environment is prepared on this node")
+    assert "nothing is prepared" in node.chosctl("down").stderr
+    message(node.chosctl("down", "one", check=False), 1, "no environment is prepared on this node")
 
 
 def test_an_unknown_name(up: Node) -> None:

@@ -92,7 +92,7 @@ def test_everything_together(reader: Reader) -> None:
 
 def test_missing_allow_list(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
-    with pytest.raises(ConfigError, match="no /etc/chos") as caught:
+    with pytest.raises(ConfigError, match="/etc/chos: does not exist") as caught:
         read_site(str(tmp_path), trusted_uids=(os.getuid(),))
     assert caught.value.object == f"{tmp_path}/etc/chos"
     assert caught.value.hint.endswith("%SHELLS\nel9:/os/el9")
