@@ -105,6 +105,19 @@ class Registry:
         """Registry name → why it could not be prepared."""
         return {name: self._read(f"failed/{name}").strip() for name in self._names("failed")}
 
+    def intact(self, generation: Generation, env: Environment) -> bool:
+        """Whether C still reads what was written for `env`: cleaners of /run, and hands, may have been there."""
+        path = f"gen/{generation}"
+        try:
+            status = os.stat(path, dir_fd=self.fd, follow_symlinks=False)
+            root = generation.manifest["root"]
+            policy = policy_text(env, generation.name, str(generation.number), (root[0], root[1]))
+            whole = self._read(f"{path}/policy") == policy and self._read(f"{path}/tree") == env.tree + "\n"
+        except (OSError, LookupError, TypeError):
+            return False
+        safe = status.st_uid == 0 and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+        return whole and safe and generation.namespace == generation.manifest.get("namespace")
+
     def _generation(self, directory: str, name: str, number: int) -> Generation:
         manifest: dict[str, Any] = {}
         with contextlib.suppress(FileNotFoundError, ValueError):
@@ -144,13 +157,26 @@ class Registry:
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Keep other writers out, waiting for the one that is in."""
+        """Keep other writers out, waiting for the one that is in; clear the temporary names of one that was killed."""
         fd = os.open("lock", os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=self.fd)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
+            self._sweep()
             yield
         finally:
             os.close(fd)
+
+    def _sweep(self) -> None:
+        """Remove the names that `write` and `_link` use until they rename them."""
+        for directory in (".", "env", "failed"):
+            with contextlib.suppress(FileNotFoundError):
+                fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self.fd)
+                try:
+                    for name in os.listdir(fd):
+                        if name.startswith(".") and name.endswith("new"):
+                            os.unlink(name, dir_fd=fd)
+                finally:
+                    os.close(fd)
 
     def write(self, path: str, text: str, mode: int = 0o644) -> None:
         """Replace a file in one step."""
@@ -186,7 +212,7 @@ class Registry:
         name, _, number = generation.rpartition(".")
         self.write(f"gen/{generation}/tree", env.tree + "\n")
         self.write(f"gen/{generation}/policy", policy_text(env, name, number, root))
-        self.write(f"gen/{generation}/manifest.json", json.dumps(manifest, indent=1) + "\n")
+        self.write(f"gen/{generation}/manifest.json", json.dumps({**manifest, "root": root}, indent=1) + "\n")
 
     def publish(self, generation: str, env: Environment, group_ids: Sequence[int]) -> None:
         """Open a finished generation to those who may enter, and lead the environment's name to it."""

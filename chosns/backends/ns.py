@@ -99,7 +99,7 @@ def _current(registry: Registry, env: Environment) -> tuple[str, str] | None:
     """The published generation, when it is whole, and its fingerprint."""
     published = registry.published(env.name)
     for generation in registry.generations():
-        if str(generation) == published and generation.complete:
+        if str(generation) == published and generation.complete and registry.intact(generation, env):
             return published, str(generation.manifest.get("fingerprint"))
     return None
 
