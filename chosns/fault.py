@@ -1,7 +1,8 @@
 """Places where a test can stop the builder dead, to prove that nothing half-made is ever seen.
 
-CHOS_FAULT_KILL=N in the environment kills the process with SIGKILL at the N-th point that it reaches. Whoever can
-set root's environment could as well kill the process; nothing else can be done with it.
+CHOS_FAULT_KILL=N in the environment kills the process with SIGKILL at the N-th point that it reaches; worker:N does that
+in each of its workers instead. Whoever can set root's environment could as well kill the process; nothing else can be
+done with it.
 """
 
 from __future__ import annotations
@@ -9,14 +10,18 @@ from __future__ import annotations
 import os
 import signal
 
-_kill_at = int(os.environ.get("CHOS_FAULT_KILL", "0"))
+_setting = os.environ.get("CHOS_FAULT_KILL", "")
+_in_worker = _setting.startswith("worker:")
+_number = _setting[len("worker:"):] if _in_worker else _setting
+_kill_at = int(_number) if _number.isdecimal() else 0
+_main = os.getpid()
 _reached = 0
 
 
 def point() -> None:
     """One more operation is about to be done."""
     global _reached
-    if not _kill_at:
+    if not _kill_at or (os.getpid() != _main) != _in_worker:
         return
     _reached += 1
     if _reached == _kill_at:
