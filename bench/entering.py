@@ -34,9 +34,8 @@ def measure(stand: Stand, report: Report) -> None:
                 f"Entering, {mounts} further mounts on the base", COLUMNS, rows, _NOTES if mounts == MOUNTS[-1] else ()
             )
         )
-        report.criteria.append(
-            Criterion(f"chos / plain, {mounts} further mounts, paired", ours[mounts][CHOS].paired(base), 1.20, " ×")
-        )
+        for kind, ratio in (("medians", ours[mounts][CHOS].ratio(base)), ("paired", ours[mounts][CHOS].paired(base))):
+            report.criteria.append(Criterion(f"chos / plain, {mounts} further mounts, {kind}", ratio, 1.20, " ×"))
     ratios = [ours[mounts][CHOS].paired(ours[mounts][PLAIN]) for mounts in MOUNTS]
     report.criteria.append(
         Criterion("the same for 0, 200 and 1,000 mounts: largest / smallest", max(ratios) / min(ratios), 1.05)
@@ -48,7 +47,7 @@ def measure(stand: Stand, report: Report) -> None:
 
 
 _NOTES = (
-    "ratio: of the medians. paired: median of the ratios within each round; steady on a busy machine, so it decides.",
+    "ratio: of the medians. paired: median of the ratios within each round; steadier on a busy machine. Both have to hold.",
     "`true` is the same file everywhere, run by an ordinary user; chroot is a copy that has cap_sys_chroot for that.",
     "chroot and bubblewrap have rounds of their own, with a plain fork+exec in them: they disturb their neighbours.",
 )
