@@ -47,7 +47,7 @@ def measure(stand: Stand, report: Report) -> None:
 
 
 _NOTES = (
-    "ratio: of the medians. paired: median of the ratios within each round; steadier on a busy machine. Both have to hold.",
+    "ratio: of the medians. paired: median of the ratios within each round, steadier. Both have to hold.",
     "`true` is the same file everywhere, run by an ordinary user; chroot is a copy that has cap_sys_chroot for that.",
     "chroot and bubblewrap have rounds of their own, with a plain fork+exec in them: they disturb their neighbours.",
 )
