@@ -125,7 +125,8 @@ def test_a_child_in_a_container_holds_the_generation(node: Node) -> None:
     probe = node.chos("new", "unshare", "-Urm", "true")
     if probe.returncode != 0:
         pytest.skip("users may not make user namespaces here")
-    container = node.start(["chos", "unshare", "-Urm", "sh", "-c", "echo ready; cat; cat /etc/os-release; ls /home"], env={"CHOS": "new"})
+    script = "echo ready; cat; cat /etc/os-release; ls /home"
+    container = node.start(["chos", "unshare", "-Urm", "sh", "-c", script], env={"CHOS": "new"})
     assert container.stdout and container.stdout.readline() == "ready\n"
     node.leave(resident)
     node.up("--renew")
@@ -199,8 +200,7 @@ def test_down_of_what_is_not_there(pair: Node) -> None:
     assert wrong.returncode == 1 and "three" in wrong.stderr
     assert pair.chos("one", "true").returncode == 0
     pair.chosctl("down")
-    nothing = pair.chosctl("down", check=False)
-    assert nothing.returncode == 1 and "no environment is prepared" in nothing.stderr
+    assert "nothing is prepared" in pair.chosctl("down").stderr, "which is what was asked for"
 
 
 def test_numbers_go_on_while_the_node_is_up(pair: Node) -> None:
@@ -261,7 +261,7 @@ def test_sysconfig_is_honoured(node: Node) -> None:
         node.configure("one:/os/one\n")
         node.up()
         assert node.chos("one", "ls", "/opt/site").returncode != 0
-        Path("/etc/sysconfig/chos").write_text('# as the original had it\nBINDMOUNT="/opt/site /scratch /not/there"\nMAKELINKS=no\n')
+        Path("/etc/sysconfig/chos").write_text('BINDMOUNT="/opt/site /scratch /not/there"\nMAKELINKS=no\n')
         node.chosctl("reload")
         assert node.chos("one", "cat", "/opt/site/whose", "/scratch/whose", check=True).stdout == "base\nbase\n"
         # MAKELINKS=yes: every top-level entry that the base has is the tree's.
@@ -276,8 +276,8 @@ def test_sysconfig_is_honoured(node: Node) -> None:
 
 
 def test_the_clusters_bind_map_on_a_clusters_node(node: Node) -> None:
-    places = ["/var/lib/sss/pipes", "/run/munge", "/var/spool/slurmd/job1", "/var/lib/condor/execute", "/gpfs/project", "/cvmfs/repo",
-              "/scratch/alice", "/opt/sge/bin", "/etc/slurm"]
+    places = ["/var/lib/sss/pipes", "/run/munge", "/var/spool/slurmd/job1", "/var/lib/condor/execute", "/gpfs/project",
+              "/cvmfs/repo", "/scratch/alice", "/opt/sge/bin", "/etc/slurm"]
     top = ["/gpfs", "/cvmfs", "/scratch", "/opt/sge", "/etc/slurm", "/var/lib/sss", "/var/lib/condor", "/run/munge",
            "/var/spool/slurmd"]
     try:
