@@ -5,7 +5,8 @@ PREFIX ?= /usr
 DESTDIR ?=
 FUZZ_SECONDS ?= 60
 PYTEST_ARGS ?=
-BUILD := build
+BENCH_ARGS ?=
+BUILD ?= build
 # Debian's own tools come first: a Python from elsewhere lacks the distribution's modules.
 MESON := PATH="/usr/bin:$$PATH" meson
 
@@ -15,19 +16,13 @@ MESON := PATH="/usr/bin:$$PATH" meson
 help: ## Say what can be made (this list)
 	@echo "CHOS $$(sed -n 's/^__version__ = "\(.*\)"$$/\1/p' chosns/__init__.py). make …"
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)$$/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
-	@echo "Settings: PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) FUZZ_SECONDS=$(FUZZ_SECONDS) PYTEST_ARGS='$(PYTEST_ARGS)'"
+	@echo "Settings: PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) FUZZ_SECONDS=$(FUZZ_SECONDS) PYTEST_ARGS='$(PYTEST_ARGS)' BENCH_ARGS='$(BENCH_ARGS)'"
 
 deps: ## Install what this machine lacks to build, test and show CHOS (root)
 	@tools/deps
 
-# Configured every time, which takes a second, so that PREFIX holds and new files are seen.
 build: ## Compile the launcher, prepare the installation below build/
-	@echo "== Building below $(BUILD)/ for $(PREFIX)"
-	@$(MESON) setup $$([ ! -f $(BUILD)/build.ninja ] || echo --reconfigure) $(BUILD) --prefix='$(PREFIX)' --sysconfdir=/etc >$(BUILD).log 2>&1 \
-		|| { cat $(BUILD).log; rm -f $(BUILD).log; exit 1; }
-	@mv $(BUILD).log $(BUILD)/configure.log
-	@$(MESON) compile -C $(BUILD) | grep -v -e '^INFO:' -e 'no work to do' || true
-	@test -x $(BUILD)/launcher/chos || { echo "build failed (above)" >&2; exit 1; }
+	@tools/build '$(BUILD)' '$(PREFIX)'
 
 install: build ## Install below PREFIX (root; DESTDIR= for packages)
 	@echo "== Installing below $(DESTDIR)$(PREFIX)"
@@ -59,8 +54,8 @@ unit: ## Unit tests of the Python package, on the oldest and the newest Python t
 system: build ## System tests on a throwaway node: real mounts, real users (root)
 	@tools/system $(BUILD) $(PYTEST_ARGS)
 
-bench: build ## Measure what entering costs, beside other tools, on a throwaway node (root)
-	@tools/node --bind '$(CURDIR)/$(BUILD)' -- bench/run
+bench: ## Measure what entering costs, beside other tools, on a throwaway node (root)
+	@bench/run $(BENCH_ARGS)
 
 deb: ## Build a Debian package below build/packages
 	@packaging/make-deb '$(CURDIR)/$(BUILD)/packages'
@@ -72,5 +67,5 @@ wheel: ## Build a wheel of the Python package below build/packages
 	@.cache/venv/bin/pip wheel --quiet --no-deps --wheel-dir '$(BUILD)/packages' . && ls $(BUILD)/packages/*.whl
 
 clean: ## Remove build/ and caches (the OS trees stay: tools/trees --help)
-	rm -rf $(BUILD) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf '$(BUILD)' .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -prune -not -path './.cache/*' -exec rm -rf {} +
