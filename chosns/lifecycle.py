@@ -67,8 +67,8 @@ def up(site: Site, names: Sequence[str] = (), *, renew: bool = False, limit: flo
     try:
         with create_registry() as registry, registry.lock():
             registry.write("base", base_text())
-            registry.write("backend", "ns\n")
             registry.write("login", login_text(site.login))
+            registry.set_backend("ns")
             for env in chosen:
                 progress(env.name)
                 outcome = _prepare(env, site, registry, renew, limit, progress)

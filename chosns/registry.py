@@ -191,6 +191,10 @@ class Registry:
         fault.point()
         os.rename(temporary, path, src_dir_fd=self.fd, dst_dir_fd=self.fd)
 
+    def set_backend(self, name: str) -> None:
+        """Set the node's default backend. The last step of making a registry: readers take the link for its presence."""
+        self._link("backend", name)
+
     def new_generation(self, env: Environment) -> str:
         """Make the directory of the next generation, closed to all but root; returns `NAME.N`."""
         name = escape_name(env.name)
@@ -217,7 +221,7 @@ class Registry:
     def publish(self, generation: str, env: Environment, group_ids: Sequence[int]) -> None:
         """Open a finished generation to those who may enter, and lead the environment's name to it."""
         self._grant(f"gen/{generation}", group_ids)
-        self._link(escape_name(env.name), f"../gen/{generation}")
+        self._link(f"env/{escape_name(env.name)}", f"../gen/{generation}")
         self.clear_failure(env.name)
 
     def _grant(self, path: str, group_ids: Sequence[int]) -> None:
@@ -235,21 +239,22 @@ class Registry:
             os.close(fd)
         fault.point()
 
-    def _link(self, name: str, text: str) -> None:
+    def _link(self, path: str, text: str) -> None:
+        """Make `path` a link to `text`, in one step."""
         with contextlib.suppress(OSError):
-            if os.readlink(f"env/{name}", dir_fd=self.fd) == text:
+            if os.readlink(path, dir_fd=self.fd) == text:
                 return
         with contextlib.suppress(FileNotFoundError):
             os.unlink("env/.new", dir_fd=self.fd)
         os.symlink(text, "env/.new", dir_fd=self.fd)
         fault.point()
-        os.rename("env/.new", f"env/{name}", src_dir_fd=self.fd, dst_dir_fd=self.fd)
+        os.rename("env/.new", path, src_dir_fd=self.fd, dst_dir_fd=self.fd)
         fault.point()
 
     def set_names(self, links: dict[str, str]) -> None:
         """Make every name of `links` (registry name → link text), and take away each name that it lacks."""
         for name, text in links.items():
-            self._link(name, text)
+            self._link(f"env/{name}", text)
         for name in self._names("env"):
             if name not in links:
                 os.unlink(f"env/{name}", dir_fd=self.fd)

@@ -11,7 +11,7 @@ top=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 set -- -std=c11 -D_GNU_SOURCE -O2 -g0 -Wall -Wextra -Wformat=2 -Werror \
     -fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 -fPIE \
     -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables \
-    -Wl,--gc-sections -Wl,-z,relro,-z,now,-z,noexecstack \
+    -Wl,--gc-sections -Wl,-z,relro,-z,now,-z,noexecstack,-z,noseparate-code \
     -I"$top/libchos" -DCHOS_VERSION="\"$version\"" "$@" "$top"/libchos/*.c "$top"/launcher/*.c
 
 case $cc in

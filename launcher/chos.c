@@ -16,7 +16,6 @@
 /* Static: the stack may be small, and there is no heap while privilege is held. */
 static struct chos_session session;
 static struct chos_login login;
-static char backend_text[CHOS_FILE_SIZE + 1];
 
 /* A closed 0, 1 or 2 would be taken by a file of ours, and messages or the command would write into it. */
 static int fill_standard_descriptors(void)
@@ -34,12 +33,9 @@ static int fill_standard_descriptors(void)
 /* The command line has been checked already: what it asks for is what this build has. */
 static int check_backend(const struct options *o, struct chos_error *e)
 {
-    if (o->backend != NULL)
+    if (o->backend != NULL || backend_is_here(session.backend))
         return 0;
-    if (chos_file_read("backend", backend_text, e) < 0)
-        return -1;
-    backend_text[strcspn(backend_text, "\n")] = '\0';
-    return backend_is_here(backend_text) ? 0 : chos_fail(e, CHOS_NO_BACKEND, 0, backend_text);
+    return chos_fail(e, CHOS_NO_BACKEND, 0, session.backend);
 }
 
 _Noreturn static void enter(const struct options *o, const char *alias)

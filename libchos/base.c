@@ -94,7 +94,7 @@ static int try_process(struct chos_session *s, uint64_t pid, struct chos_error *
     if (rc != 0)
         return -1;
     s->moved = true;
-    if (chos_registry_open(s, e))
+    if (chos_registry_open(s, e) || chos_base_read(s, e))
         return -1;
     if (s->base.ns != there.st_ino || !chos_root_is(&s->base.root))
         return chos_fail(e, CHOS_WRONG_ROOT, 0, path);

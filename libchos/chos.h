@@ -74,7 +74,8 @@ struct chos_link {
 struct chos_session {
     const char *alias;          /* what was asked for, as the user wrote it */
     char name[CHOS_NAME_SIZE];  /* the same as a file name in env/ */
-    struct chos_base base;
+    char backend[16];           /* the node's default */
+    struct chos_base base;      /* all zero until it is needed */
     struct chos_link target;    /* what it is: a generation or the base */
     struct chos_policy policy;  /* all zero for the base */
     bool moved;                 /* no longer in the mount namespace where we began */

@@ -35,15 +35,18 @@ int chos_enter(struct chos_session *s, struct chos_error *e)
 {
     for (int i = 0; i < TRIES; i++) {
         if (chos_find(s, e) == 0) {
-            if (s->target.kind == CHOS_TO_BASE)
+            if (s->target.kind == CHOS_TO_BASE) {
+                if (chos_base_read(s, e))
+                    return -1;
                 return chos_in_base(s) ? 0 : chos_base_return(s, e);
+            }
             int fd = chos_pin_open(s, e);
             if (fd >= 0)
                 return enter_pin(s, fd, e);
         }
         if (e->reason != CHOS_RETIRED)
             return -1;
-        if (chos_in_base(s) ? chos_registry_open(s, e) : chos_base_return(s, e))
+        if (chos_registry_open(s, e) || chos_base_read(s, e) || (!chos_in_base(s) && chos_base_return(s, e)))
             return -1;
     }
     return chos_fail(e, CHOS_RETIRED, 0, s->alias);

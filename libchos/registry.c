@@ -56,17 +56,28 @@ long chos_file_read(const char *path, char text[CHOS_FILE_SIZE], struct chos_err
     return n >= 0 ? n : chos_fail(e, CHOS_SYSTEM, err, path);
 }
 
-/* The registry as it is in this mount namespace. Where there is none, there may be an empty directory. */
+/* The registry as it is in this mount namespace. Where there is none, there may be an empty directory. The writer
+ * makes the link `backend` last, so where it is, everything else is. */
 int chos_registry_open(struct chos_session *s, struct chos_error *e)
 {
     if (enter_directory(CHOS_REGISTRY, RESOLVE_MAGICLINKS_NO, CHOS_NO_REGISTRY, e))
         return -1;
+    ssize_t n = chos_fault("backend") ? -1 : readlink("backend", s->backend, sizeof s->backend - 1);
+    if (n < 0)
+        return errno == ENOENT ? chos_fail(e, CHOS_NO_REGISTRY, 0, CHOS_REGISTRY)
+            : chos_fail(e, errno == EINVAL ? CHOS_CORRUPT : CHOS_SYSTEM, errno, CHOS_REGISTRY "/backend");
+    s->backend[n] = '\0';
+    return 0;
+}
+
+/* How to recognise the base; from the registry, which must be the working directory. */
+int chos_base_read(struct chos_session *s, struct chos_error *e)
+{
     long len = chos_file_read("base", s->text, e);
     if (len < 0)
-        return e->err == ENOENT ? chos_fail(e, CHOS_NO_REGISTRY, 0, CHOS_REGISTRY) : -1;
-    if (chos_base_parse(s->text, (size_t)len, &s->base))
-        return chos_fail(e, CHOS_CORRUPT, 0, CHOS_REGISTRY "/base");
-    return 0;
+        return -1;
+    return chos_base_parse(s->text, (size_t)len, &s->base) == 0 ? 0
+        : chos_fail(e, CHOS_CORRUPT, 0, CHOS_REGISTRY "/base");
 }
 
 int chos_login_read(struct chos_login *login, struct chos_error *e)

@@ -182,7 +182,7 @@ done
 mountpoint -q ns || grep -q nsfs /proc/self/mountinfo || exit 98
 printf 'chos-policy 1\\nname=one\\ngeneration=1\\nroot=%s\\nno_new_privs=0\\n' "$(stat -c '%d %i' /)" >policy
 printf 'chos-base 1\\nns=%s\\nroot=%s\\n' "$(stat -L -c %i /proc/self/ns/mnt)" "$(stat -c '%d %i' /)" >/run/chos/base
-echo ns >/run/chos/backend; ln -s ../gen/one.1 /run/chos/env/one; ln -s ../base /run/chos/env/root; cd /
+ln -s ns /run/chos/backend; ln -s ../gen/one.1 /run/chos/env/one; ln -s ../base /run/chos/env/root; cd /
 CHOS=$0 chos /bin/sh -c 'readlink /proc/self/ns/user; cat /etc/shadow; setpriv --reuid 1 --clear-groups echo GAINED; su -c "echo GAINED"'
 kill $!
 """

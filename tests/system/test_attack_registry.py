@@ -35,8 +35,8 @@ def up(node: Node) -> Iterator[Node]:
     yield node
 
 
-def each(node: Node, cases: list[str]) -> None:
-    """Tamper in each way with a fresh registry: refused, at once, and nothing runs."""
+def each(node: Node, cases: list[str], name: str = "one") -> None:
+    """Tamper in each way with a fresh registry: entering `name` is refused, at once, and nothing runs."""
     for case in cases:
         sh(case)
         started = time.monotonic()
@@ -130,10 +130,12 @@ def test_a_generation_elsewhere(up: Node) -> None:
 
 def test_the_files_of_the_registry(up: Node) -> None:
     """Rules 3 and 9: `base` and `policy` as links, FIFOs, directories, empty, cut short, of another kind."""
-    each(up, [f"rm {path}; {make}" for path in (REGISTRY / "base", GEN / "policy") for make in (
-        f"ln -s /etc/passwd {path}", f"mkfifo {path}", f"mkdir {path}", f":>{path}", f"echo >{path}", f"head -c 100000 /dev/zero >{path}",
-        f"for i in $(seq 3000); do echo x=y; done >{path}", f"mknod {path} c 1 5", ":",
-    )])
+    for path, name in ((REGISTRY / "base", "root"), (GEN / "policy", "one")):
+        each(up, [f"rm {path}; {make}" for make in (
+            f"ln -s /etc/passwd {path}", f"mkfifo {path}", f"mkdir {path}", f":>{path}", f"echo >{path}",
+            f"head -c 100000 /dev/zero >{path}", f"for i in $(seq 3000); do echo x=y; done >{path}",
+            f"mknod {path} c 1 5", ":",
+        )], name)
 
 
 # What is added at the end of a policy.
