@@ -6,6 +6,7 @@ point: what it leaves is either what was there or what was to be, and the next `
 
 from __future__ import annotations
 
+import contextlib
 import grp
 import os
 from collections.abc import Callable, Sequence
@@ -160,19 +161,23 @@ def _group_id(name: str, env: Environment) -> int:
 
 
 def _links(site: Site, registry: Registry) -> dict[str, str]:
-    """Every name to be published: of environments that are prepared, their aliases and tree paths, and of the base."""
+    """Every name to be published: of environments that are prepared, their aliases and tree paths, and of the base.
+
+    Whose a name is does not depend on what is prepared: a name never leads to another environment meanwhile.
+    """
     links = {escape_name("/"): "../base", **{escape_name(name): "../base" for name in site.leave}}
-    published = [(env, text) for env in site.environments if (text := registry.published(env.name))]
-    for env, generation in published:
-        links.setdefault(escape_name(env.name), f"../gen/{generation}")
-    for env, _ in published:
+    owners = {escape_name(env.name): env for env in site.environments}
+    for env in site.environments:
         for alias in env.aliases:
-            links.setdefault(escape_name(alias), escape_name(env.name))
-    for env, _ in published:
-        try:
-            links.setdefault(escape_name(env.tree), escape_name(env.name))
-        except ValueError:  # too long a path to be a name; the environment has another
-            continue
+            owners.setdefault(escape_name(alias), env)
+    for env in site.environments:
+        with contextlib.suppress(ValueError):  # too long a path to be a name; the environment has another
+            owners.setdefault(escape_name(env.tree), env)
+    generations = {env.name: registry.published(env.name) for env in site.environments}
+    for name, env in owners.items():
+        primary = escape_name(env.name)
+        if generations[env.name]:
+            links.setdefault(name, f"../gen/{generations[env.name]}" if name == primary else primary)
     links.setdefault("root", "../base")
     return links
 

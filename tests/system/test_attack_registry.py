@@ -41,7 +41,7 @@ def each(node: Node, cases: list[str], name: str = "one") -> None:
         sh(case)
         started = time.monotonic()
         try:
-            refuse("one")
+            refuse(name)
         except (AssertionError, subprocess.TimeoutExpired) as error:
             raise AssertionError(f"after: {case}\n{error}") from error
         assert time.monotonic() - started < 5, case
@@ -63,42 +63,73 @@ def test_a_pin_that_is_none(up: Node) -> None:
     """Rule 3: a link out, a FIFO, a plain file, a device, another kind of namespace: none is entered, none hangs."""
     pin = f"umount {GEN}/ns; rm {GEN}/ns; "
     kinds = ("uts", "net", "ipc", "pid", "user", "cgroup")
-    each(up, [
-        pin + f"ln -s /proc/1/ns/mnt {GEN}/ns",
-        pin + f"ln -s ../two.1/ns {GEN}/ns",
-        pin + f"ln -s /proc/self/ns/mnt {GEN}/ns",
-        pin + f"mkfifo -m 666 {GEN}/ns",
-        pin + f"echo mnt >{GEN}/ns",
-        pin + f"mkdir {GEN}/ns",
-        pin + f"mknod {GEN}/ns c 1 5",
-        pin,
-        f"umount {GEN}/ns",
-        *(f"umount {GEN}/ns; mount --bind /proc/self/ns/{kind} {GEN}/ns" for kind in kinds),
-        f"umount {GEN}/ns; mount --bind /etc/passwd {GEN}/ns",
-        f"umount {GEN}/ns; mount --bind /dev/null {GEN}/ns",
-    ])
+    each(
+        up,
+        [
+            pin + f"ln -s /proc/1/ns/mnt {GEN}/ns",
+            pin + f"ln -s ../two.1/ns {GEN}/ns",
+            pin + f"ln -s /proc/self/ns/mnt {GEN}/ns",
+            pin + f"mkfifo -m 666 {GEN}/ns",
+            pin + f"echo mnt >{GEN}/ns",
+            pin + f"mkdir {GEN}/ns",
+            pin + f"mknod {GEN}/ns c 1 5",
+            pin,
+            f"umount {GEN}/ns",
+            *(f"umount {GEN}/ns; mount --bind /proc/self/ns/{kind} {GEN}/ns" for kind in kinds),
+            f"umount {GEN}/ns; mount --bind /etc/passwd {GEN}/ns",
+            f"umount {GEN}/ns; mount --bind /dev/null {GEN}/ns",
+        ],
+    )
 
 
 def test_a_pin_of_something_else(up: Node) -> None:
     """Rules 3 and 4: a real pin of the wrong namespace is entered by nobody: the root is compared with the record."""
-    each(up, [
-        f"umount {GEN}/ns; mount --bind {REGISTRY}/gen/two.1/ns {GEN}/ns",
-        # Some kernels refuse the pin on the wrong CPU.
-        f"umount {GEN}/ns; for cpu in 0 1 0 1 0 1 0 1; do taskset -c $cpu unshare -m --propagation private sleep 9 & sleep .2; "
-        f"mount --bind /proc/$!/ns/mnt {GEN}/ns && break; done; mountpoint -q {GEN}/ns",
-        f"sed -i 's/^root=.*/root=1 2/' {GEN}/policy",
-        f"sed -i \"s/^root=.*/root=$(stat -c '%d %i' /)/\" {GEN}/policy",
-    ])
+    each(
+        up,
+        [
+            f"umount {GEN}/ns; mount --bind {REGISTRY}/gen/two.1/ns {GEN}/ns",
+            # Some kernels refuse the pin on the wrong CPU.
+            f"umount {GEN}/ns; for cpu in 0 1 0 1 0 1 0 1; do taskset -c $cpu unshare -m --propagation private sleep 9 & sleep .2; "
+            f"mount --bind /proc/$!/ns/mnt {GEN}/ns && break; done; mountpoint -q {GEN}/ns",
+            f"sed -i 's/^root=.*/root=1 2/' {GEN}/policy",
+            f"sed -i \"s/^root=.*/root=$(stat -c '%d %i' /)/\" {GEN}/policy",
+        ],
+    )
 
 
 def test_a_hostile_link(up: Node) -> None:
     """Rule 3: the text of a link is data, checked before it is used; two hops are one too many."""
     link = REGISTRY / "env/one"
     texts = [
-        "../../etc", "/etc", "/run/chos/gen/one.1", "../gen/../gen/one.1", "../gen/one.1/", "../gen/one.1/../two.1", "../gen/one",
-        "../gen/one.0", "../gen/one.01", "../gen/one.+1", "../gen/one.1 ", "../gen/one.9999999999", "../gen/.1", "../gen/..", "../gen/",
-        "..", ".", "../base/", "../", "one", "%2f", "../gen/two.1x", "../gen/one.2", "x" * 300, "../gen/" + "x" * 300 + ".1",
-        "../gen/" + "x" * 250 + ".1", "\none", "two\n", "../gen/one.1\n",
+        "../../etc",
+        "/etc",
+        "/run/chos/gen/one.1",
+        "../gen/../gen/one.1",
+        "../gen/one.1/",
+        "../gen/one.1/../two.1",
+        "../gen/one",
+        "../gen/one.0",
+        "../gen/one.01",
+        "../gen/one.+1",
+        "../gen/one.1 ",
+        "../gen/one.9999999999",
+        "../gen/.1",
+        "../gen/..",
+        "../gen/",
+        "..",
+        ".",
+        "../base/",
+        "../",
+        "one",
+        "%2f",
+        "../gen/two.1x",
+        "../gen/one.2",
+        "x" * 300,
+        "../gen/" + "x" * 300 + ".1",
+        "../gen/" + "x" * 250 + ".1",
+        "\none",
+        "two\n",
+        "../gen/one.1\n",
     ]
     for text in texts:
         link.unlink()
@@ -107,53 +138,101 @@ def test_a_hostile_link(up: Node) -> None:
             refuse("one")
         except AssertionError as error:
             raise AssertionError(f"{text!r}: {error}") from error
-    each(up, [f"rm {link}; {make}" for make in (
-        f"cd {REGISTRY}/env; ln -s b one; ln -s c b; ln -s ../gen/one.1 c",
-        f"echo ../gen/one.1 >{link}", f"mkdir {link}", f"mkfifo {link}",
-    )])
+    each(
+        up,
+        [
+            f"rm {link}; {make}"
+            for make in (
+                f"cd {REGISTRY}/env; ln -s b one; ln -s c b; ln -s ../gen/one.1 c",
+                f"echo ../gen/one.1 >{link}",
+                f"mkdir {link}",
+                f"mkfifo {link}",
+            )
+        ],
+    )
 
 
 def test_a_generation_elsewhere(up: Node) -> None:
     """Rule 3: no link leads out of the registry, though everything there looks right."""
     gone = f"umount {REGISTRY}/gen/*/ns {REGISTRY}; rmdir {REGISTRY}; "
-    each(up, [
-        f"umount {GEN}/ns; cp -a --no-target-directory {GEN} /tmp/forged; rm -r {GEN}; chown -R alice /tmp/forged; ln -s /tmp/forged {GEN}",
-        f"umount {GEN}/ns; mv {GEN} {REGISTRY}/gen/x; ln -s x {GEN}",
-        f"umount {REGISTRY}/gen/*/ns; mv {REGISTRY}/gen /tmp/forged; ln -s /tmp/forged {REGISTRY}/gen",
-        f"mkdir /tmp/forged; cp -a {REGISTRY}/base {REGISTRY}/env /tmp/forged; {gone} ln -s /tmp/forged {REGISTRY}",
-        f"mkdir /tmp/forged; cp -a {REGISTRY}/base {REGISTRY}/env /tmp/forged; {gone} chown -R alice /tmp/forged; ln -s /tmp/forged {REGISTRY}",
-        f"{gone} echo >{REGISTRY}",
-        f"{gone} mkfifo {REGISTRY}",
-        gone,
-    ])
+    each(
+        up,
+        [
+            f"umount {GEN}/ns; cp -a --no-target-directory {GEN} /tmp/forged; rm -r {GEN}; chown -R alice /tmp/forged; ln -s /tmp/forged {GEN}",
+            f"umount {GEN}/ns; mv {GEN} {REGISTRY}/gen/x; ln -s x {GEN}",
+            f"umount {REGISTRY}/gen/*/ns; mv {REGISTRY}/gen /tmp/forged; ln -s /tmp/forged {REGISTRY}/gen",
+            f"mkdir /tmp/forged; cp -a {REGISTRY}/base {REGISTRY}/env /tmp/forged; {gone} ln -s /tmp/forged {REGISTRY}",
+            f"mkdir /tmp/forged; cp -a {REGISTRY}/base {REGISTRY}/env /tmp/forged; {gone} chown -R alice /tmp/forged; ln -s /tmp/forged {REGISTRY}",
+            f"{gone} echo >{REGISTRY}",
+            f"{gone} mkfifo {REGISTRY}",
+            gone,
+        ],
+    )
 
 
 def test_the_files_of_the_registry(up: Node) -> None:
     """Rules 3 and 9: `base` and `policy` as links, FIFOs, directories, empty, cut short, of another kind."""
     for path, name in ((REGISTRY / "base", "root"), (GEN / "policy", "one")):
-        each(up, [f"rm {path}; {make}" for make in (
-            f"ln -s /etc/passwd {path}", f"mkfifo {path}", f"mkdir {path}", f":>{path}", f"echo >{path}",
-            f"head -c 100000 /dev/zero >{path}", f"for i in $(seq 3000); do echo x=y; done >{path}",
-            f"mknod {path} c 1 5", ":",
-        )], name)
+        each(
+            up,
+            [
+                f"rm {path}; {make}"
+                for make in (
+                    f"ln -s /etc/passwd {path}",
+                    f"mkfifo {path}",
+                    f"mkdir {path}",
+                    f":>{path}",
+                    f"echo >{path}",
+                    f"head -c 100000 /dev/zero >{path}",
+                    f"for i in $(seq 3000); do echo x=y; done >{path}",
+                    f"mknod {path} c 1 5",
+                    ":",
+                )
+            ],
+            name,
+        )
 
 
 # What is added at the end of a policy.
 BAD_LINES = {
-    "an unknown key": "nosuchkey=1\n", "a key twice": "no_new_privs=0\n", "the name twice": "name=one\n", "no final newline": "setenv=A=b",
-    "a blank line": "\n", "a comment": "# harmless\n", "white space": " setenv=A=b\n", "no value": "personality\n",
-    "a bad personality": "personality=linux64\n", "a variable without name": "setenv==x\n", "a digit first": "setenv=1A=x\n",
-    "a variable without value": "setenv=A\n", "a NUL": "setenv=A=\x00\n", "too many variables": "setenv=A=b\n" * 33,
-    "too long": ("setenv=A=" + "b" * 990 + "\n") * 9, "carriage returns": "setenv=A=b\r\npersonality=linux32\r\n",
+    "an unknown key": "nosuchkey=1\n",
+    "a key twice": "no_new_privs=0\n",
+    "the name twice": "name=one\n",
+    "no final newline": "setenv=A=b",
+    "a blank line": "\n",
+    "a comment": "# harmless\n",
+    "white space": " setenv=A=b\n",
+    "no value": "personality\n",
+    "a bad personality": "personality=linux64\n",
+    "a variable without name": "setenv==x\n",
+    "a digit first": "setenv=1A=x\n",
+    "a variable without value": "setenv=A\n",
+    "a NUL": "setenv=A=\x00\n",
+    "too many variables": "setenv=A=b\n" * 33,
+    "too long": ("setenv=A=" + "b" * 990 + "\n") * 9,
+    "carriage returns": "setenv=A=b\r\npersonality=linux32\r\n",
 }
 BAD_VALUES = {
-    "version 2": ("chos-policy 1", "chos-policy 2"), "version 1x": ("chos-policy 1", "chos-policy 1x"), "another kind": ("chos-policy 1", "chos-base 1"),
-    "no header": ("chos-policy 1\n", ""), "generation 0": ("generation=1", "generation=0"), "another generation": ("generation=1", "generation=2"),
-    "a sign": ("generation=1", "generation=+1"), "a leading zero": ("generation=1", "generation=01"), "hexadecimal": ("generation=1", "generation=0x1"),
-    "an overflow": ("generation=1", "generation=18446744073709551617"), "another name": ("name=one", "name=two"), "no name": ("name=one\n", ""),
-    "a path for a name": ("name=one", "name=../one"), "a flag of 2": ("no_new_privs=0", "no_new_privs=2"),
-    "a flag of yes": ("no_new_privs=0", "no_new_privs=yes"), "an empty flag": ("no_new_privs=0", "no_new_privs="),
-    "no flag": ("no_new_privs=0\n", ""), "no root": ("root=", "toor="), "blanks": ("root=", "root= "), "a negative root": ("root=", "root=-"),
+    "version 2": ("chos-policy 1", "chos-policy 2"),
+    "version 1x": ("chos-policy 1", "chos-policy 1x"),
+    "another kind": ("chos-policy 1", "chos-base 1"),
+    "no header": ("chos-policy 1\n", ""),
+    "generation 0": ("generation=1", "generation=0"),
+    "another generation": ("generation=1", "generation=2"),
+    "a sign": ("generation=1", "generation=+1"),
+    "a leading zero": ("generation=1", "generation=01"),
+    "hexadecimal": ("generation=1", "generation=0x1"),
+    "an overflow": ("generation=1", "generation=18446744073709551617"),
+    "another name": ("name=one", "name=two"),
+    "no name": ("name=one\n", ""),
+    "a path for a name": ("name=one", "name=../one"),
+    "a flag of 2": ("no_new_privs=0", "no_new_privs=2"),
+    "a flag of yes": ("no_new_privs=0", "no_new_privs=yes"),
+    "an empty flag": ("no_new_privs=0", "no_new_privs="),
+    "no flag": ("no_new_privs=0\n", ""),
+    "no root": ("root=", "toor="),
+    "blanks": ("root=", "root= "),
+    "a negative root": ("root=", "root=-"),
     "a tab": ("name=one", "name=one\t"),
 }
 
@@ -219,8 +298,13 @@ def test_every_step_may_fail(node: Node) -> None:
         for program in ("/usr/bin/chos-fault", "/usr/bin/chos-fault-suid"):
             for wrapper, login in (([], False), ([], True), (private, False)):
                 marker = Marker()
-                result = spawn([*wrapper, *alice, program, *([] if login else marker.command)], user="root",
-                               env={"CHOS": "one", "CHOS_FAULT": step, "HOME": "/home/alice"}, stdin=None, input=f"echo ran >{marker.path}\n")
+                result = spawn(
+                    [*wrapper, *alice, program, *([] if login else marker.command)],
+                    user="root",
+                    env={"CHOS": "one", "CHOS_FAULT": step, "HOME": "/home/alice"},
+                    stdin=None,
+                    input=f"echo ran >{marker.path}\n",
+                )
                 if result.returncode == 0:
                     assert marker.ran, (step, program, wrapper, login, result)
                     continue
@@ -230,7 +314,19 @@ def test_every_step_may_fail(node: Node) -> None:
     # `back` and `chdir` belong to processes that were root already, `tree` to --which.
     assert set(steps()) - reached <= {"back", "chdir", "tree"}
     # That the list is read from the sources keeps it complete; these it must hold.
-    assert {"registry", "generation", "link", "pin", "setns", "root", "drop", "verify", "setuid", "no_new_privs", "exec"} <= reached
+    assert {
+        "registry",
+        "generation",
+        "link",
+        "pin",
+        "setns",
+        "root",
+        "drop",
+        "verify",
+        "setuid",
+        "no_new_privs",
+        "exec",
+    } <= reached
 
 
 def test_a_copy_of_the_pins_cannot_be_carried_along(node: Node) -> None:
@@ -239,6 +335,8 @@ def test_a_copy_of_the_pins_cannot_be_carried_along(node: Node) -> None:
     Path("/mnt/copy").mkdir(exist_ok=True)
     node.mount("--rbind", "/run", "/mnt/copy")
     assert not os.path.ismount("/mnt/copy/chos/gen/one.1/ns")
-    inside = node.chos("one", "sh", "-c", "grep nsfs /proc/self/mountinfo; cat /local/run/chos/gen/one.1/ns; ls /run/chos")
+    inside = node.chos(
+        "one", "sh", "-c", "grep nsfs /proc/self/mountinfo; cat /local/run/chos/gen/one.1/ns; ls /run/chos"
+    )
     assert "nsfs" not in inside.stdout
     assert "mnt:" not in inside.stdout
