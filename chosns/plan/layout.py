@@ -98,13 +98,18 @@ class Layout:
 
     def _mount(self, path: str) -> Bind | None:
         """The mount that `path` is on; None where that is the environment's own tmpfs."""
-        around = [bind for bind in (*self.nested, *self.shown, _LOCAL) if is_below(path, bind.target)]
-        return max(around, key=lambda bind: len(split(bind.target)), default=None)
+        mounts = {bind.target: bind for bind in (_LOCAL, *self.shown, *self.nested)}
+        here = join(split(path))
+        while here != "/":
+            if here in mounts:
+                return mounts[here]
+            here = here.rpartition("/")[0] or "/"
+        return None
 
     def _entry(self, path: str) -> tuple[str, Entry] | None:
         """A generated entry at `path`, or one below it that makes a directory of `path`; with its place."""
-        placed = [(join([*split(lower), *split(entry.path)]), entry)
-                  for lower, entries in self.overlays.items() for entry in entries]
+        placed = [(f"{lower}/{entry.path}", entry)
+                  for lower, entries in self.overlays.items() if is_below(path, lower) for entry in entries]
         exact = [item for item in placed if item[0] == path]
         return next(iter(exact or [item for item in placed if is_below(item[0], path)
                                    and self.tree.kind(path) is not Kind.DIRECTORY]), None)

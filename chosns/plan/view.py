@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from typing import Protocol
 
 MAX_LINKS = 40  # the kernel's own limit, path_resolution(7)
@@ -56,9 +57,14 @@ class Resolution:
         return join(kept[: len(kept) - len(self.missing)])
 
 
+@lru_cache(maxsize=4096)  # a plan asks for a few hundred paths, some of them a hundred times
+def _components(path: str) -> tuple[str, ...]:
+    return tuple(part for part in path.split("/") if part not in ("", "."))
+
+
 def split(path: str) -> list[str]:
     """The components of an absolute path; `.` and empty ones dropped."""
-    return [part for part in path.split("/") if part not in ("", ".")]
+    return list(_components(path))
 
 
 def join(parts: list[str] | tuple[str, ...]) -> str:
@@ -73,8 +79,8 @@ def parent(path: str) -> str:
 
 def is_below(path: str, directory: str) -> bool:
     """Whether `path` is `directory` or inside it, compared by component: /scratch2 is not below /scratch."""
-    prefix = split(directory)
-    return split(path)[: len(prefix)] == prefix
+    prefix = _components(directory)
+    return _components(path)[: len(prefix)] == prefix
 
 
 def resolve(view: View, path: str, *, follow_last: bool = True) -> Resolution | None:
