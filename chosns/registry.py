@@ -216,7 +216,7 @@ class Registry:
         name, _, number = generation.rpartition(".")
         self.write(f"gen/{generation}/tree", env.tree + "\n")
         self.write(f"gen/{generation}/policy", policy_text(env, name, number, root))
-        self.write(f"gen/{generation}/manifest.json", json.dumps({**manifest, "root": root}, indent=1) + "\n")
+        self.write(f"gen/{generation}/manifest.json", json.dumps({**manifest, "root": root}) + "\n")
 
     def publish(self, generation: str, env: Environment, group_ids: Sequence[int]) -> None:
         """Open a finished generation to those who may enter, and lead the environment's name to it."""
