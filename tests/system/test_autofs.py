@@ -31,7 +31,8 @@ def automount(tmp_path: Path) -> Iterator[Callable[[], None]]:
     def start() -> None:
         # In a session of its own: processes of the daemon's group do not trigger mounts.
         daemons.append(subprocess.Popen(
-            ["automount", "--foreground", "--dont-check-daemon", "-p", str(tmp_path / "pid"), str(tmp_path / "auto.master")],
+            ["automount", "--foreground", "--dont-check-daemon", "-p", str(tmp_path / "pid"),
+             str(tmp_path / "auto.master")],
             start_new_session=True, stdin=subprocess.DEVNULL))
         wait_for(lambda: daemons[-1].poll() is not None or "/auto" in mount_points(), "automount to mount /auto")
         assert daemons[-1].poll() is None, "automount ended"

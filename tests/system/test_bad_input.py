@@ -136,10 +136,8 @@ def test_up_inside_an_environment(node: Node) -> None:
     node.configure("new:/os/new\n")
     node.up()
     before = node.pin("new.1")
-    inside = subprocess.run(["nsenter", f"--mount={REGISTRY}/gen/new.1/ns", "/local/usr/bin/env", "true"], check=False)
-    assert inside.returncode in (0, 127)
-    # The base's Python with the base's libraries, in the environment's namespace: a container of the base's root, so to say.
-    enter = ("import os, runpy, sys; fd = os.open('/run/chos/gen/new.1/ns', os.O_RDONLY); "
+    # The base's Python with the base's libraries, moved into the environment when all that it needs is loaded.
+    enter = ("import os, sys; fd = os.open('/run/chos/gen/new.1/ns', os.O_RDONLY); "
              "import click, psutil, ctypes, chosns.cli, chosns.lifecycle; "
              "libc = ctypes.CDLL(None, use_errno=True); assert libc.setns(fd, 0x20000) == 0; "
              "sys.argv = ['chosctl', 'up', '--renew']; chosns.cli.main()")
@@ -163,14 +161,15 @@ def test_in_a_private_namespace(up: Node, command: str) -> None:
 
 
 def test_the_hint_works(up: Node) -> None:
-    up.run(["unshare", "-m", "nsenter", "--target", "1", "--mount", "chosctl", "up", "--renew"], user="root", check=True)
+    hint = ["nsenter", "--target", "1", "--mount", "chosctl", "up", "--renew"]
+    up.run(["unshare", "-m", *hint], user="root", check=True)
     assert up.generation("one") == "one.2"
 
 
 def test_entering_from_a_private_namespace(up: Node) -> None:
     """A service with PrivateTmp sees no pins, but finds its way."""
-    result = up.run(["unshare", "-m", "setpriv", "--reuid", "alice", "--regid", "alice", "--init-groups", "env", "CHOS=one", "chos",
-                     "cat", "/etc/os-release"], user="root", check=True)
+    result = up.run(["unshare", "-m", "setpriv", "--reuid", "alice", "--regid", "alice", "--init-groups",
+                     "env", "CHOS=one", "chos", "cat", "/etc/os-release"], user="root", check=True)
     assert 'PRETTY_NAME="one"' in result.stdout
 
 
@@ -179,14 +178,14 @@ def test_entering_from_a_private_namespace(up: Node) -> None:
 
 def test_a_full_registry(up: Node) -> None:
     fill = REGISTRY / "fill"
-    with open(fill, "wb", buffering=0) as file:
-        with pytest.raises(OSError, match="No space left"):
-            while True:
-                file.write(bytes(1 << 16))
+    with open(fill, "wb", buffering=0) as file, pytest.raises(OSError, match="No space left"):
+        while True:
+            file.write(bytes(1 << 16))
     result = up.up("--renew", check=False)
     assert result.returncode == 1 and "No space left on device" in result.stderr and "df /run" in result.stderr, result
     assert "Traceback" not in result.stderr
-    assert up.generation("one") == "one.1" and up.chos("one", "cat", "/etc/os-release").returncode == 0, "the old one goes on"
+    assert up.generation("one") == "one.1"
+    assert up.chos("one", "cat", "/etc/os-release").returncode == 0, "the old one goes on"
     fill.unlink()
     up.up("--renew")
     assert up.generation("one") != "one.1" and up.chos("one", "true").returncode == 0
@@ -199,17 +198,13 @@ def test_a_full_run_before_the_first_up(node: Node) -> None:
     Path("/run/chos.lock").unlink(missing_ok=True)
     if REGISTRY.exists():
         REGISTRY.rmdir()
-    fill = Path("/run/fill")
-    before = subprocess.run(["findmnt", "-no", "OPTIONS", "/run"], capture_output=True, text=True, check=True).stdout
-    used = int(subprocess.run(["df", "--output=iused", "/run"], capture_output=True, text=True, check=True).stdout.split()[1])
+    used = os.statvfs("/run").f_files - os.statvfs("/run").f_ffree
     subprocess.run(["mount", "-o", f"remount,nr_inodes={used}", "/run"], check=True)
     try:
         result = node.up(check=False)
         message(result, 1, "No space left on device", "/run")
     finally:
         subprocess.run(["mount", "-o", "remount,nr_inodes=100000", "/run"], check=True)
-        fill.unlink(missing_ok=True)
-    assert before
     node.up()
     assert node.chos("one", "true").returncode == 0
 

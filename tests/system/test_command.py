@@ -154,7 +154,8 @@ def test_another_users_private_directory(pair: Node) -> None:
     """Whoever cannot go there by himself is not carried there."""
     private = Path("/srv/private")
     private.mkdir(mode=0o700, exist_ok=True)
-    result = subprocess.run(["setpriv", "--reuid", "alice", "--regid", "alice", "--init-groups", "env", "CHOS=one", "chos", "pwd"],
+    result = subprocess.run(["setpriv", "--reuid", "alice", "--regid", "alice", "--init-groups",
+                             "env", "CHOS=one", "chos", "pwd"],
                             cwd=private, capture_output=True, text=True, check=False)
     assert result.stdout == "/\n" and "/srv/private" in result.stderr
 
@@ -169,14 +170,15 @@ def test_leaving_from_below_local_keeps_the_place(pair: Node) -> None:
 
 def test_a_command_gets_the_environment_untouched(pair: Node) -> None:
     variables = {
-        "CHOS": "one", "PATH": "/bin:/some/where", "TMPDIR": "/tmp/mine", "LD_LIBRARY_PATH": "/home/alice/lib", "LOCPATH": "/x",
+        "CHOS": "one", "PATH": "/bin:/some/where", "TMPDIR": "/tmp/mine", "LD_LIBRARY_PATH": "/home/alice/lib",
+        "LOCPATH": "/x",
         "MALLOC_CHECK_": "3", "GCONV_PATH": "/y", "NLSPATH": "/z", "LD_PRELOAD": "/home/alice/none.so", "ODD": "a=b\nc",
         "IFS": "x", "RES_OPTIONS": "ndots:3", "HOSTALIASES": "/h", "lower-case": "1",
     }
-    inside = subprocess.run(["/usr/bin/chos", "/bin/busybox", "env", "-0"], env=variables, capture_output=True, check=True)
-    plain = subprocess.run(["/os/one/bin/busybox", "env", "-0"], env=variables, capture_output=True, check=True)
-    assert inside.stdout == plain.stdout
-    assert dict(item.split("=", 1) for item in inside.stdout.decode().rstrip("\0").split("\0")) == variables
+    inside, plain = (subprocess.run([*command, "env", "-0"], env=variables, capture_output=True, check=True).stdout
+                     for command in (["/usr/bin/chos", "/bin/busybox"], ["/os/one/bin/busybox"]))
+    assert inside == plain
+    assert dict(item.split("=", 1) for item in inside.decode().rstrip("\0").split("\0")) == variables
 
 
 @pytest.mark.parametrize("value", [None, ""])
@@ -202,9 +204,10 @@ def test_a_login_shell(node: Node, shell: str, behaviour: str, argument: str) ->
     Path("/etc/chos.conf").write_text(CONF + behaviour)
     node.up()
     subprocess.run(["usermod", "-s", path, "alice"], check=True)
+    variables = {"KEPT": "yes", "DROPPED": "no", "LD_LIBRARY_PATH": "/x", "TERM": "vt100",
+                 "PATH": "/usr/bin:/bin:/mine"}
     try:
-        result = node.chos("one", env={"KEPT": "yes", "DROPPED": "no", "LD_LIBRARY_PATH": "/x", "TERM": "vt100", "PATH": "/usr/bin:/bin:/mine"},
-                           check=True)
+        result = node.chos("one", env=variables, check=True)
     finally:
         subprocess.run(["usermod", "-s", "/bin/sh", "alice"], check=True)
     lines = result.stdout.splitlines()
@@ -250,7 +253,8 @@ def test_a_login_shell_that_the_tree_lacks(pair: Node) -> None:
 
 
 @pytest.mark.parametrize(("name", "expected"), [
-    ("one", "one"), ("first", "one"), ("/auto/one", "one"), ("/os/one", "one"), ("two", "two"), ("default", "two"), ("/os/two", "two")])
+    ("one", "one"), ("first", "one"), ("/auto/one", "one"), ("/os/one", "one"), ("two", "two"), ("default", "two"),
+    ("/os/two", "two")])
 def test_names_of_all_kinds(pair: Node, name: str, expected: str) -> None:
     assert system(pair, name) == expected
 
@@ -279,11 +283,12 @@ def test_names_of_the_base(pair: Node, name: str) -> None:
 
 
 def test_from_one_to_another_and_back(pair: Node) -> None:
-    script = ("sys() { grep PRETTY /etc/os-release; }; sys; CHOS=two chos sh -c 'grep PRETTY /etc/os-release; "
-              "CHOS=one chos sh -c \"grep PRETTY /etc/os-release; CHOS=root chos stat -L -c %i /proc/self/ns/mnt\"'; sys")
+    tell = "grep PRETTY /etc/os-release"
+    script = (f"{tell}; CHOS=two chos sh -c '{tell}; CHOS=one chos sh -c \"{tell}; "
+              f"CHOS=root chos stat -L -c %i /proc/self/ns/mnt\"'; {tell}")
     lines = pair.chos("one", "sh", "-c", script, check=True).stdout.splitlines()
-    assert lines == ['PRETTY_NAME="one"', 'PRETTY_NAME="two"', 'PRETTY_NAME="one"', str(os.stat("/proc/self/ns/mnt").st_ino),
-                     'PRETTY_NAME="one"']
+    base = str(os.stat("/proc/self/ns/mnt").st_ino)
+    assert lines == ['PRETTY_NAME="one"', 'PRETTY_NAME="two"', 'PRETTY_NAME="one"', base, 'PRETTY_NAME="one"']
 
 
 def test_from_one_to_itself(pair: Node) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import threading
+from functools import partial
 from pathlib import Path
 
 from conftest import LIMIT, REGISTRY, Node, mount_points, wait_for
@@ -22,6 +23,10 @@ def site(node: Node, number: int) -> None:
         """)
 
 
+def all_end_with(lines: list[list[str]], end: list[str]) -> bool:
+    return all(found[-1:] == end for found in lines)
+
+
 def test_entries_while_generations_change(node: Node) -> None:
     """Fifty users enter all the time while the environment is renewed twenty times."""
     node.tree("one")
@@ -31,7 +36,8 @@ def test_entries_while_generations_change(node: Node) -> None:
     site(node, 0)
     node.up()
     # The variable is the registry's word, the file is the namespace's: both must be of one generation.
-    loop = "while :; do CHOS=one chos sh -c 'read n </opt/number/number; echo \"$CHOS_TEST_NUMBER $n\"' || echo failed $?; done 2>&1"
+    look = 'read n </opt/number/number; echo "$CHOS_TEST_NUMBER $n"'
+    loop = f"while :; do CHOS=one chos sh -c '{look}' || echo failed $?; done 2>&1"
     # Nice, so that the writer gets its share of a small machine.
     loops = [node.start(["nice", "-n19", "sh", "-c", loop], user=("alice", "bob")[at % 2]) for at in range(ENTRIES)]
     lines: list[list[str]] = [[] for _ in loops]
@@ -47,7 +53,8 @@ def test_entries_while_generations_change(node: Node) -> None:
     for number in range(1, RENEWALS + 1):
         site(node, number)
         node.up()
-        wait_for(lambda now=f"{number} {number}": all(found[-1:] == [now] for found in lines), "every loop to be in the new one")
+        now = [f"{number} {number}"]
+        wait_for(partial(all_end_with, lines, now), "every loop to be in the new one")
     for process in loops:
         process.kill()
     for reader in readers:
@@ -144,7 +151,8 @@ def test_ten_thousand_entries_leave_nothing(node: Node) -> None:
     environment = {"CHOS": "one", "PATH": "/bin"}
     failures = 0
     for _ in range(2500):
-        four = [os.posix_spawn("/usr/bin/chos", ["chos", "/bin/true"], environment, file_actions=actions) for _ in range(4)]
+        four = [os.posix_spawn("/usr/bin/chos", ["chos", "/bin/true"], environment, file_actions=actions)
+                for _ in range(4)]
         failures += sum(os.waitpid(pid, 0)[1] != 0 for pid in four)
     assert failures == 0
     assert len(os.listdir("/proc/self/fd")) == fds

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import Node, mount_points
 
-SITE = Path("/srv/site")
+SITE = Path("/srv/mounts")
 
 
 def mountinfo(pid: int) -> list[tuple[str, list[str], list[str]]]:

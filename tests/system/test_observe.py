@@ -122,8 +122,9 @@ def test_status_json_is_enough_for_monitoring(site: Node) -> None:
     after = parsed(site, "status")
     assert (after["prepared"], after["healthy"], after["backend"]) == (True, True, "ns")
     one = {env["name"]: env for env in after["environments"]}["one"]
-    for key, value in {"state": "up", "tree": "/os/one", "os": "one", "description": "The first one", "aliases": ["alias", "/auto/one"],
-                       "processes": 1, "generation": "one.1", "reason": "", "groups": []}.items():
+    for key, value in {"state": "up", "tree": "/os/one", "os": "one", "description": "The first one",
+                       "aliases": ["alias", "/auto/one"], "processes": 1,
+                       "generation": "one.1", "reason": "", "groups": []}.items():
         assert one[key] == value, key
     generation = one["generations"][0]
     assert (generation["generation"], generation["processes"], generation["current"]) == ("one.1", 1, True)
@@ -154,7 +155,8 @@ def test_list(site: Node) -> None:
     assert site.chosctl("list", "--names", user="alice").stdout.split() == ["one", "alias"]
     assert parsed(site, "list", user="alice") == [
         {"name": "one", "aliases": ["alias", "/auto/one"], "os": "one", "description": "The first one", "state": "up"}]
-    assert {env["name"]: env["state"] for env in parsed(site, "list", "--all", user="alice")} == {"one": "up", "two": "closed"}
+    everything = parsed(site, "list", "--all", user="alice")
+    assert {env["name"]: env["state"] for env in everything} == {"one": "up", "two": "closed"}
     out = site.chosctl("list", user="alice").stdout
     assert "The first one" in out and "\x1b" not in out
 
@@ -210,10 +212,11 @@ def test_check_of_a_good_site(site: Node) -> None:
 def test_check_reports_everything_at_once(site: Node) -> None:
     with open("/etc/chos", "a", encoding="utf-8") as file:
         file.write("no colon here\nbad name:/os/one\n")
-    Path("/etc/chos.d/site.toml").write_text('[environment.one]\ngruops = ["x"]\npolicy = { nosuid = "yes" }\n[environment.three]\n')
+    Path("/etc/chos.d/site.toml").write_text(
+        '[environment.one]\ngruops = ["x"]\npolicy = { nosuid = "yes" }\n[environment.three]\n')
     result = site.chosctl("check", check=False, user="alice")
     assert result.returncode == 1
-    for text in ("/etc/chos:7:", "/etc/chos:8:", "/etc/chos.d/site.toml:2:", "groups", "/etc/chos.d/site.toml:3:", "/etc/chos.d/site.toml:4:"):
+    for text in ("/etc/chos:7:", "/etc/chos:8:", "site.toml:2:", "groups", "site.toml:3:", "site.toml:4:"):
         assert text in result.stdout, text
     problems = parsed(site, "check")
     assert {"file", "line", "severity", "environment", "message", "hint"} == set(problems[0])

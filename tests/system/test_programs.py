@@ -25,15 +25,15 @@ def bullseye(node: Node) -> Node:
 
 
 def test_compile_and_run(trixie: Node) -> None:
-    source = '#include <stdio.h>\n#include <gnu/libc-version.h>\nint main(void){puts(gnu_get_libc_version());return 7;}\n'
+    source = "#include <stdio.h>\n#include <gnu/libc-version.h>\nint main(void){puts(gnu_get_libc_version());return 7;}"
     trixie.chos("new", "gcc", "-x", "c", "-o", "/home/alice/hello", "-", stdin=source, check=True)
     result = trixie.chos("new", "./hello")
     assert (result.returncode, result.stdout) == (7, "2.41\n"), result.stderr
 
 
 def test_git(trixie: Node) -> None:
-    script = ("rm -rf repo && git init -q repo && cd repo && echo x >x && git add x && git -c user.name=A -c user.email=a@b "
-              "commit -qm first && git log --format=%s && git fsck")
+    script = ("rm -rf repo && git init -q repo && cd repo && echo x >x && git add x && "
+              "git -c user.name=A -c user.email=a@b commit -qm first && git log --format=%s && git fsck")
     assert trixie.chos("new", "sh", "-c", script, check=True).stdout == "first\n"
 
 
@@ -61,8 +61,8 @@ def test_python_of_the_tree(node: Node, like: str, version: str) -> None:
     node.tree("it", like=like)
     node.configure("it:/os/it\n")
     node.up()
-    code = "import sys, os; print('%d.%d' % sys.version_info[:2], os.path.realpath(sys.executable).startswith('/usr/bin/'))"
-    assert node.chos("it", "python3", "-c", code, check=True).stdout == f"{version} True\n"
+    code = "import sys; print('%d.%d' % sys.version_info[:2], sys.prefix)"
+    assert node.chos("it", "python3", "-c", code, check=True).stdout == f"{version} /usr\n"
 
 
 def test_a_tree_whose_bin_is_no_link(bullseye: Node) -> None:
@@ -91,8 +91,8 @@ def test_bubblewrap_works_inside(trixie: Node) -> None:
                          "cat", "/etc/os-release", check=True)
     assert "VERSION_CODENAME=trixie" in result.stdout
     isolated = trixie.chos("new", "bwrap", "--ro-bind", "/usr", "/usr", "--symlink", "usr/lib", "/lib", "--symlink",
-                           "usr/lib64", "/lib64", "--tmpfs", "/work", "/usr/bin/sh", "-c", "echo y >/work/x && cat /work/x; cd /; echo *",
-                           check=True)
+                           "usr/lib64", "/lib64", "--tmpfs", "/work", "/usr/bin/sh", "-c",
+                           "echo y >/work/x && cat /work/x; cd /; echo *", check=True)
     assert isolated.stdout == "y\nlib lib64 usr work\n"
 
 

@@ -14,6 +14,7 @@ import pytest
 from conftest import LIMIT, Node
 
 PROMPT = "ready> "
+CAT = "sh -c 'echo started; exec cat'"
 
 
 class Terminal:
@@ -85,21 +86,21 @@ def test_the_shell_has_job_control(terminal: Terminal) -> None:
 
 
 def test_ctrl_c_ends_the_command_not_the_shell(terminal: Terminal) -> None:
-    terminal.run("sh -c 'echo started; exec cat'", "started\n")
+    terminal.run(CAT, "started\n")
     terminal.send("\x03")
     terminal.expect(PROMPT)
     terminal.run("echo status-$?", "status-130")
 
 
 def test_ctrl_z_fg_and_bg(terminal: Terminal) -> None:
-    terminal.run("cat", "")
+    terminal.run(CAT, "started\n")  # what is typed before that may still be the shell's
     terminal.run("hello", "hello\n")
     terminal.send("\x1a")
     terminal.expect("Stopped")
     terminal.expect(PROMPT)
-    terminal.run("jobs", r"\[1\]\+ +Stopped +cat")
+    terminal.run("jobs", r"\[1\]\+ +Stopped +sh -c")
     terminal.expect(PROMPT)
-    terminal.run("fg", "cat\n")
+    terminal.run("fg", "cat'\n")
     terminal.run("again", "again\n")
     terminal.send("\x04")
     terminal.expect(PROMPT)
@@ -108,19 +109,19 @@ def test_ctrl_z_fg_and_bg(terminal: Terminal) -> None:
 
 def test_ctrl_c_reaches_chos_below_a_shell(terminal: Terminal) -> None:
     """From an environment into another place and back, with the same terminal."""
-    terminal.run("CHOS=root chos sh -c 'echo started; exec cat'", "started\n")
+    terminal.run(f"CHOS=root chos {CAT}", "started\n")
     terminal.send("\x03")
     terminal.expect(PROMPT)
     terminal.run("echo status-$?", "status-130")
 
 
 def test_a_stopped_chos_goes_on(terminal: Terminal) -> None:
-    terminal.run("CHOS=new chos cat", "")
+    terminal.run(f"CHOS=new chos {CAT}", "started\n")
     terminal.run("one", "one\n")
     terminal.send("\x1a")
     terminal.expect("Stopped")
     terminal.expect(PROMPT)
-    terminal.run("fg", "cat\n")
+    terminal.run("fg", "cat'\n")
     terminal.run("two", "two\n")
     terminal.send("\x04")
     terminal.expect(PROMPT)

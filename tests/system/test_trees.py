@@ -111,7 +111,8 @@ def test_lib64_is_the_trees(node: Node) -> None:
     alive(node, "two")
 
 
-@pytest.mark.parametrize("lacking", ["opt", "var", "sbin", "lib", "home", "usr/local", "var/tmp", "proc dev sys tmp run"])
+@pytest.mark.parametrize("lacking", [
+    "opt", "var", "sbin", "lib", "home", "usr/local", "var/tmp", "proc dev sys tmp run"])
 def test_a_tree_that_lacks_directories(node: Node, lacking: str) -> None:
     tree = node.tree("one")
     for name in lacking.split():
@@ -158,14 +159,16 @@ def test_links_at_the_top_of_the_base(node: Node) -> None:
     Path("/var/lib/scratch").mkdir(exist_ok=True)
     (Path("/var/lib/scratch") / "file").write_text("scratch\n")
     try:
-        for name, to in (("/data", "/srv/data"), ("/data2", "srv/data"), ("/site", "/usr/share/site"), ("/chain", "/data"),
-                         ("/scratch", "var/lib/scratch"), ("/nowhere", "/not/there"), ("/loop", "/loop")):
+        for name, to in (("/data", "/srv/data"), ("/data2", "srv/data"), ("/site", "/usr/share/site"),
+                         ("/chain", "/data"), ("/scratch", "var/lib/scratch"),
+                         ("/nowhere", "/not/there"), ("/loop", "/loop")):
             os.symlink(to, name)
             made.append(name)
         node.tree("one")
         node.configure("one:/os/one\n")
         node.up()
-        for path, text in (("/data", "data"), ("/data2", "data"), ("/chain", "data"), ("/site", "site"), ("/scratch", "scratch")):
+        for path, text in (("/data", "data"), ("/data2", "data"), ("/chain", "data"), ("/site", "site"),
+                           ("/scratch", "scratch")):
             assert node.chos("one", "cat", f"{path}/file", check=True).stdout == text + "\n", path
         alive(node, "one")
         shell = node.resident("one")
@@ -180,13 +183,14 @@ def test_links_at_the_top_of_the_base(node: Node) -> None:
 
 def test_home_as_a_link(node: Node) -> None:
     """/home -> /export/home on the base."""
-    subprocess.run(["sh", "-ec", "mkdir -p /export; cp -a /home /export/home; rm -r /home; ln -s /export/home /home"], check=True)
+    move = "mkdir -p /export; cp -a /home /export/home; rm -r /home; ln -s /export/home /home"
+    subprocess.run(["sh", "-ec", move], check=True)
     try:
         node.tree("one")
         node.configure("one:/os/one\n")
         node.up()
         alive(node, "one")
-        assert node.chos("one", "pwd", cwd="/home/alice", check=True).stdout in ("/export/home/alice\n", "/home/alice\n")
+        assert node.chos("one", "pwd", cwd="/home/alice", check=True).stdout == "/export/home/alice\n"
     finally:
         subprocess.run(["sh", "-ec", "rm /home; cp -a /export/home /home; rm -r /export"], check=True)
 
