@@ -1,8 +1,8 @@
 """Places where a test can stop the builder dead, to prove that nothing half-made is ever seen.
 
-CHOS_FAULT_KILL=N in the environment kills the process with SIGKILL at the N-th point that it reaches; worker:N does that
-in each of its workers instead. Whoever can set root's environment could as well kill the process; nothing else can be
-done with it.
+CHOS_FAULT_KILL=N in the environment kills the process with SIGKILL at the N-th point that it reaches; worker:N does
+that in each of its workers instead. Whoever can set root's environment could as well kill the process; nothing else
+can be done with it.
 """
 
 from __future__ import annotations

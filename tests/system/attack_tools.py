@@ -25,19 +25,39 @@ def one(node: Node, *arguments: str, **chosd: str) -> None:
     node.up(*arguments)
 
 
-def spawn(command: Sequence[str | bytes], *, user: str = "alice", env: dict[Any, Any] | None = None,
-          prepare: Callable[[], object] | None = None, timeout: float = 20, **more: Any) -> subprocess.CompletedProcess[str]:
+def spawn(
+    command: Sequence[str | bytes],
+    *,
+    user: str = "alice",
+    env: dict[Any, Any] | None = None,
+    prepare: Callable[[], object] | None = None,
+    timeout: float = 20,
+    **more: Any,
+) -> subprocess.CompletedProcess[str]:
     """Run a command as a user; `prepare` runs as that user just before. A hang is an error."""
     account = pwd.getpwnam(user)
-    environment: dict[Any, Any] = {"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "HOME": account.pw_dir, "SHELL": "/bin/sh", **(env or {})}
+    environment: dict[Any, Any] = {
+        "PATH": "/usr/bin:/bin:/usr/sbin:/sbin",
+        "HOME": account.pw_dir,
+        "SHELL": "/bin/sh",
+        **(env or {}),
+    }
     more.setdefault("cwd", "/")
     more.setdefault("stdin", subprocess.DEVNULL)
     if "stdout" not in more:
         more["capture_output"] = True
     return subprocess.run(
-        command, env=environment, user=account.pw_uid, group=account.pw_gid,
-        extra_groups=os.getgrouplist(user, account.pw_gid), preexec_fn=prepare, timeout=timeout,
-        text=True, errors="surrogateescape", check=False, **more,
+        command,
+        env=environment,
+        user=account.pw_uid,
+        group=account.pw_gid,
+        extra_groups=os.getgrouplist(user, account.pw_gid),
+        preexec_fn=prepare,
+        timeout=timeout,
+        text=True,
+        errors="surrogateescape",
+        check=False,
+        **more,
     )
 
 
@@ -63,8 +83,15 @@ class Marker:
             assert word in result.stderr, result.stderr
 
 
-def refuse(name: str | bytes, *words: str, command: Sequence[str] = ("/usr/bin/chos",), user: str = "alice",
-           env: dict[Any, Any] | None = None, status: int | None = FAILED, **more: Any) -> None:
+def refuse(
+    name: str | bytes,
+    *words: str,
+    command: Sequence[str] = ("/usr/bin/chos",),
+    user: str = "alice",
+    env: dict[Any, Any] | None = None,
+    status: int | None = FAILED,
+    **more: Any,
+) -> None:
     """`chos` with this name, on the marker: it must be refused."""
     marker = Marker()
     result = spawn([*command, *marker.command], user=user, env={"CHOS": name, **(env or {})}, **more)
@@ -82,8 +109,12 @@ def compiled(name: str, source: str) -> str:
     program = PROGRAMS / name
     if not program.exists():
         compiler = shutil.which("musl-gcc") or "gcc"
-        subprocess.run([compiler, "-D_GNU_SOURCE", "-static", "-O1", "-x", "c", "-", "-o", program], input=source,
-                       text=True, check=True)
+        subprocess.run(
+            [compiler, "-D_GNU_SOURCE", "-static", "-O1", "-x", "c", "-", "-o", program],
+            input=source,
+            text=True,
+            check=True,
+        )
         program.chmod(0o755)
     return str(program)
 
@@ -98,12 +129,23 @@ def build_launcher(path: str, *flags: str, capabilities: bool = True, mode: int 
     return path
 
 
-def patched(code: str, *arguments: str, env: dict[str, str] | None = None, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+def patched(
+    code: str, *arguments: str, env: dict[str, str] | None = None, timeout: float = 60
+) -> subprocess.CompletedProcess[str]:
     """chosctl ARGUMENTS from the source tree, after `code` has changed something in it."""
-    script = (f"import sys; sys.path.insert(0, {str(REPO)!r}); sys.argv = ['chosctl', *{list(arguments)!r}]\n"
-              f"{code}\nfrom chosns.cli import main\nmain()\n")
-    return subprocess.run([sys.executable, "-I", "-c", script], text=True, capture_output=True, timeout=timeout,
-                          env={"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", **(env or {})}, check=False, cwd="/")
+    script = (
+        f"import sys; sys.path.insert(0, {str(REPO)!r}); sys.argv = ['chosctl', *{list(arguments)!r}]\n"
+        f"{code}\nfrom chosns.cli import main\nmain()\n"
+    )
+    return subprocess.run(
+        [sys.executable, "-I", "-c", script],
+        text=True,
+        capture_output=True,
+        timeout=timeout,
+        env={"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", **(env or {})},
+        check=False,
+        cwd="/",
+    )
 
 
 def status_of(text: str) -> dict[str, str]:

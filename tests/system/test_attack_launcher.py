@@ -84,7 +84,7 @@ def suid() -> str:
 
 
 def test_no_arguments_at_all(node: Node) -> None:
-    """Rule 1: an empty argument list (pkexec's) is refused, or seen as one empty word; the environment is never taken for it."""
+    """Rule 1: an empty argument list (pkexec's) is refused or seen as one empty word, never as the environment."""
     one(node)
     program = compiled("empty-argv", EMPTY_ARGV)
     refused = spawn([program, "/usr/bin/chos", "chos=/bin/true"])
@@ -116,8 +116,11 @@ def test_callers_descriptors_are_left_alone_and_ours_do_not_leak(node: Node) -> 
     with tempfile.TemporaryFile() as file:
         os.dup2(file.fileno(), 77)
         try:
-            result = spawn(["/usr/bin/chos", "/bin/sh", "-c", "ls /proc/$$/fd; readlink /proc/$$/fd/77; echo written >&77"],
-                           env={"CHOS": "one"}, pass_fds=(77,))
+            result = spawn(
+                ["/usr/bin/chos", "/bin/sh", "-c", "ls /proc/$$/fd; readlink /proc/$$/fd/77; echo written >&77"],
+                env={"CHOS": "one"},
+                pass_fds=(77,),
+            )
         finally:
             os.close(77)
         assert result.stdout.split()[:4] == ["0", "1", "2", "77"], result
@@ -126,9 +129,38 @@ def test_callers_descriptors_are_left_alone_and_ours_do_not_leak(node: Node) -> 
 
 
 NAMES = [
-    b"../one", b"..", b".", b".one", b"./one", b"one/", b"one/../one", b"gen/one.1", b"-v", b"_one", b"%2Fos%2Fone", b"a" * 65, b"one\n",
-    b"one\r", b"\x1b[2J\x1b]0;owned\x07", b"one two", b"one\x7f", b"\xff\xfe", b"%s%n%s", b"\xc2\x9b31m", b"*", b"$(id)", b"/" * 300,
-    b"/" + b"x" * 300, b"/\x1b[2J", b"/os/one\n", b"/os/one/", b"//os/one", b"/os/./one", b"/os/../os/one", b"/etc/shadow", b"/run/chos/gen/one.1",
+    b"../one",
+    b"..",
+    b".",
+    b".one",
+    b"./one",
+    b"one/",
+    b"one/../one",
+    b"gen/one.1",
+    b"-v",
+    b"_one",
+    b"%2Fos%2Fone",
+    b"a" * 65,
+    b"one\n",
+    b"one\r",
+    b"\x1b[2J\x1b]0;owned\x07",
+    b"one two",
+    b"one\x7f",
+    b"\xff\xfe",
+    b"%s%n%s",
+    b"\xc2\x9b31m",
+    b"*",
+    b"$(id)",
+    b"/" * 300,
+    b"/" + b"x" * 300,
+    b"/\x1b[2J",
+    b"/os/one\n",
+    b"/os/one/",
+    b"//os/one",
+    b"/os/./one",
+    b"/os/../os/one",
+    b"/etc/shadow",
+    b"/run/chos/gen/one.1",
 ]
 
 
@@ -152,17 +184,37 @@ def test_a_path_name_is_never_opened(node: Node) -> None:
     one(node)
     trace = Path("/tmp/trace-path")
     for path in ("/etc/shadow", "/os/one"):
-        subprocess.run(["strace", "-f", "-u", "alice", "-o", trace, "-e", "trace=%file,%desc,process", "/usr/bin/chos", "/bin/true"],
-                       env={"CHOS": path, "PATH": "/bin"}, cwd="/", check=path == "/os/one", capture_output=True)
+        subprocess.run(
+            [
+                "strace",
+                "-f",
+                "-u",
+                "alice",
+                "-o",
+                trace,
+                "-e",
+                "trace=%file,%desc,process",
+                "/usr/bin/chos",
+                "/bin/true",
+            ],
+            env={"CHOS": path, "PATH": "/bin"},
+            cwd="/",
+            check=path == "/os/one",
+            capture_output=True,
+        )
         calls = trace.read_text()
         assert "%2F" + path[1:].replace("/", "%2F") in calls
         assert f'"{path}' not in calls, calls
 
 
 LIMITS = {
-    "FSIZE": (resource.RLIMIT_FSIZE, 0), "NOFILE": (resource.RLIMIT_NOFILE, 4), "NPROC": (resource.RLIMIT_NPROC, 1),
-    "STACK": (resource.RLIMIT_STACK, 64 << 10), "CORE": (resource.RLIMIT_CORE, resource.RLIM_INFINITY),
-    "MEMLOCK": (resource.RLIMIT_MEMLOCK, 0), "SIGPENDING": (resource.RLIMIT_SIGPENDING, 0),
+    "FSIZE": (resource.RLIMIT_FSIZE, 0),
+    "NOFILE": (resource.RLIMIT_NOFILE, 4),
+    "NPROC": (resource.RLIMIT_NPROC, 1),
+    "STACK": (resource.RLIMIT_STACK, 64 << 10),
+    "CORE": (resource.RLIMIT_CORE, resource.RLIM_INFINITY),
+    "MEMLOCK": (resource.RLIMIT_MEMLOCK, 0),
+    "SIGPENDING": (resource.RLIMIT_SIGPENDING, 0),
 }
 
 
@@ -172,8 +224,11 @@ def test_hostile_limits(node: Node) -> None:
     for name, (which, value) in LIMITS.items():
         limits = {}
         for program in ([], ["/usr/bin/chos"]):
-            result = spawn([*program, "/bin/cat", "/proc/self/limits"], env={"CHOS": "one"},
-                           prepare=lambda w=which, v=value: resource.setrlimit(w, (v, v)))  # type: ignore[misc]
+            result = spawn(
+                [*program, "/bin/cat", "/proc/self/limits"],
+                env={"CHOS": "one"},
+                prepare=lambda w=which, v=value: resource.setrlimit(w, (v, v)),
+            )  # type: ignore[misc]
             assert result.returncode == 0, (name, result)
             limits[len(program)] = result.stdout
         assert limits[0] == limits[1], name
@@ -222,7 +277,9 @@ def test_many_arguments_and_a_large_environment(node: Node) -> None:
     """Rule 6: 4,096 arguments and 1.9 MB of environment (the kernel's limit is 2) arrive whole."""
     one(node)
     big = {f"V{n}": "x" * (126 << 10) for n in range(15)}
-    result = spawn(["/usr/bin/chos", "/bin/sh", "-c", "echo $# ${#V0} ${#V14}", "sh", *["a"] * 4096], env={"CHOS": "one", **big})
+    result = spawn(
+        ["/usr/bin/chos", "/bin/sh", "-c", "echo $# ${#V0} ${#V14}", "sh", *["a"] * 4096], env={"CHOS": "one", **big}
+    )
     assert result.stdout == f"4096 {126 << 10} {126 << 10}\n", result.stderr
 
 
@@ -269,7 +326,18 @@ def test_nothing_can_be_taken_again(node: Node, suid: str, program: str) -> None
     one(node)
     result = spawn([program, compiled("probe", PROBE)], env={"CHOS": "one"})
     lines = dict(line.rsplit(" ", 1) for line in result.stdout.splitlines()[:-1])
-    assert set(lines) == {"setns", "mount", "chroot", "mknod", "unshare", "keepcaps", "ambient", "setgid", "setresuid", "setuid"}
+    assert set(lines) == {
+        "setns",
+        "mount",
+        "chroot",
+        "mknod",
+        "unshare",
+        "keepcaps",
+        "ambient",
+        "setgid",
+        "setresuid",
+        "setuid",
+    }
     assert all(code == "1" for code in lines.values()), lines  # EPERM
     assert "uid 0" not in result.stdout.replace("euid 0", "uid 0")
 
@@ -278,9 +346,27 @@ def test_callers_capabilities_are_not_passed_on(node: Node) -> None:
     """Rule 7: ambient and inheritable capabilities of the caller end here."""
     one(node)
     result = subprocess.run(
-        ["setpriv", "--reuid", "alice", "--regid", "alice", "--init-groups", "--inh-caps", "+net_raw,+sys_admin", "--ambient-caps",
-         "+net_raw,+sys_admin", "/usr/bin/chos", "/bin/cat", "/proc/self/status"],
-        env={"CHOS": "one", "PATH": "/bin"}, text=True, capture_output=True, check=True, cwd="/")
+        [
+            "setpriv",
+            "--reuid",
+            "alice",
+            "--regid",
+            "alice",
+            "--init-groups",
+            "--inh-caps",
+            "+net_raw,+sys_admin",
+            "--ambient-caps",
+            "+net_raw,+sys_admin",
+            "/usr/bin/chos",
+            "/bin/cat",
+            "/proc/self/status",
+        ],
+        env={"CHOS": "one", "PATH": "/bin"},
+        text=True,
+        capture_output=True,
+        check=True,
+        cwd="/",
+    )
     kept_nothing(result.stdout)
 
 
@@ -295,8 +381,14 @@ def test_no_new_privs_policy(node: Node) -> None:
 def test_root_stays_root_but_gains_nothing(node: Node) -> None:
     """Rule 7: root's command has root's rights within the bounding set that root came with, no more."""
     one(node)
-    result = subprocess.run(["setpriv", "--bounding-set", "-sys_module,-sys_rawio", "/usr/bin/chos", "/bin/cat", "/proc/self/status"],
-                            env={"CHOS": "one", "PATH": "/bin"}, text=True, capture_output=True, check=True, cwd="/")
+    result = subprocess.run(
+        ["setpriv", "--bounding-set", "-sys_module,-sys_rawio", "/usr/bin/chos", "/bin/cat", "/proc/self/status"],
+        env={"CHOS": "one", "PATH": "/bin"},
+        text=True,
+        capture_output=True,
+        check=True,
+        cwd="/",
+    )
     status = status_of(result.stdout)
     assert not int(status["CapPrm"], 16) & (1 << 16 | 1 << 17)
     assert not int(status["CapBnd"], 16) & (1 << 16 | 1 << 17)
@@ -307,9 +399,15 @@ def test_foreign_working_directory(node: Node) -> None:
     """Rule 8: started in bob's 0700 directory, alice's command runs in / and cannot reach it; she is told."""
     one(node)
     Path("/home/bob/private").mkdir(mode=0o700, exist_ok=True)
-    os.chown("/home/bob/private", *(int(n) for n in subprocess.check_output(["sh", "-c", "id -u bob; id -g bob"]).split()))
+    os.chown(
+        "/home/bob/private", *(int(n) for n in subprocess.check_output(["sh", "-c", "id -u bob; id -g bob"]).split())
+    )
     Path("/home/bob/private/secret").write_text("secret")
-    result = spawn(["/usr/bin/chos", "/bin/sh", "-c", "pwd; cat secret; cat ./secret"], env={"CHOS": "one"}, cwd="/home/bob/private")
+    result = spawn(
+        ["/usr/bin/chos", "/bin/sh", "-c", "pwd; cat secret; cat ./secret"],
+        env={"CHOS": "one"},
+        cwd="/home/bob/private",
+    )
     assert result.stdout == "/\n"
     assert "/home/bob/private cannot be kept (Permission denied); going to /" in result.stderr
 
@@ -351,8 +449,14 @@ def test_without_capabilities(node: Node) -> None:
 
 
 def test_in_a_users_own_namespaces(node: Node) -> None:
-    """Rule 10: in a user namespace or a rootless container the pins are out of reach: nothing runs, inside or on the base."""
+    """Rule 10: in a user namespace or a rootless container pins are out of reach: nothing runs anywhere."""
     one(node)
-    for wrapper in (("unshare", "-U"), ("unshare", "-Ur"), ("unshare", "-Urm"), ("unshare", "-Urmpf"),
-                    ("bwrap", "--dev-bind", "/", "/"), ("bwrap", "--unshare-all", "--dev-bind", "/", "/")):
+    for wrapper in (
+        ("unshare", "-U"),
+        ("unshare", "-Ur"),
+        ("unshare", "-Urm"),
+        ("unshare", "-Urmpf"),
+        ("bwrap", "--dev-bind", "/", "/"),
+        ("bwrap", "--unshare-all", "--dev-bind", "/", "/"),
+    ):
         refuse("one", command=(*wrapper, "/usr/bin/chos"))

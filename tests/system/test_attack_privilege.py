@@ -1,4 +1,4 @@
-"""Attacks on the launcher while it is privileged, and on how it finds the base: rules 4, 5, 6 and 10 of docs/security.md."""
+"""Attacks on the launcher while it is privileged, and on how it finds the base: rules 4, 5, 6 and 10."""
 
 from __future__ import annotations
 
@@ -15,14 +15,28 @@ from conftest import Node
 
 # The one look between setns and the drop: is this root the recorded one?
 LOOKS_AT_ROOT = r'(stat|lstat|newfstatat|statx)\((AT_FDCWD, )?"/", '
-PATH_OF_CALL = re.compile(r"^(?:open|openat|openat2|readlink|stat|lstat|newfstatat|statx|access|statfs|chdir)\(.*?\"(?P<path>[^\"]*)\"")
+PATH_OF_CALL = re.compile(
+    r"^(?:open|openat|openat2|readlink|stat|lstat|newfstatat|statx|access|statfs|chdir)\(.*?\"(?P<path>[^\"]*)\""
+)
 
 
 def trace() -> list[str]:
     """Every system call of the launcher that enters `one` as alice, without the process id."""
     path = Path("/tmp/trace")
-    subprocess.run(["strace", "-f", "-u", "alice", "-o", path, "/usr/bin/chos", "/bin/true"], cwd="/tmp", check=True, capture_output=True,
-                   env={"CHOS": "one", "PATH": "/bin", "LANG": "de_DE.UTF-8", "LOCPATH": "/tmp", "LD_PRELOAD": "/tmp/evil.so", "TZ": ":/tmp/zone"})
+    subprocess.run(
+        ["strace", "-f", "-u", "alice", "-o", path, "/usr/bin/chos", "/bin/true"],
+        cwd="/tmp",
+        check=True,
+        capture_output=True,
+        env={
+            "CHOS": "one",
+            "PATH": "/bin",
+            "LANG": "de_DE.UTF-8",
+            "LOCPATH": "/tmp",
+            "LD_PRELOAD": "/tmp/evil.so",
+            "TZ": ":/tmp/zone",
+        },
+    )
     return [line.split(None, 1)[1] for line in path.read_text().splitlines()]
 
 
@@ -41,21 +55,34 @@ def test_nothing_of_the_environment_is_opened_with_privilege(node: Node) -> None
     entered = position(calls, r"setns\(.*= 0$")
     dropped = position(calls, r"capset\(.*effective=0, permitted=0, inheritable=0")
     assert entered < dropped
-    for call in calls[entered + 1:dropped]:
-        assert re.match(rf"close\(\d+\)|{LOOKS_AT_ROOT}|prctl\(|capget\(|get[a-z]+\(", call), "\n".join(calls[entered:dropped + 1])
+    for call in calls[entered + 1 : dropped]:
+        assert re.match(rf"close\(\d+\)|{LOOKS_AT_ROOT}|prctl\(|capget\(|get[a-z]+\(", call), "\n".join(
+            calls[entered : dropped + 1]
+        )
     for call in calls[1:entered]:
         found = PATH_OF_CALL.match(call)
         if found:
-            assert re.fullmatch(r"/run/chos|/proc/self/ns/(mnt|user)|base|backend|login|policy|ns|env/one|gen/one\.1|/", found["path"]), call
+            assert re.fullmatch(
+                r"/run/chos|/proc/self/ns/(mnt|user)|base|backend|login|policy|ns|env/one|gen/one\.1|/", found["path"]
+            ), call
 
 
 def test_order_of_the_steps(node: Node) -> None:
-    """Rule 4: pin, setns, root compared, capabilities given up and read back, setuid(0) tried, chdir as the user, exec."""
+    """Rule 4: pin, setns, root compared, capabilities given up and read back, setuid(0) tried, chdir, exec."""
     one(node)
     calls = trace()[1:]
-    steps = [position(calls, pattern) for pattern in (
-        r'openat2\(AT_FDCWD, "ns"', r"setns\(.*= 0$", LOOKS_AT_ROOT, r"capset\(.*effective=0, permitted=0, inheritable=0", r"setuid\(0\) += -1 EPERM",
-        r'chdir\("/tmp"\)', r'execve\("/bin/true"')]
+    steps = [
+        position(calls, pattern)
+        for pattern in (
+            r'openat2\(AT_FDCWD, "ns"',
+            r"setns\(.*= 0$",
+            LOOKS_AT_ROOT,
+            r"capset\(.*effective=0, permitted=0, inheritable=0",
+            r"setuid\(0\) += -1 EPERM",
+            r'chdir\("/tmp"\)',
+            r'execve\("/bin/true"',
+        )
+    ]
     assert steps == sorted(steps), "\n".join(calls)
     assert steps[3] < position(calls, r"capget\(", last=True) < steps[4]
 
@@ -65,20 +92,41 @@ for f in mem environ maps auxv; do head -c 1 /proc/$0/$f >&- 2>&1 && echo "saw $
 ls /proc/$0/fd >&- 2>&1 && echo "saw fd"
 for f in cwd root exe ns/mnt; do readlink /proc/$0/$f && echo "saw $f"; done
 """
-ATTACH = "import ctypes, sys; libc = ctypes.CDLL(None); print([libc.ptrace(how, int(sys.argv[1]), 0, 0) for how in (16, 0x4206)])"
+ATTACH = """
+import ctypes, sys
+print([ctypes.CDLL(None).ptrace(how, int(sys.argv[1]), 0, 0) for how in (16, 0x4206)])
+"""
 
 
 def test_nobody_looks_into_the_launcher_while_it_is_privileged(node: Node) -> None:
     """Rule 6: stopped in the middle, it can neither be traced nor read by the user who started it."""
     one(node)
-    tracer = subprocess.Popen(["strace", "-u", "alice", "-o", "/dev/null", "-e", "inject=setns:signal=STOP", "/usr/bin/chos", "/bin/sleep", "9"],
-                              env={"CHOS": "one", "PATH": "/bin"}, cwd="/")
+    tracer = subprocess.Popen(
+        [
+            "strace",
+            "-u",
+            "alice",
+            "-o",
+            "/dev/null",
+            "-e",
+            "inject=setns:signal=STOP",
+            "/usr/bin/chos",
+            "/bin/sleep",
+            "9",
+        ],
+        env={"CHOS": "one", "PATH": "/bin"},
+        cwd="/",
+    )
     pid = ""
     for _ in range(100):
         time.sleep(0.03)
         children = Path(f"/proc/{tracer.pid}/task/{tracer.pid}/children").read_text().split()
-        stopped = [child for child in children if status_of(Path(f"/proc/{child}/status").read_text())["State"][0] in "tT"
-                   and Path(f"/proc/{child}/comm").read_text() == "chos\n"]
+        stopped = [
+            child
+            for child in children
+            if status_of(Path(f"/proc/{child}/status").read_text())["State"][0] in "tT"
+            and Path(f"/proc/{child}/comm").read_text() == "chos\n"
+        ]
         if stopped:
             pid = stopped[0]
             time.sleep(0.1)
@@ -131,10 +179,12 @@ if sys.argv[3] == "tmpfs":           # all of it forged; on the node it belongs 
 def over(name, text):                # or the node's own, which is root's, with a few files covered
     put(forged + "/file", text)
     os.rename(forged + "/file", forged + "/" + name.replace("/", "-"))
-    assert libc.mount((forged + "/" + name.replace("/", "-")).encode(), b"/run/chos/" + name.encode(), None, 0x1000, None) == 0
+    source = forged + "/" + name.replace("/", "-")
+    assert libc.mount(source.encode(), b"/run/chos/" + name.encode(), None, 0x1000, None) == 0
 root = os.stat("/")
 over("base", "chos-base 1\\nns=%d\\nroot=%d %d\\n" % (os.stat("/proc/self/ns/mnt").st_ino, root.st_dev, root.st_ino))
-over("gen/one.1/policy", "chos-policy 1\\nname=one\\ngeneration=1\\nroot=%d %d\\nno_new_privs=0\\n" % (root.st_dev, root.st_ino))
+policy = "chos-policy 1\\nname=one\\ngeneration=1\\nroot=%d %d\\nno_new_privs=0\\n"
+over("gen/one.1/policy", policy % (root.st_dev, root.st_ino))
 for cpu in sorted(os.sched_getaffinity(0)) * 4:  # some kernels refuse the pin on the wrong CPU
     other = os.fork()
     if other == 0:
@@ -159,7 +209,7 @@ IN_PRIVATE_MOUNTS = ("unshare", "--mount", "--pid", "--fork", "--mount-proc", "-
 @pytest.mark.parametrize("name", ["root", "one"])
 @pytest.mark.parametrize("how", ["tmpfs", "covered"])
 def test_a_forged_base_among_the_ancestors(node: Node, name: str, how: str) -> None:
-    """Rule 10: where no pin can be seen, a parent in a user namespace with a registry of its own is not taken for the base.
+    """Rule 10: where no pin can be seen, a parent with a forged registry is not taken for the base.
 
     Were it believed, the child would stand in mounts of the user's making, with the node's set-uid programs in them.
     """
@@ -173,7 +223,8 @@ def test_a_forged_base_among_the_ancestors(node: Node, name: str, how: str) -> N
 
 # What a user may do in namespaces of their own.
 FORGED_HERE = """
-mount -t tmpfs -o mode=0755 forged /run/chos && mkdir -p /run/chos/env /run/chos/gen/one.1 && cd /run/chos/gen/one.1 || exit 99
+mount -t tmpfs -o mode=0755 forged /run/chos || exit 99
+mkdir -p /run/chos/env /run/chos/gen/one.1 && cd /run/chos/gen/one.1 || exit 99
 :>ns
 for cpu in 0 1 0 1 0 1 0 1; do
     taskset -c $cpu unshare -m sleep 9 >/dev/null 2>&1 & sleep .2
@@ -183,7 +234,8 @@ mountpoint -q ns || grep -q nsfs /proc/self/mountinfo || exit 98
 printf 'chos-policy 1\\nname=one\\ngeneration=1\\nroot=%s\\nno_new_privs=0\\n' "$(stat -c '%d %i' /)" >policy
 printf 'chos-base 1\\nns=%s\\nroot=%s\\n' "$(stat -L -c %i /proc/self/ns/mnt)" "$(stat -c '%d %i' /)" >/run/chos/base
 ln -s ns /run/chos/backend; ln -s ../gen/one.1 /run/chos/env/one; ln -s ../base /run/chos/env/root; cd /
-CHOS=$0 chos /bin/sh -c 'readlink /proc/self/ns/user; cat /etc/shadow; setpriv --reuid 1 --clear-groups echo GAINED; su -c "echo GAINED"'
+CHOS=$0 chos /bin/sh -c 'readlink /proc/self/ns/user; cat /etc/shadow
+setpriv --reuid 1 --clear-groups echo GAINED; su -c "echo GAINED"'
 kill $!
 """
 

@@ -89,7 +89,8 @@ def test_a_pin_of_something_else(up: Node) -> None:
         [
             f"umount {GEN}/ns; mount --bind {REGISTRY}/gen/two.1/ns {GEN}/ns",
             # Some kernels refuse the pin on the wrong CPU.
-            f"umount {GEN}/ns; for cpu in 0 1 0 1 0 1 0 1; do taskset -c $cpu unshare -m --propagation private sleep 9 & sleep .2; "
+            f"umount {GEN}/ns; for cpu in 0 1 0 1 0 1 0 1; do "
+            "taskset -c $cpu unshare -m --propagation private sleep 9 & sleep .2; "
             f"mount --bind /proc/$!/ns/mnt {GEN}/ns && break; done; mountpoint -q {GEN}/ns",
             f"sed -i 's/^root=.*/root=1 2/' {GEN}/policy",
             f"sed -i \"s/^root=.*/root=$(stat -c '%d %i' /)/\" {GEN}/policy",
@@ -158,11 +159,13 @@ def test_a_generation_elsewhere(up: Node) -> None:
     each(
         up,
         [
-            f"umount {GEN}/ns; cp -a --no-target-directory {GEN} /tmp/forged; rm -r {GEN}; chown -R alice /tmp/forged; ln -s /tmp/forged {GEN}",
+            f"umount {GEN}/ns; cp -a --no-target-directory {GEN} /tmp/forged; rm -r {GEN}; "
+            f"chown -R alice /tmp/forged; ln -s /tmp/forged {GEN}",
             f"umount {GEN}/ns; mv {GEN} {REGISTRY}/gen/x; ln -s x {GEN}",
             f"umount {REGISTRY}/gen/*/ns; mv {REGISTRY}/gen /tmp/forged; ln -s /tmp/forged {REGISTRY}/gen",
             f"mkdir /tmp/forged; cp -a {REGISTRY}/base {REGISTRY}/env /tmp/forged; {gone} ln -s /tmp/forged {REGISTRY}",
-            f"mkdir /tmp/forged; cp -a {REGISTRY}/base {REGISTRY}/env /tmp/forged; {gone} chown -R alice /tmp/forged; ln -s /tmp/forged {REGISTRY}",
+            f"mkdir /tmp/forged; cp -a {REGISTRY}/base {REGISTRY}/env /tmp/forged; {gone} "
+            f"chown -R alice /tmp/forged; ln -s /tmp/forged {REGISTRY}",
             f"{gone} echo >{REGISTRY}",
             f"{gone} mkfifo {REGISTRY}",
             gone,
@@ -238,7 +241,7 @@ BAD_VALUES = {
 
 
 def test_bad_policies(up: Node) -> None:
-    """Rule 9: an unknown key or version, a bad number or flag, a duplicate, a missing or overlong line refuses the file."""
+    """Rule 9: an unknown key or version, a bad number or flag, a duplicate, a missing or long line refuses the file."""
     policy = (GEN / "policy").read_text()
     texts = {why: policy + line for why, line in BAD_LINES.items()}
     for why, (old, new) in BAD_VALUES.items():

@@ -21,7 +21,21 @@ from attack_tools import compiled, one, patched, refuse, spawn
 from conftest import Node, mount_points
 
 TREE = Path("/os/one")
-PLACES = ("/etc", "/usr", "/bin", "/lib", "/dev", "/var", "/var/tmp", "/var/log", "/run", "/root", "/home", "/opt", "/srv")
+PLACES = (
+    "/etc",
+    "/usr",
+    "/bin",
+    "/lib",
+    "/dev",
+    "/var",
+    "/var/tmp",
+    "/var/log",
+    "/run",
+    "/root",
+    "/home",
+    "/opt",
+    "/srv",
+)
 
 
 def replace(path: str, make: Callable[[Path], object]) -> None:
@@ -99,7 +113,12 @@ HOSTILE: dict[str, list[tuple[str, Callable[[Path], object]]]] = {
     "var/cache is a socket": [("var/cache", listener)],
     "var/spool is a file": [("var/spool", lambda place: place.write_text("x"))],
     "dev is a FIFO": [("dev", fifo)],
-    "top-level FIFO, device, socket, file": [("x1", fifo), ("x2", device), ("x3", listener), ("x4", lambda place: place.write_text("x"))],
+    "top-level FIFO, device, socket, file": [
+        ("x1", fifo),
+        ("x2", device),
+        ("x3", listener),
+        ("x4", lambda place: place.write_text("x")),
+    ],
     "etc/passwd -> /etc/shadow": [("etc/passwd", link("/etc/shadow"))],
     "etc/passwd is a FIFO": [("etc/passwd", fifo)],
     "etc/passwd is a directory": [("etc/passwd", Path.mkdir)],
@@ -111,11 +130,18 @@ HOSTILE: dict[str, list[tuple[str, Callable[[Path], object]]]] = {
     "os-release -> /proc/self/environ": [("etc/os-release", link("/proc/self/environ"))],
     "os-release -> /proc/self/fd/0": [("etc/os-release", link("/proc/self/fd/0"))],
     "os-release -> ../../../../etc/shadow": [("etc/os-release", link("../../../../etc/shadow"))],
-    "os-release is binary": [("etc/os-release", lambda place: place.write_bytes(b"PRETTY_NAME=\x1b[2J\xff\x00\x07evil\n" * 9999))],
+    "os-release is binary": [
+        ("etc/os-release", lambda place: place.write_bytes(b"PRETTY_NAME=\x1b[2J\xff\x00\x07evil\n" * 9999))
+    ],
     "a huge directory": [("etc/huge", huge), ("usr/huge", huge)],
     "a crowd at the top": [("crowd", crowd)],
     "the longest link": [("opt", longest)],
-    "odd names at the top": [("a\nb", Path.mkdir), ("\x1b[2J", Path.mkdir), ("a,b:c\\d", Path.mkdir), ("\udcff", Path.mkdir)],
+    "odd names at the top": [
+        ("a\nb", Path.mkdir),
+        ("\x1b[2J", Path.mkdir),
+        ("a,b:c\\d", Path.mkdir),
+        ("\udcff", Path.mkdir),
+    ],
     "links around in circles": [("sw", link("nix")), ("nix", link("sw"))],
 }
 
@@ -128,7 +154,10 @@ def base() -> str:
             path = os.path.join(folder, name)
             status = os.lstat(path)
             digest.update(f"{path} {status.st_mode} {status.st_uid} {status.st_size} {status.st_mtime_ns}\n".encode())
-    names = [sorted(os.listdir(top)) for top in ("/", "/usr", "/usr/bin", "/var", "/tmp", "/srv", "/opt", "/root", "/mnt", "/media")]
+    names = [
+        sorted(os.listdir(top))
+        for top in ("/", "/usr", "/usr/bin", "/var", "/tmp", "/srv", "/opt", "/root", "/mnt", "/media")
+    ]
     points = [point for point in mount_points() if not point.startswith("/run/chos")]
     return f"{digest.hexdigest()}\n{names}\n{points}"
 
@@ -140,7 +169,7 @@ def identities(paths: tuple[str, ...]) -> dict[str, str]:
 
 @pytest.mark.parametrize("what", HOSTILE)
 def test_hostile_trees(node: Node, what: str) -> None:
-    """Rule 17: it is refused, or prepared without a change outside, without a hang, and without base files under wrong names."""
+    """Rule 17: refused, or prepared; no change outside, no hang, no base files under wrong names."""
     node.tree("one")
     node.configure("one:/os/one\n")
     for path, make in HOSTILE[what]:
@@ -163,7 +192,12 @@ def test_hostile_trees(node: Node, what: str) -> None:
         return
     # What is the tree's must not be the base's, and the other way round.
     script = "".join(f"echo {path} $(stat -L -c %d:%i {path} 2>/dev/null)\n" for path in PLACES)
-    inside = dict(line.partition(" ")[::2] for line in spawn(["/usr/bin/chos", "/bin/busybox", "sh", "-c", script], env={"CHOS": "one"}).stdout.splitlines())
+    inside = dict(
+        line.partition(" ")[::2]
+        for line in spawn(
+            ["/usr/bin/chos", "/bin/busybox", "sh", "-c", script], env={"CHOS": "one"}
+        ).stdout.splitlines()
+    )
     outside = identities(PLACES)
     for path in ("/etc", "/usr", "/bin", "/lib"):
         assert inside.get(path) != outside.get(path), (path, inside)
@@ -178,8 +212,10 @@ def test_a_tree_that_changes_while_it_is_looked_at(node: Node) -> None:
     node.tree("one")
     node.configure("one:/os/one\n")
     before = base()
-    flip = ("while :; do mv /os/one/var /os/one/v2; ln -s /etc /os/one/var; rm /os/one/var; mv /os/one/v2 /os/one/var;"
-            " mv /os/one/etc /os/one/e2; ln -s /etc /os/one/etc; rm /os/one/etc; mv /os/one/e2 /os/one/etc; done")
+    flip = (
+        "while :; do mv /os/one/var /os/one/v2; ln -s /etc /os/one/var; rm /os/one/var; mv /os/one/v2 /os/one/var;"
+        " mv /os/one/etc /os/one/e2; ln -s /etc /os/one/etc; rm /os/one/etc; mv /os/one/e2 /os/one/etc; done"
+    )
     attacker = subprocess.Popen(["/bin/sh", "-c", flip], stderr=subprocess.DEVNULL)
     try:
         for _ in range(12):
@@ -203,7 +239,7 @@ exit 0
 
 
 def test_the_trees_shell_gets_nothing_from_the_builder(node: Node) -> None:
-    """Rules 17 and 22: the first program of a tree to run is nobody, without capabilities, groups, descriptors or variables."""
+    """Rules 17 and 22: the first program of a tree to run is nobody, with no capability, group or descriptor."""
     node.tree("one")
     Path("/spy").mkdir(exist_ok=True)
     Path("/spy").chmod(0o777)
@@ -213,8 +249,11 @@ def test_the_trees_shell_gets_nothing_from_the_builder(node: Node) -> None:
     shell.chmod(0o755)
     node.configure("one:/os/one\n")
     # root's shell has something open that only root should have
-    result = spawn(["/bin/bash", "-c", "exec 9</etc/shadow 77>/etc/nobody-should-write; exec chosctl up"], user="root",
-                   env={"SECRET": "x", "LD_PRELOAD": "", "BASH_ENV": "/tmp/x"})
+    result = spawn(
+        ["/bin/bash", "-c", "exec 9</etc/shadow 77>/etc/nobody-should-write; exec chosctl up"],
+        user="root",
+        env={"SECRET": "x", "LD_PRELOAD": "", "BASH_ENV": "/tmp/x"},
+    )
     assert result.returncode == 0, result
     status = dict(line.split(":", 1) for line in Path("/spy/status").read_text().splitlines())
     assert set(status["Uid"].split()) == set(status["Gid"].split()) == {"65534"}
@@ -231,12 +270,19 @@ def test_the_trees_shell_gets_nothing_from_the_builder(node: Node) -> None:
     Path("/etc/nobody-should-write").unlink()
 
 
-@pytest.mark.parametrize("script", [
-    "while :; do echo talk talk talk talk; done", "printf '\\033[2J\\007evil\\n'; exit 3", "kill -9 $$", "exec sleep 300",
-    "(sleep 300 &) ; exit 0", "echo '{\"what\": \"built\"}'; exit 1",
-])
+@pytest.mark.parametrize(
+    "script",
+    [
+        "while :; do echo talk talk talk talk; done",
+        "printf '\\033[2J\\007evil\\n'; exit 3",
+        "kill -9 $$",
+        "exec sleep 300",
+        "(sleep 300 &) ; exit 0",
+        'echo \'{"what": "built"}\'; exit 1',
+    ],
+)
 def test_a_hostile_shell(node: Node, script: str) -> None:
-    """Rule 17: the tree's shell may talk, hang, die or lie: its environment fails in time, with a clean message, or is made."""
+    """Rule 17: the tree's shell may talk, hang, die or lie: it fails in time, with a clean message, or is made."""
     node.tree("one")
     node.tree("two")
     (TREE / "bin/sh").unlink()
@@ -260,7 +306,7 @@ int main(void) { printf("%d %d\\n", (int)getuid(), (int)geteuid()); return setui
 
 
 def test_setuid_programs_and_devices_of_a_tree(node: Node) -> None:
-    """Rule 18: set-uid programs, file capabilities and device nodes have no effect, in the tree, below /local and beside."""
+    """Rule 18: set-uid programs, file capabilities and devices have no effect, in the tree or below /local."""
     node.tree("one")
     program = compiled("setuid", SETUID)
     places = ["/os/one/usr/bin/evil", "/usr/bin/evil", "/srv/evil", "/var/spool/evil"]
@@ -268,7 +314,11 @@ def test_setuid_programs_and_devices_of_a_tree(node: Node) -> None:
         shutil.copy(program, place)
         os.chown(place, 0, 0)
         os.chmod(place, 0o4755)
-        subprocess.run(["setcap", "cap_setuid,cap_sys_admin+ep", place.replace("evil", "evil-cap")], check=False, capture_output=True)
+        subprocess.run(
+            ["setcap", "cap_setuid,cap_sys_admin+ep", place.replace("evil", "evil-cap")],
+            check=False,
+            capture_output=True,
+        )
         if not Path(place + "-null").exists():
             os.mknod(place + "-null", stat.S_IFCHR | 0o666, os.makedev(1, 3))
             os.chmod(place + "-null", 0o666)
@@ -276,11 +326,24 @@ def test_setuid_programs_and_devices_of_a_tree(node: Node) -> None:
     node.up()
     uid = spawn(["id", "-u"]).stdout.strip()
     assert spawn(["/usr/bin/evil"]).stdout == f"{uid} 0\n"  # it is a real attack
-    for place in ("/usr/bin/evil", "/local/usr/bin/evil", "/srv/evil", "/local/srv/evil", "/var/spool/evil", "/local/os/one/usr/bin/evil", "/os/one/usr/bin/evil"):
+    for place in (
+        "/usr/bin/evil",
+        "/local/usr/bin/evil",
+        "/srv/evil",
+        "/local/srv/evil",
+        "/var/spool/evil",
+        "/local/os/one/usr/bin/evil",
+        "/os/one/usr/bin/evil",
+    ):
         assert spawn(["/usr/bin/chos", place], env={"CHOS": "one"}).stdout == f"{uid} {uid}\n", place
         opened = spawn(["/usr/bin/chos", "/bin/sh", "-c", f"echo x >{place}-null"], env={"CHOS": "one"})
         assert opened.returncode != 0, place
-    assert spawn(["/usr/bin/chos", "/bin/sh", "-c", "echo x >/dev/null && echo x >/local/dev/null"], env={"CHOS": "one"}).returncode == 0
+    assert (
+        spawn(
+            ["/usr/bin/chos", "/bin/sh", "-c", "echo x >/dev/null && echo x >/local/dev/null"], env={"CHOS": "one"}
+        ).returncode
+        == 0
+    )
     for place in places[1:]:
         Path(place).unlink()
         Path(place + "-null").unlink()
@@ -293,17 +356,21 @@ def mounts_inside() -> list[list[str]]:
 
 
 def test_flags_of_every_mount(node: Node) -> None:
-    """Rule 18: read back inside: all nosuid but the launcher, all nodev but /dev, generated /etc read-only, none shared."""
+    """Rule 18: read back inside: all nosuid but the launcher, all nodev but /dev, /etc read-only, none shared."""
     Path("/srv/data").mkdir(exist_ok=True)
     node.mount("-t", "tmpfs", "-o", "suid,dev", "data", "/srv/data")
-    one(node, one='[environment.one.policy]\nread_only = true\n[[environment.one.bind]]\nsource = "/srv"\ntarget = "/mnt"\nread_only = true\n')
+    one(
+        node,
+        one="[environment.one.policy]\nread_only = true\n"
+        '[[environment.one.bind]]\nsource = "/srv"\ntarget = "/mnt"\nread_only = true\n',
+    )
     seen = set()
     for fields in mounts_inside():
         target, flags = fields[4], fields[5].split(",")
         seen.add(target)
         assert "nosuid" in flags or target == "/usr/bin/chos", fields
         assert "nodev" in flags or target.split("/local")[-1].startswith("/dev"), fields
-        assert not [tag for tag in fields[6:fields.index("-")] if tag.startswith("shared")], fields
+        assert not [tag for tag in fields[6 : fields.index("-")] if tag.startswith("shared")], fields
         if target in ("/etc", "/usr", "/bin", "/mnt", "/mnt/data", "/usr/bin/chos"):
             assert "ro" in flags, fields
     assert {"/", "/local", "/etc", "/usr", "/srv/data", "/mnt", "/usr/bin/chos"} <= seen
@@ -323,15 +390,30 @@ execute.Executor._attach = attach
 """
 
 
-@pytest.mark.parametrize(("target", "action", "word"), [
-    ("/usr", "import ctypes; a = syscalls._MountAttr(0, syscalls.MOUNT_ATTR_NOSUID, 0, 0); "
-     "syscalls._syscall('', 442, copy, b'', 0x1000, ctypes.byref(a), ctypes.sizeof(a))", "lacks flags"),
-    ("/home", "import ctypes; a = syscalls._MountAttr(0, syscalls.MOUNT_ATTR_NODEV, 0, 0); "
-     "syscalls._syscall('', 442, copy, b'', 0x1000, ctypes.byref(a), ctypes.sizeof(a))", "lacks flags"),
-    ("/usr", "import ctypes; a = syscalls._MountAttr(0, 0, syscalls.MS_SHARED, 0); "
-     "syscalls._syscall('', 442, copy, b'', 0x1000, ctypes.byref(a), ctypes.sizeof(a))", "is a shared mount"),
-    ("/srv", "syscalls.umount(self.stage + '/srv', syscalls.MNT_DETACH)", "nothing is mounted at /srv"),
-])
+@pytest.mark.parametrize(
+    ("target", "action", "word"),
+    [
+        (
+            "/usr",
+            "import ctypes; a = syscalls._MountAttr(0, syscalls.MOUNT_ATTR_NOSUID, 0, 0); "
+            "syscalls._syscall('', 442, copy, b'', 0x1000, ctypes.byref(a), ctypes.sizeof(a))",
+            "lacks flags",
+        ),
+        (
+            "/home",
+            "import ctypes; a = syscalls._MountAttr(0, syscalls.MOUNT_ATTR_NODEV, 0, 0); "
+            "syscalls._syscall('', 442, copy, b'', 0x1000, ctypes.byref(a), ctypes.sizeof(a))",
+            "lacks flags",
+        ),
+        (
+            "/usr",
+            "import ctypes; a = syscalls._MountAttr(0, 0, syscalls.MS_SHARED, 0); "
+            "syscalls._syscall('', 442, copy, b'', 0x1000, ctypes.byref(a), ctypes.sizeof(a))",
+            "is a shared mount",
+        ),
+        ("/srv", "syscalls.umount(self.stage + '/srv', syscalls.MNT_DETACH)", "nothing is mounted at /srv"),
+    ],
+)
 def test_the_result_is_compared_with_the_plan(node: Node, target: str, action: str, word: str) -> None:
     """Rule 18: a mount that is missing, shared, or lacks a flag of the plan is noticed, and nothing is published."""
     one(node)
@@ -360,11 +442,19 @@ def test_nothing_comes_back_to_the_base(node: Node) -> None:
     assert " /media/later " in node.chos("two", "cat", "/proc/self/mountinfo", check=True).stdout
 
 
-@pytest.mark.parametrize("change", [
-    "chown alice /os/one", "chmod g+w /os/one", "chmod o+w /os/one", "chmod 1777 /os/one", "chown alice /os", "chmod g+w /os",
-    "mv /os/one /home/alice/one; ln -s /home/alice/one /os/one",
-    "mv /os/one /tmp/one; ln -s /tmp/one /tmp/link; chown -h alice /tmp/link; ln -s /tmp/link /os/one",
-])
+@pytest.mark.parametrize(
+    "change",
+    [
+        "chown alice /os/one",
+        "chmod g+w /os/one",
+        "chmod o+w /os/one",
+        "chmod 1777 /os/one",
+        "chown alice /os",
+        "chmod g+w /os",
+        "mv /os/one /home/alice/one; ln -s /home/alice/one /os/one",
+        "mv /os/one /tmp/one; ln -s /tmp/one /tmp/link; chown -h alice /tmp/link; ln -s /tmp/link /os/one",
+    ],
+)
 def test_a_tree_that_users_can_change(node: Node, change: str) -> None:
     """Rule 23: a tree that others own or can write, or that they could exchange for another, is refused."""
     node.tree("one")
@@ -372,7 +462,9 @@ def test_a_tree_that_users_can_change(node: Node, change: str) -> None:
     node.up()
     subprocess.run(["/bin/sh", "-ec", change], check=True)
     result = node.up("--renew", check=False)
-    subprocess.run(["/bin/sh", "-c", "chown root /os; chmod 755 /os; rm -rf /home/alice/one /tmp/one /tmp/link"], check=True)
+    subprocess.run(
+        ["/bin/sh", "-c", "chown root /os; chmod 755 /os; rm -rf /home/alice/one /tmp/one /tmp/link"], check=True
+    )
     assert result.returncode == 1, result
     assert json.loads(node.chosctl("status", "--json", check=False).stdout) is not None
     assert "root" in result.stderr

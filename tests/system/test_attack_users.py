@@ -35,8 +35,11 @@ def test_who_is_not_in_the_group(closed: Node) -> None:
         refuse(name, "not allowed")
     for name in ("two.1", "../gen/two.1", "gen/two.1", "%2Fos%2Ftwo", "/run/chos/gen/two.1"):
         refuse(name)
-    look = ("ls /run/chos/gen/two.1; cat /run/chos/gen/two.1/policy; cat /run/chos/gen/two.1/tree; cat /run/chos/gen/two.1/ns;"
-            " nsenter --mount=/run/chos/gen/two.1/ns id; stat /run/chos/gen/two.1/ns; ls /local/run/chos/gen/two.1")
+    look = (
+        "ls /run/chos/gen/two.1; cat /run/chos/gen/two.1/policy; cat /run/chos/gen/two.1/tree;"
+        " cat /run/chos/gen/two.1/ns;"
+        " nsenter --mount=/run/chos/gen/two.1/ns id; stat /run/chos/gen/two.1/ns; ls /local/run/chos/gen/two.1"
+    )
     for program in ([], ["/usr/bin/chos"]):
         assert spawn([*program, "/bin/sh", "-c", look], env={"CHOS": "one"}).stdout == ""
     assert spawn(["/usr/bin/chos", "--which"], env={"CHOS": "two"}).returncode != 0
@@ -55,15 +58,24 @@ def test_groups_are_the_kernels_to_judge(closed: Node) -> None:
 
 def test_nobody_enters_through_a_process(closed: Node) -> None:
     """Rule 23: /proc/PID/ns/mnt and /proc/PID/root of somebody who is inside lead nobody in."""
-    inside = subprocess.Popen(["setpriv", "--reuid", "bob", "--regid", "bob", "--init-groups", "/usr/bin/chos", "/bin/sleep", "20"],
-                              env={"CHOS": "two", "PATH": "/bin"}, cwd="/")
-    own = subprocess.Popen(["setpriv", "--reuid", "alice", "--regid", "alice", "--init-groups", "/usr/bin/chos", "/bin/sleep", "20"],
-                           env={"CHOS": "one", "PATH": "/bin"}, cwd="/")
+    inside = subprocess.Popen(
+        ["setpriv", "--reuid", "bob", "--regid", "bob", "--init-groups", "/usr/bin/chos", "/bin/sleep", "20"],
+        env={"CHOS": "two", "PATH": "/bin"},
+        cwd="/",
+    )
+    own = subprocess.Popen(
+        ["setpriv", "--reuid", "alice", "--regid", "alice", "--init-groups", "/usr/bin/chos", "/bin/sleep", "20"],
+        env={"CHOS": "one", "PATH": "/bin"},
+        cwd="/",
+    )
     try:
         time.sleep(0.3)
         for pid in (inside.pid, own.pid):
-            attempts = (f"nsenter --mount=/proc/{pid}/ns/mnt cat /etc/os-release; nsenter --target {pid} --mount cat /etc/os-release;"
-                        f" unshare -Ur nsenter --mount=/proc/{pid}/ns/mnt cat /etc/os-release")
+            attempts = (
+                f"nsenter --mount=/proc/{pid}/ns/mnt cat /etc/os-release;"
+                f" nsenter --target {pid} --mount cat /etc/os-release;"
+                f" unshare -Ur nsenter --mount=/proc/{pid}/ns/mnt cat /etc/os-release"
+            )
             assert "ID=" not in spawn(["/bin/sh", "-c", attempts]).stdout
         assert "ID=" not in spawn(["cat", f"/proc/{inside.pid}/root/etc/os-release"]).stdout
     finally:
@@ -80,8 +92,11 @@ def test_the_registry_belongs_to_root_alone(closed: Node) -> None:
             status = os.lstat(os.path.join(folder, name))
             assert status.st_uid == 0
             assert stat.S_ISLNK(status.st_mode) or not status.st_mode & 0o022, (folder, name)
-    attempts = ("for d in $(find /run/chos /local/run/chos -type d 2>/dev/null); do touch $d/x && echo $d; done 2>/dev/null;"
-                " cat /run/chos/lock && echo lock; ln -sf /etc /run/chos/env/three && echo env; rm -f /run/chos/env/one && echo rm")
+    attempts = (
+        "for d in $(find /run/chos /local/run/chos -type d 2>/dev/null); do touch $d/x && echo $d; done 2>/dev/null;"
+        " cat /run/chos/lock && echo lock;"
+        " ln -sf /etc /run/chos/env/three && echo env; rm -f /run/chos/env/one && echo rm"
+    )
     for program in ([], ["/usr/bin/chos"]):
         written = spawn([*program, "/bin/sh", "-c", attempts], env={"CHOS": "one"}).stdout
         assert "/run/chos" not in written
@@ -114,7 +129,8 @@ CONFIG = {
     "/etc/chos is writable": "chmod 666 /etc/chos",
     "/etc/chos is group-writable": "chmod 664 /etc/chos",
     "/etc/chos is a link to alice's": "mv /etc/chos /home/alice/chos; ln -s /home/alice/chos /etc/chos",
-    "/etc/chos is a link below alice's": "mkdir -p /home/alice/d; mv /etc/chos /home/alice/d/chos; chown root /home/alice/d; ln -s /home/alice/d/chos /etc/chos",
+    "/etc/chos is a link below alice's": "mkdir -p /home/alice/d; chown root /home/alice/d;"
+    " mv /etc/chos /home/alice/d; ln -s /home/alice/d/chos /etc/chos",
     "/etc/chos is a FIFO": "rm /etc/chos; mkfifo /etc/chos",
     "/etc/chos is a device": "rm /etc/chos; mknod /etc/chos c 1 5",
     "/etc/chos is endless": "rm /etc/chos; truncate -s 2G /etc/chos",
@@ -135,7 +151,10 @@ def test_configuration_that_others_can_change(node: Node, what: str) -> None:
     subprocess.run(["/bin/sh", "-ec", CONFIG[what]], check=True)
     started = time.monotonic()
     result = node.up(check=False)
-    subprocess.run(["/bin/sh", "-c", "chown root /etc; chmod 755 /etc; rm -rf /etc/chos /home/alice/chos /home/alice/d"], check=True)
+    subprocess.run(
+        ["/bin/sh", "-c", "chown root /etc; chmod 755 /etc; rm -rf /etc/chos /home/alice/chos /home/alice/d"],
+        check=True,
+    )
     assert time.monotonic() - started < 10
     assert result.returncode != 0, result
     assert "Traceback" not in result.stderr
@@ -144,10 +163,17 @@ def test_configuration_that_others_can_change(node: Node, what: str) -> None:
     assert "ID=evil" not in node.chos("one", "cat", "/etc/os-release").stdout
 
 
-@pytest.mark.parametrize("change", [
-    "chown alice /etc/chos.d", "chmod 777 /etc/chos.d", "chown alice /etc/chos.d/two.toml", "chmod o+w /etc/chos.d/two.toml",
-    "rm /etc/chos.d/two.toml; mkfifo /etc/chos.d/two.toml", "mv /etc/chos.d/two.toml /home/alice/two.toml; ln -s /home/alice/two.toml /etc/chos.d/",
-])
+@pytest.mark.parametrize(
+    "change",
+    [
+        "chown alice /etc/chos.d",
+        "chmod 777 /etc/chos.d",
+        "chown alice /etc/chos.d/two.toml",
+        "chmod o+w /etc/chos.d/two.toml",
+        "rm /etc/chos.d/two.toml; mkfifo /etc/chos.d/two.toml",
+        "mv /etc/chos.d/two.toml /home/alice/two.toml; ln -s /home/alice/two.toml /etc/chos.d/",
+    ],
+)
 def test_a_restriction_is_never_lost(closed: Node, change: str) -> None:
     """Rules 22 and 23: where the file that closes an environment cannot be trusted, it does not become open to all."""
     subprocess.run(["/bin/sh", "-ec", change], check=True)
@@ -169,20 +195,54 @@ def test_a_hostile_start_of_the_builder(node: Node) -> None:
     node.configure("one:/os/one\n")
     evil = Path("/tmp/evil")
     (evil / "chosns").mkdir(parents=True, exist_ok=True)
-    for name in ("sitecustomize", "usercustomize", "click", "psutil", "os", "json", "rich", "chosns/__init__", "tomllib", "tomli"):
+    for name in (
+        "sitecustomize",
+        "usercustomize",
+        "click",
+        "psutil",
+        "os",
+        "json",
+        "rich",
+        "chosns/__init__",
+        "tomllib",
+        "tomli",
+    ):
         (evil / f"{name}.py").write_text(EVIL)
     for name in ("mount", "umount", "sh", "python3", "setcap", "modprobe", "nsenter", "unshare", "getent"):
         (evil / name).write_text("#!/bin/sh\necho $0 >>/tmp/evil-ran\n")
         (evil / name).chmod(0o755)
     Path("/tmp/evil-ran").unlink(missing_ok=True)
     hostile = {
-        "PYTHONPATH": str(evil), "PYTHONHOME": str(evil), "PYTHONSTARTUP": f"{evil}/click.py", "PYTHONINSPECT": "", "PYTHONPYCACHEPREFIX": str(evil),
-        "PYTHONUSERBASE": str(evil), "HOME": str(evil), "PATH": str(evil), "TMPDIR": "/nonexistent", "IFS": "/", "LANG": "xx_XX", "LC_ALL": "tr_TR.ISO-8859-9",
-        "LOCPATH": str(evil), "ENV": f"{evil}/sh", "BASH_ENV": f"{evil}/sh", "XDG_CONFIG_HOME": str(evil), "CHOS_FAULT_KILL": "nonsense",
-        "CHOS": "one", "COLUMNS": "1", "TERM": "\x1b[2J", "SHELL": f"{evil}/sh", "LIBMOUNT_FSTAB": str(evil),
+        "PYTHONPATH": str(evil),
+        "PYTHONHOME": str(evil),
+        "PYTHONSTARTUP": f"{evil}/click.py",
+        "PYTHONINSPECT": "",
+        "PYTHONPYCACHEPREFIX": str(evil),
+        "PYTHONUSERBASE": str(evil),
+        "HOME": str(evil),
+        "PATH": str(evil),
+        "TMPDIR": "/nonexistent",
+        "IFS": "/",
+        "LANG": "xx_XX",
+        "LC_ALL": "tr_TR.ISO-8859-9",
+        "LOCPATH": str(evil),
+        "ENV": f"{evil}/sh",
+        "BASH_ENV": f"{evil}/sh",
+        "XDG_CONFIG_HOME": str(evil),
+        "CHOS_FAULT_KILL": "nonsense",
+        "CHOS": "one",
+        "COLUMNS": "1",
+        "TERM": "\x1b[2J",
+        "SHELL": f"{evil}/sh",
+        "LIBMOUNT_FSTAB": str(evil),
     }
     for mask in ("000", "077", "777"):
-        result = spawn(["/bin/sh", "-c", f"umask {mask}; exec /usr/bin/chosctl up --renew"], user="root", cwd=str(evil), env={**hostile, "IFS": " "})
+        result = spawn(
+            ["/bin/sh", "-c", f"umask {mask}; exec /usr/bin/chosctl up --renew"],
+            user="root",
+            cwd=str(evil),
+            env={**hostile, "IFS": " "},
+        )
         assert result.returncode == 0, result
         assert not Path("/tmp/evil-ran").exists(), Path("/tmp/evil-ran").read_text()
         for folder, folders, files in os.walk(REGISTRY):
@@ -217,8 +277,23 @@ def test_hostile_processes_in_ps(node: Node) -> None:
     """Rule 10: what users call their processes reaches root's terminal escaped."""
     one(node)
     title = "\x1b[2J\x1b]0;owned\x07\n\rroot"
-    process = subprocess.Popen(["setpriv", "--reuid", "alice", "--regid", "alice", "--init-groups", "/usr/bin/chos", "/bin/sh", "-c", "sleep 20; :", title],
-                               env={"CHOS": "one", "PATH": "/bin"}, cwd="/")
+    process = subprocess.Popen(
+        [
+            "setpriv",
+            "--reuid",
+            "alice",
+            "--regid",
+            "alice",
+            "--init-groups",
+            "/usr/bin/chos",
+            "/bin/sh",
+            "-c",
+            "sleep 20; :",
+            title,
+        ],
+        env={"CHOS": "one", "PATH": "/bin"},
+        cwd="/",
+    )
     try:
         time.sleep(0.3)
         for options in ([], ["--json"]):

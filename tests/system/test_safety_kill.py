@@ -1,6 +1,6 @@
 """The builder dies, or is disturbed, at every point: rules 20 and 21 of docs/security.md.
 
-Whatever happens, the generation that was there goes on working, nothing half-made can be seen, and the next `up` clears.
+Whatever happens, the generation that was there goes on working, nothing half-made is seen, the next `up` clears.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def nothing_half_made() -> None:
             continue  # the next name, not yet renamed: no legal name begins with a dot
         target = os.readlink(link)
         if target.startswith("../gen/"):
-            generation = REGISTRY / "gen" / target[len("../gen/"):]
+            generation = REGISTRY / "gen" / target[len("../gen/") :]
             live.add(generation.name)
             assert pinned(generation), target
             assert json.loads((generation / "manifest.json").read_text())["fingerprint"]
@@ -88,23 +88,27 @@ def nothing_half_made() -> None:
 
 def enters(node: Node) -> None:
     """Both environments can be entered by those who may, and by nobody else."""
-    assert 'ID=one' in node.chos("one", "cat", "/etc/os-release", check=True).stdout
-    assert 'ID=one' in node.chos("alias", "cat", "/etc/os-release", check=True).stdout
-    assert 'ID=two' in node.chos("two", "cat", "/etc/os-release", check=True, user="bob").stdout
+    assert "ID=one" in node.chos("one", "cat", "/etc/os-release", check=True).stdout
+    assert "ID=one" in node.chos("alias", "cat", "/etc/os-release", check=True).stdout
+    assert "ID=two" in node.chos("two", "cat", "/etc/os-release", check=True, user="bob").stdout
     refuse("two", "not allowed", user="alice")
 
 
 def cleared() -> None:
     """Nothing but what is published is left."""
-    published = {os.readlink(link)[len("../gen/"):] for link in REGISTRY.joinpath("env").iterdir() if "gen/" in os.readlink(link)}
+    published = {
+        os.readlink(link)[len("../gen/") :]
+        for link in REGISTRY.joinpath("env").iterdir()
+        if "gen/" in os.readlink(link)
+    }
     assert {path.name for path in REGISTRY.joinpath("gen").iterdir()} == published
     assert len([point for point in mount_points() if point.startswith("/run/chos/")]) == len(published)
-    assert not [path for path in REGISTRY.rglob(".*")]
+    assert not list(REGISTRY.rglob(".*"))
 
 
 @pytest.mark.parametrize("who", ["", "worker:"])
 def test_killed_at_every_point_of_a_renewal(both: Node, who: str) -> None:
-    """Rule 20: `up --renew`, or its worker, dies at its N-th operation, for every N; what was prepared before works on."""
+    """Rule 20: `up --renew`, or its worker, dies at its N-th operation, for every N; what was there works on."""
     both.up()
     for number in range(1, MANY):
         result = both.run(["chosctl", "up", "--renew"], user="root", env={"CHOS_FAULT_KILL": f"{who}{number}"})
@@ -134,7 +138,10 @@ def test_killed_at_every_point_of_the_first_up(both: Node, who: str) -> None:
         wait_for_builders()
         nothing_half_made()
         marker = Marker()
-        entered = spawn(["/usr/bin/chos", "/bin/sh", "-c", f"grep -q ID=one /etc/os-release && echo ran >{marker.path}"], env={"CHOS": "one"})
+        entered = spawn(
+            ["/usr/bin/chos", "/bin/sh", "-c", f"grep -q ID=one /etc/os-release && echo ran >{marker.path}"],
+            env={"CHOS": "one"},
+        )
         if entered.returncode != 0:
             marker.refused(entered)
         refuse("two", user="alice")
@@ -200,7 +207,10 @@ def test_killed_while_the_trees_shell_runs(both: Node) -> None:
 def test_a_cleaner_of_run(node: Node) -> None:
     """Rule 20: whatever a cleaner takes away, nothing is executed in the wrong place, and `up` mends it."""
     one(node)
-    paths = [Path(line) for line in subprocess.check_output(["find", str(REGISTRY), "-xdev", "-mindepth", "1"], text=True).splitlines()]
+    paths = [
+        Path(line)
+        for line in subprocess.check_output(["find", str(REGISTRY), "-xdev", "-mindepth", "1"], text=True).splitlines()
+    ]
     assert len(paths) > 10
     for path in paths:
         path = Path(str(path).replace("one.1", node.generation("one")))
@@ -208,7 +218,10 @@ def test_a_cleaner_of_run(node: Node) -> None:
             continue
         subprocess.run(["rm", "-rf", "--one-file-system", path], check=False, capture_output=True)
         marker = Marker()
-        result = spawn(["/usr/bin/chos", "/bin/sh", "-c", f"grep -q ID=one /etc/os-release && echo ran >{marker.path}"], env={"CHOS": "one"})
+        result = spawn(
+            ["/usr/bin/chos", "/bin/sh", "-c", f"grep -q ID=one /etc/os-release && echo ran >{marker.path}"],
+            env={"CHOS": "one"},
+        )
         if result.returncode != 0:
             marker.refused(result)
         node.up()
@@ -218,10 +231,19 @@ def test_a_cleaner_of_run(node: Node) -> None:
 def test_damage_is_mended_by_up(node: Node) -> None:
     """Rules 9 and 20: what the launcher refuses as damaged, `up` writes anew, as the message says."""
     one(node)
-    for damage in ("echo nosuchkey=1 >>$gen/policy", "sed -i 's/^root=.*/root=1 2/' $gen/policy", "chmod 777 $gen", "chown alice $gen", ":>$gen/policy",
-                   "umount $gen/ns", "umount $gen/ns; mount --bind /proc/self/ns/uts $gen/ns"):
+    for damage in (
+        "echo nosuchkey=1 >>$gen/policy",
+        "sed -i 's/^root=.*/root=1 2/' $gen/policy",
+        "chmod 777 $gen",
+        "chown alice $gen",
+        ":>$gen/policy",
+        "umount $gen/ns",
+        "umount $gen/ns; mount --bind /proc/self/ns/uts $gen/ns",
+    ):
         gen = REGISTRY / "gen" / node.generation("one")
-        subprocess.run(["/bin/bash", "-ec", damage], env={"gen": str(gen), "PATH": "/usr/bin:/bin:/usr/sbin"}, check=True)
+        subprocess.run(
+            ["/bin/bash", "-ec", damage], env={"gen": str(gen), "PATH": "/usr/bin:/bin:/usr/sbin"}, check=True
+        )
         refuse("one")
         node.up()
         assert node.chos("one", "true").returncode == 0, damage
