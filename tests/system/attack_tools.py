@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 import shutil
 import subprocess
 import sys
@@ -132,9 +133,11 @@ def build_launcher(path: str, *flags: str, capabilities: bool = True, mode: int 
 def patched(
     code: str, *arguments: str, env: dict[str, str] | None = None, timeout: float = 60
 ) -> subprocess.CompletedProcess[str]:
-    """chosctl ARGUMENTS from the source tree, after `code` has changed something in it."""
+    """The installed chosctl with ARGUMENTS, after `code` has changed something in it."""
+    start = Path("/usr/bin/chosctl").read_text()
+    where = re.findall(r"sys\.path\.insert\(0, *(['\"].*?['\"])\)", start)[0]
     script = (
-        f"import sys; sys.path.insert(0, {str(REPO)!r}); sys.argv = ['chosctl', *{list(arguments)!r}]\n"
+        f"import sys; sys.path.insert(0, {where}); sys.argv = ['chosctl', *{list(arguments)!r}]\n"
         f"{code}\nfrom chosns.cli import main\nmain()\n"
     )
     return subprocess.run(

@@ -442,6 +442,20 @@ def test_nothing_comes_back_to_the_base(node: Node) -> None:
     assert " /media/later " in node.chos("two", "cat", "/proc/self/mountinfo", check=True).stdout
 
 
+def test_late_mounts_carry_their_own_flags(node: Node) -> None:
+    """Rule 18, what docs/security.md does not promise: a later mount has the base's flags."""
+    one(node)
+    Path("/media/later").mkdir(exist_ok=True)
+    node.mount("-t", "tmpfs", "-o", "suid,dev", "later", "/media/later")
+
+    def flags() -> list[str]:
+        return next(fields[5] for fields in mounts_inside() if fields[4] == "/media/later").split(",")
+
+    assert "nosuid" not in flags()
+    node.up("--renew")
+    assert {"nosuid", "nodev"} <= set(flags())
+
+
 @pytest.mark.parametrize(
     "change",
     [
