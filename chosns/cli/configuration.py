@@ -10,7 +10,7 @@ import click
 from chosns.backends.ns import NamespaceBackend
 from chosns.cli.output import json_option, print_json, printable
 from chosns.config import broken, check_groups, read_site
-from chosns.doctor.trees import unplannable
+from chosns.doctor.trees import try_plan, unplannable
 from chosns.errors import ConfigError
 from chosns.lifecycle import find
 from chosns.plan.operations import MakeDirectory, MakeSymlink
@@ -56,6 +56,7 @@ def explain(environment: str, as_json: bool) -> None:
     problems = broken(site).get(env.name)
     if problems:
         raise ConfigError(problems[0].message, object=str(problems[0].origin), hint=problems[0].hint)
+    try_plan(env, site)  # a tree that hangs must not hang us
     plan = NamespaceBackend().explain(env, site)
     if as_json:
         print_json(plan.to_json())

@@ -19,12 +19,17 @@ def unplannable(site: Site) -> Iterator[Problem]:
     for env in site.environments:
         if env.name not in bad:
             try:
-                with Worker(lambda worker, env=env: _plan(worker, env, site), env.name, _TIME_LIMIT) as worker:  # type: ignore[misc]
-                    worker.expect("planned")
+                try_plan(env, site)
             except ChosError as error:
                 yield Problem(env.origin, str(error), error.hint, environment=env.name)
 
 
-def _plan(worker: Worker, env: Environment, site: Site) -> None:
-    NamespaceBackend().explain(env, site)
-    worker.send("planned")
+def try_plan(env: Environment, site: Site) -> None:
+    """Plan in a process that may hang. :raises ChosError: why there is no plan, or that the tree does not answer."""
+
+    def plan(worker: Worker) -> None:
+        NamespaceBackend().explain(env, site)
+        worker.send("planned")
+
+    with Worker(plan, env.name, _TIME_LIMIT) as worker:
+        worker.expect("planned")
