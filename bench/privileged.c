@@ -20,7 +20,6 @@
 enum { STEPS = 4 };
 
 static struct chos_session session;
-static char backend[CHOS_FILE_SIZE + 1];
 
 static uint64_t now(void)
 {
@@ -35,7 +34,7 @@ static int enter(const char *alias, int only_find, uint64_t at[STEPS + 1], struc
     if (chos_privs_reduce(e))
         return -1;
     at[1] = now();
-    if (chos_choose(&session, alias, e) || chos_open(&session, e) || chos_file_read("backend", backend, e) < 0)
+    if (chos_choose(&session, alias, e) || chos_open(&session, e))
         return -1;
     at[2] = now();
     if (only_find ? chos_find(&session, e) : chos_enter(&session, e))

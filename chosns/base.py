@@ -24,8 +24,11 @@ def require_base(command: str) -> None:
         with open_registry() as registry:
             elsewhere = registry.base_namespace() != own
         if elsewhere and os.path.exists("/local/run/chos/base"):
-            raise PrivilegeError("cannot run inside an environment", object=command,
-                                 hint=f"go back to the base first: env CHOS=root chos {command}")
+            raise PrivilegeError(
+                "cannot run inside an environment",
+                object=command,
+                hint=f"go back to the base first: env CHOS=root chos {command}",
+            )
         if elsewhere:
             raise _private(command)
     with contextlib.suppress(PermissionError):  # an init that may not be looked at cannot be compared with
@@ -36,7 +39,9 @@ def require_base(command: str) -> None:
 def _private(command: str) -> PrivilegeError:
     return PrivilegeError(
         "cannot run here: this shell has a mount namespace of its own, so nobody else would see the result",
-        object=command, hint=f"nsenter --target 1 --mount {command} (in a systemd unit: no PrivateTmp= and the like)")
+        object=command,
+        hint=f"nsenter --target 1 --mount {command} (in a systemd unit: no PrivateTmp= and the like)",
+    )
 
 
 def ensure_shared() -> bool:

@@ -212,9 +212,7 @@ def verify(plan: Plan, root: int) -> None:
     :raises BuildError: naming the first difference.
     """
     wanted = {
-        op.target: _attributes(op.flags)
-        for op in plan.operations
-        if not isinstance(op, (MakeDirectory, MakeSymlink))
+        op.target: _attributes(op.flags) for op in plan.operations if not isinstance(op, (MakeDirectory, MakeSymlink))
     }
     mounts = {mount.target: mount for mount in read_mounts()}  # the uppermost at each place
     missing = set(wanted) - set(mounts)

@@ -12,7 +12,7 @@ import signal
 
 _setting = os.environ.get("CHOS_FAULT_KILL", "")
 _in_worker = _setting.startswith("worker:")
-_number = _setting[len("worker:"):] if _in_worker else _setting
+_number = _setting[len("worker:") :] if _in_worker else _setting
 _kill_at = int(_number) if _number.isdecimal() else 0
 _main = os.getpid()
 _reached = 0

@@ -14,8 +14,13 @@ _FORMAT = 1
 def policy_text(env: Environment, name: str, number: str, root: tuple[int, int]) -> str:
     """The `policy` file of a generation."""
     policy = env.policy
-    lines = [f"chos-policy {_FORMAT}", f"name={name}", f"generation={number}", f"root={root[0]} {root[1]}",
-             f"no_new_privs={int(policy.no_new_privs)}"]
+    lines = [
+        f"chos-policy {_FORMAT}",
+        f"name={name}",
+        f"generation={number}",
+        f"root={root[0]} {root[1]}",
+        f"no_new_privs={int(policy.no_new_privs)}",
+    ]
     personality = [word for word, on in (("linux32", policy.linux32), ("uname26", policy.uname26)) if on]
     if personality:
         lines.append("personality=" + ",".join(personality))

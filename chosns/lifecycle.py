@@ -47,8 +47,16 @@ class Report:
         return any(outcome.state == "failed" for outcome in self.outcomes)
 
 
-def up(site: Site, names: Sequence[str] = (), *, renew: bool = False, limit: float = TIME_LIMIT, command: str = "chosctl up",
-       progress: Callable[[str], None] = lambda _: None, done: Callable[[Outcome], None] = lambda _: None) -> Report:
+def up(
+    site: Site,
+    names: Sequence[str] = (),
+    *,
+    renew: bool = False,
+    limit: float = TIME_LIMIT,
+    command: str = "chosctl up",
+    progress: Callable[[str], None] = lambda _: None,
+    done: Callable[[Outcome], None] = lambda _: None,
+) -> Report:
     """Prepare the named environments (all where none is named), and make the registry say what `site` says.
 
     An environment that has not changed keeps its generation. One that fails fails alone, and keeps its old one.
@@ -79,8 +87,9 @@ def up(site: Site, names: Sequence[str] = (), *, renew: bool = False, limit: flo
             _forget_failures(site, registry)
             _retire(registry, report)
     except OSError as error:
-        raise BuildError(f"{error.strerror}: {error.filename or ''}", object="/run/chos",
-                         hint="is /run full? `df /run /run/chos`") from error
+        raise BuildError(
+            f"{error.strerror}: {error.filename or ''}", object="/run/chos", hint="is /run full? `df /run /run/chos`"
+        ) from error
     return report
 
 
@@ -129,8 +138,9 @@ def find(site: Site, name: str) -> Environment:
     return env
 
 
-def _prepare(env: Environment, site: Site, registry: Registry, renew: bool, limit: float,
-             progress: Callable[[str], None]) -> Outcome:
+def _prepare(
+    env: Environment, site: Site, registry: Registry, renew: bool, limit: float, progress: Callable[[str], None]
+) -> Outcome:
     """One environment, from configuration to a published generation."""
     try:
         problems = broken(site).get(env.name)
@@ -144,8 +154,9 @@ def _prepare(env: Environment, site: Site, registry: Registry, renew: bool, limi
         registry.clear_failure(env.name)
         return Outcome(env.name, "made" if prepared.fresh else "unchanged", prepared.generation, prepared.seconds)
     except OSError as error:
-        failure: ChosError = BuildError(f"{error.strerror}: {error.filename or ''}", object=env.name,
-                                        hint="is /run full? `df /run /run/chos`")
+        failure: ChosError = BuildError(
+            f"{error.strerror}: {error.filename or ''}", object=env.name, hint="is /run full? `df /run /run/chos`"
+        )
     except ChosError as error:
         failure = error
     registry.record_failure(env.name, str(failure))
@@ -156,8 +167,11 @@ def _group_id(name: str, env: Environment) -> int:
     try:
         return grp.getgrnam(name).gr_gid
     except KeyError:
-        raise ConfigError(f"group {name} of environment {env.name} is unknown on this node", object=env.name,
-                          hint="nobody could enter: correct `groups`, or create the group") from None
+        raise ConfigError(
+            f"group {name} of environment {env.name} is unknown on this node",
+            object=env.name,
+            hint="nobody could enter: correct `groups`, or create the group",
+        ) from None
 
 
 def _links(site: Site, registry: Registry) -> dict[str, str]:
@@ -192,7 +206,7 @@ def _forget_failures(site: Site, registry: Registry) -> None:
 
 def _retire(registry: Registry, report: Report) -> None:
     """Unpin what no name leads to and no process lives in; and clear what a killed writer left."""
-    live = {text[len("../gen/"):] for text in registry.links().values() if text.startswith("../gen/")}
+    live = {text[len("../gen/") :] for text in registry.links().values() if text.startswith("../gen/")}
     used = namespaces_in_use()
     for generation in registry.generations():
         if str(generation) in live:

@@ -76,7 +76,9 @@ class Registry:
                 if key == "ns":
                     return int(value)
         except (OSError, ValueError) as error:
-            raise RegistryError(f"is damaged: base: {error}", object=PATH, hint=f"umount {PATH} and run `chosctl up`") from None
+            raise RegistryError(
+                f"is damaged: base: {error}", object=PATH, hint=f"umount {PATH} and run `chosctl up`"
+            ) from None
         raise RegistryError("is damaged: base has no ns", object=PATH, hint=f"umount {PATH} and run `chosctl up`")
 
     def links(self) -> dict[str, str]:
@@ -89,7 +91,7 @@ class Registry:
             text = os.readlink(f"env/{escape_name(name)}", dir_fd=self.fd)
         except FileNotFoundError:
             return None
-        return text[len("../gen/"):] if text.startswith("../gen/") else None
+        return text[len("../gen/") :] if text.startswith("../gen/") else None
 
     def generations(self) -> list[Generation]:
         """All generations that the caller may look into, unfinished ones included, in order."""
@@ -192,7 +194,7 @@ class Registry:
         os.rename(temporary, path, src_dir_fd=self.fd, dst_dir_fd=self.fd)
 
     def set_backend(self, name: str) -> None:
-        """Set the node's default backend. The last step of making a registry: readers take the link for its presence."""
+        """Set the node's default backend. Comes last: to readers, a registry is there when this link is."""
         self._link("backend", name)
 
     def new_generation(self, env: Environment) -> str:
@@ -211,7 +213,9 @@ class Registry:
         fault.point()
         return self._pinned(f"gen/{generation}/ns")
 
-    def write_generation(self, generation: str, env: Environment, root: tuple[int, int], manifest: dict[str, Any]) -> None:
+    def write_generation(
+        self, generation: str, env: Environment, root: tuple[int, int], manifest: dict[str, Any]
+    ) -> None:
         """Fill a generation: what C obeys, then the manifest, which makes it complete."""
         name, _, number = generation.rpartition(".")
         self.write(f"gen/{generation}/tree", env.tree + "\n")
@@ -311,7 +315,9 @@ def open_registry() -> Registry:
         if os.access("base", os.F_OK, dir_fd=fd):
             return Registry(fd)
         os.close(fd)
-    raise RegistryError("no environment is prepared on this node", object=PATH, hint="an administrator runs `chosctl up`")
+    raise RegistryError(
+        "no environment is prepared on this node", object=PATH, hint="an administrator runs `chosctl up`"
+    )
 
 
 def create_registry() -> Registry:

@@ -105,8 +105,9 @@ def move_mount(mount_fd: int, dirfd: int, path: str) -> None:
     _syscall(path, _NR_MOVE_MOUNT, mount_fd, b"", dirfd, os.fsencode(path), flags)
 
 
-def mount_setattr(dirfd: int, path: str, *, set_: int = 0, clear: int = 0, propagation: int = 0,
-                  recursive: bool = False) -> None:
+def mount_setattr(
+    dirfd: int, path: str, *, set_: int = 0, clear: int = 0, propagation: int = 0, recursive: bool = False
+) -> None:
     """Change flags or propagation of the mount at `path`, of everything below it too where `recursive`."""
     attr = _MountAttr(set_, clear, propagation, 0)
     flags = (AT_RECURSIVE if recursive else 0) | (0 if path else AT_EMPTY_PATH)

@@ -33,8 +33,16 @@ class Backend(Protocol):
     def explain(self, env: Environment, site: Site) -> Plan:
         """The plan, without doing or changing anything and without privilege."""
 
-    def prepare(self, env: Environment, site: Site, registry: Registry, *, group_ids: Sequence[int], renew: bool,
-                progress: Callable[[str], None]) -> Prepared:
+    def prepare(
+        self,
+        env: Environment,
+        site: Site,
+        registry: Registry,
+        *,
+        group_ids: Sequence[int],
+        renew: bool,
+        progress: Callable[[str], None],
+    ) -> Prepared:
         """Make a generation, checked but not yet published, unless the published one is what would be made.
 
         The caller holds the registry's lock.

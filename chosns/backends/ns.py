@@ -44,8 +44,16 @@ class NamespaceBackend:
         """See Backend."""
         return _plan(env, site)[0]
 
-    def prepare(self, env: Environment, site: Site, registry: Registry, *, group_ids: Sequence[int], renew: bool,
-                progress: Callable[[str], None]) -> Prepared:
+    def prepare(
+        self,
+        env: Environment,
+        site: Site,
+        registry: Registry,
+        *,
+        group_ids: Sequence[int],
+        renew: bool,
+        progress: Callable[[str], None],
+    ) -> Prepared:
         """See Backend."""
         started = time.monotonic()
         for cpu in _cpus():
@@ -65,8 +73,11 @@ class NamespaceBackend:
                     raise
                 registry.retire(generation)
             progress(f"{env.name}: the kernel refused the pin (EINVAL), trying on another CPU")
-        raise BuildError("the kernel refuses to pin its namespace: EINVAL on every CPU", object=env.name,
-                         hint="Linux 6.18 may do that: run `chosctl up` again, or a kernel from 6.19 on")
+        raise BuildError(
+            "the kernel refuses to pin its namespace: EINVAL on every CPU",
+            object=env.name,
+            hint="Linux 6.18 may do that: run `chosctl up` again, or a kernel from 6.19 on",
+        )
 
     @staticmethod
     def _finish(worker: Worker, registry: Registry, generation: str, env: Environment, fingerprint: str) -> bool:
@@ -129,7 +140,9 @@ def _build(worker: Worker, env: Environment, site: Site, cpu: int | None) -> Non
     try:
         syscalls.unshare(syscalls.CLONE_NEWNS)
     except PermissionError as error:
-        raise BuildError("no right to make a mount namespace", object=env.name, hint="run as root, outside containers") from error
+        raise BuildError(
+            "no right to make a mount namespace", object=env.name, hint="run as root, outside containers"
+        ) from error
     # From the base to here, never back.
     syscalls.mount("", "/", syscalls.MS_REC | syscalls.MS_SLAVE)
     fault.point()
@@ -144,8 +157,11 @@ def _build(worker: Worker, env: Environment, site: Site, cpu: int | None) -> Non
             name = os_name(tree)
         except OSError as error:
             if error.errno == errno.ENOSYS:
-                raise UnsupportedError("this kernel lacks the mount API", object=os.uname().release,
-                                       hint="the ns backend needs Linux 5.12 or newer") from error
+                raise UnsupportedError(
+                    "this kernel lacks the mount API",
+                    object=os.uname().release,
+                    hint="the ns backend needs Linux 5.12 or newer",
+                ) from error
             raise
     root = os.stat("/")
     fault.point()

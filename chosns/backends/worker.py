@@ -81,7 +81,9 @@ class Worker:
         except ChosError as error:
             self.send("error", type=type(error).__name__, **error.to_json())
         except BaseException as error:
-            self.send("error", type="BuildError", error=f"{type(error).__name__}: {error}", object=self._environment, hint="")
+            self.send(
+                "error", type="BuildError", error=f"{type(error).__name__}: {error}", object=self._environment, hint=""
+            )
         finally:
             os._exit(1)
 
@@ -89,7 +91,7 @@ class Worker:
         """Report to the parent."""
         line = json.dumps({"what": what, **content}).encode() + b"\n"
         while line:
-            line = line[os.write(self._report, line):]
+            line = line[os.write(self._report, line) :]
 
     def wait(self) -> str:
         """The parent's next order; empty when there is no more to do."""
@@ -137,8 +139,11 @@ class Worker:
         ending = self._ending()
         if ending != "status 0":
             text = words.decode(errors="replace").strip()
-            raise BuildError(f"its shell does not run ({ending})" + (f": {text[-200:]}" if text else ""),
-                             object=self._environment, hint="is the tree complete, and of this machine's architecture?")
+            raise BuildError(
+                f"its shell does not run ({ending})" + (f": {text[-200:]}" if text else ""),
+                object=self._environment,
+                hint="is the tree complete, and of this machine's architecture?",
+            )
 
     def _read_line(self) -> bytes:
         while b"\n" not in self._buffer:
@@ -152,8 +157,11 @@ class Worker:
     def _read(self) -> bytes:
         left = self._deadline - time.monotonic()  # also for one that talks all the time
         if left <= 0 or not select.select([self._report], [], [], left)[0]:
-            raise BuildError(f"no answer within {self._limit:.0f} s", object=self._environment,
-                             hint="is its tree, or a file system of the base, on a server that does not answer?")
+            raise BuildError(
+                f"no answer within {self._limit:.0f} s",
+                object=self._environment,
+                hint="is its tree, or a file system of the base, on a server that does not answer?",
+            )
         return os.read(self._report, 65536)
 
     def _ending(self) -> str:

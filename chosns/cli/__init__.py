@@ -39,7 +39,9 @@ def main() -> None:
         error.show()
         sys.exit(2)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("chosctl: interrupted; nothing half-made is left, and what was prepared before still works", err=True)
+        click.echo(
+            "chosctl: interrupted; nothing half-made is left, and what was prepared before still works", err=True
+        )
         sys.exit(130)
     except ChosError as error:
         fail(error)

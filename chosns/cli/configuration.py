@@ -28,11 +28,19 @@ def check(root: str, as_json: bool) -> None:
     site = read_site(root)
     problems = [*site.problems, *check_groups(site), *(unplannable(site) if root == "/" else ())]
     if as_json:
-        print_json([
-            {"file": problem.origin.file, "line": problem.origin.line, "severity": problem.severity.value,
-             "environment": problem.environment, "message": problem.message, "hint": problem.hint}
-            for problem in problems
-        ])
+        print_json(
+            [
+                {
+                    "file": problem.origin.file,
+                    "line": problem.origin.line,
+                    "severity": problem.severity.value,
+                    "environment": problem.environment,
+                    "message": problem.message,
+                    "hint": problem.hint,
+                }
+                for problem in problems
+            ]
+        )
     else:
         for problem in problems:
             click.echo(printable(str(problem)))

@@ -15,8 +15,14 @@ from chosns.lifecycle import down as take_down
 from chosns.lifecycle import up as bring_up
 
 _renew = click.option("--renew", is_flag=True, help="Make a new generation even of what has not changed.")
-_timeout = click.option("--timeout", type=click.FloatRange(min=0.1), default=TIME_LIMIT, metavar="SECONDS", show_default=True,
-                        help="How long one environment may take; one whose tree does not answer fails then.")
+_timeout = click.option(
+    "--timeout",
+    type=click.FloatRange(min=0.1),
+    default=TIME_LIMIT,
+    metavar="SECONDS",
+    show_default=True,
+    help="How long one environment may take; one whose tree does not answer fails then.",
+)
 _names = click.argument("environments", nargs=-1, metavar="[ENV]...")
 
 
@@ -78,14 +84,23 @@ def _up(command: str, environments: tuple[str, ...], renew: bool, timeout: float
 
     report = bring_up(site, environments, renew=renew, limit=timeout, command=command, progress=progress, done=done)
     if as_json:
-        print_json({
-            "environments": [
-                {"environment": outcome.environment, "state": outcome.state, "generation": outcome.generation,
-                 "seconds": round(outcome.seconds, 6), **outcome_error(outcome.error)}
-                for outcome in report.outcomes
-            ],
-            "retired": report.retired, "in_use": report.kept, "notes": report.notes,
-        })
+        print_json(
+            {
+                "environments": [
+                    {
+                        "environment": outcome.environment,
+                        "state": outcome.state,
+                        "generation": outcome.generation,
+                        "seconds": round(outcome.seconds, 6),
+                        **outcome_error(outcome.error),
+                    }
+                    for outcome in report.outcomes
+                ],
+                "retired": report.retired,
+                "in_use": report.kept,
+                "notes": report.notes,
+            }
+        )
     else:
         told = {outcome.environment for outcome in report.outcomes if outcome.error}
         for problem in site.problems:
@@ -105,7 +120,9 @@ def _print_generations(report: Report) -> None:
     for generation in report.retired:
         click.echo(f"{generation} is retired")
     for generation, count in report.kept.items():
-        click.echo(f"{generation} is still used by {count} process{'es' if count != 1 else ''} and goes when they have ended")
+        click.echo(
+            f"{generation} is still used by {count} process{'es' if count != 1 else ''} and goes when they have ended"
+        )
 
 
 COMMANDS = (up, down, reload)

@@ -26,12 +26,17 @@ def status(as_json: bool) -> None:
         for env in node.environments:
             current = env.current
             older = [generation for generation in env.generations if not generation.current]
-            rows.append([
-                env.name, env.state, current.generation if current else "-", str(env.processes),
-                since(current.created) if current else "-",
-                ", ".join(f"{generation.generation} ({generation.processes})" for generation in older) or "-",
-                env.reason or env.tree,
-            ])
+            rows.append(
+                [
+                    env.name,
+                    env.state,
+                    current.generation if current else "-",
+                    str(env.processes),
+                    since(current.created) if current else "-",
+                    ", ".join(f"{generation.generation} ({generation.processes})" for generation in older) or "-",
+                    env.reason or env.tree,
+                ]
+            )
         table(["environment", "state", "generation", "processes", "since", "older (processes)", "tree"], rows)
         if not node.prepared:
             click.echo("no environment is prepared on this node: an administrator runs `chosctl up`", err=True)
@@ -52,16 +57,30 @@ def list_environments(names: bool, everything: bool, as_json: bool) -> None:
             for name in (env.name, *(alias for alias in env.aliases if not alias.startswith("/"))):
                 click.echo(name)
     elif as_json:
-        print_json([
-            {"name": env.name, "aliases": env.aliases, "os": env.os, "description": env.description, "state": env.state}
-            for env in shown
-        ])
+        print_json(
+            [
+                {
+                    "name": env.name,
+                    "aliases": env.aliases,
+                    "os": env.os,
+                    "description": env.description,
+                    "state": env.state,
+                }
+                for env in shown
+            ]
+        )
     else:
-        table(["name", "aliases", "os", "description", *(["state"] if everything else [])],
-              [[env.name, " ".join(env.aliases), env.os, env.description, *([env.state] if everything else [])]
-               for env in shown])
+        table(
+            ["name", "aliases", "os", "description", *(["state"] if everything else [])],
+            [
+                [env.name, " ".join(env.aliases), env.os, env.description, *([env.state] if everything else [])]
+                for env in shown
+            ],
+        )
         if not shown:
-            click.echo("no environment is prepared on this node that you may enter; `chosctl list --all` shows all", err=True)
+            click.echo(
+                "no environment is prepared on this node that you may enter; `chosctl list --all` shows all", err=True
+            )
 
 
 @click.command()
@@ -72,15 +91,27 @@ def ps(environment: str | None, as_json: bool) -> None:
     with open_registry() as registry:
         generations = registry.generations()
     found = [
-        resident for resident in residents(generations)
+        resident
+        for resident in residents(generations)
         if environment in (None, resident.environment, resident.generation)
     ]
     if as_json:
         print_json([asdict(resident) for resident in found])
         return
-    table(["pid", "user", "environment", "generation", "since", "command"],
-          [[str(one.pid), one.user, one.environment, one.generation + (" (container)" if one.nested else ""),
-            since(one.started), printable(one.command)] for one in found])
+    table(
+        ["pid", "user", "environment", "generation", "since", "command"],
+        [
+            [
+                str(one.pid),
+                one.user,
+                one.environment,
+                one.generation + (" (container)" if one.nested else ""),
+                since(one.started),
+                printable(one.command),
+            ]
+            for one in found
+        ],
+    )
 
 
 COMMANDS = (status, list_environments, ps)

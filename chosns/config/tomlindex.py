@@ -42,7 +42,7 @@ class LineIndex:
     def __init__(self, text: str) -> None:
         self._lines: dict[Path, int] = {}
         self._counts: dict[Path, int] = {}
-        self._tokens = [token for token in _tokens(text)]
+        self._tokens = list(_tokens(text))
         self._next = 0
         here: Path = ()
         while self._next < len(self._tokens):

@@ -82,7 +82,8 @@ def _describe(process: psutil.Process, generation: Generation, nested: bool) -> 
         with process.oneshot():
             command = " ".join(process.cmdline()) or f"[{process.name()}]"
             environment = str(generation.manifest.get("environment", generation.name))
-            return Resident(process.pid, process.username(), environment, str(generation),
-                            process.create_time(), command, nested)
+            return Resident(
+                process.pid, process.username(), environment, str(generation), process.create_time(), command, nested
+            )
     except psutil.Error:  # ended meanwhile
         return None

@@ -68,8 +68,7 @@ class NodeState:
             "healthy": self.healthy,
             "backend": self.backend,
             "environments": [
-                {**asdict(env), "processes": env.processes,
-                 "generation": env.current.generation if env.current else ""}
+                {**asdict(env), "processes": env.processes, "generation": env.current.generation if env.current else ""}
                 for env in self.environments
             ],
         }
@@ -101,7 +100,9 @@ def _prepared_state(site: Site, registry: Registry) -> NodeState:
     return NodeState(True, "ns", tuple(states))
 
 
-def _state(env: Environment, registry: Registry | None, failure: str, found: list[tuple[Generation, int]]) -> EnvironmentState:
+def _state(
+    env: Environment, registry: Registry | None, failure: str, found: list[tuple[Generation, int]]
+) -> EnvironmentState:
     published = registry.published(env.name) if registry else None
     state = "up" if published else "failed" if failure else "down"
     if published and failure:
@@ -110,8 +111,15 @@ def _state(env: Environment, registry: Registry | None, failure: str, found: lis
         state = "closed"
     manifest = found[-1][0].manifest if found else {}
     return EnvironmentState(
-        env.name, state, env.tree, str(manifest.get("os", "")), env.description, env.aliases, env.groups,
-        tuple(_generation(generation, count, published) for generation, count in found), failure,
+        env.name,
+        state,
+        env.tree,
+        str(manifest.get("os", "")),
+        env.description,
+        env.aliases,
+        env.groups,
+        tuple(_generation(generation, count, published) for generation, count in found),
+        failure,
     )
 
 

@@ -42,7 +42,7 @@ _LOCAL = Bind("base", "/", "/local", Reason("the base's root"))
 
 def _behind(mount: Bind, path: str) -> str:
     """What `path`, which is on `mount`, is on the mount's own side."""
-    return join([*split(mount.source), *split(path)[len(split(mount.target)):]])
+    return join([*split(mount.source), *split(path)[len(split(mount.target)) :]])
 
 
 @dataclass
@@ -108,11 +108,20 @@ class Layout:
 
     def _entry(self, path: str) -> tuple[str, Entry] | None:
         """A generated entry at `path`, or one below it that makes a directory of `path`; with its place."""
-        placed = [(f"{lower}/{entry.path}", entry)
-                  for lower, entries in self.overlays.items() if is_below(path, lower) for entry in entries]
+        placed = [
+            (f"{lower}/{entry.path}", entry)
+            for lower, entries in self.overlays.items()
+            if is_below(path, lower)
+            for entry in entries
+        ]
         exact = [item for item in placed if item[0] == path]
-        return next(iter(exact or [item for item in placed if is_below(item[0], path)
-                                   and self.tree.kind(path) is not Kind.DIRECTORY]), None)
+        return next(
+            iter(
+                exact
+                or [item for item in placed if is_below(item[0], path) and self.tree.kind(path) is not Kind.DIRECTORY]
+            ),
+            None,
+        )
 
     # Placing things.
 
@@ -147,8 +156,9 @@ class Layout:
         """
         found = resolve(self.base, source)
         if found is None or found.kind not in (Kind.DIRECTORY, Kind.FILE):
-            raise PlanError("is not a file or directory of the base", object=source,
-                            hint="create it, or make the line optional")
+            raise PlanError(
+                "is not a file or directory of the base", object=source, hint="create it, or make the line optional"
+            )
         spot = self._spot(target)
         if self._is_already(spot.path, found.path, flags):
             self.notes.append(Reason(f"{target}: the base's already"))
@@ -165,8 +175,9 @@ class Layout:
             self._mount_point(spot, target, found.kind, why)
             self.nested.append(Bind("base", found.path, spot.path, why, flags))
 
-    def place_launcher(self, path: str, links: tuple[str, ...], scripts: tuple[tuple[str, str], ...], flags: Flags,
-                       why: Reason) -> None:
+    def place_launcher(
+        self, path: str, links: tuple[str, ...], scripts: tuple[tuple[str, str], ...], flags: Flags, why: Reason
+    ) -> None:
         """Show the base's launcher at its own path, and beside it `links` to it and `scripts` (name, content) that
         need it, where that is not the base's anyway."""
         found = resolve(self.base, path)
@@ -190,8 +201,9 @@ class Layout:
         """Take away what was to be mounted at `spot` itself."""
         hidden = next((bind.target for bind in self.nested if bind.target != spot and is_below(bind.target, spot)), "")
         if hidden:
-            raise PlanError(f"would hide {hidden}, which is placed there as well", object=spot,
-                            hint="remove one of the two")
+            raise PlanError(
+                f"would hide {hidden}, which is placed there as well", object=spot, hint="remove one of the two"
+            )
         self.nested[:] = [bind for bind in self.nested if bind.target != spot]
         for lower in [lower for lower in self.overlays if is_below(lower, spot)]:
             del self.overlays[lower]
@@ -222,22 +234,26 @@ class Layout:
         """
         spot = self._spot(target)
         mount = self._mount(spot.path)
-        if is_below(to, "/local") and self._is_already(spot.path, to[len("/local"):], Flags()):
+        if is_below(to, "/local") and self._is_already(spot.path, to[len("/local") :], Flags()):
             self.notes.append(Reason(f"{target}: the tree's link leads to {to} already"))
             return
         if mount is None or mount.side != "tree" or len(split(spot.path)) == 1:
-            raise PlanError("no entry can be added there: it is not in a directory of the OS tree", object=target,
-                            hint="change the bind map")
+            raise PlanError(
+                "no entry can be added there: it is not in a directory of the OS tree",
+                object=target,
+                hint="change the bind map",
+            )
         lower = parent(spot.path)
         while self.tree.kind(lower) is not Kind.DIRECTORY:
             lower = parent(lower)
         if is_below(lower, "/etc"):
             lower = "/etc"
-        rest = join(split(spot.path)[len(split(lower)):])[1:]
+        rest = join(split(spot.path)[len(split(lower)) :])[1:]
         entries = self.overlays.setdefault(lower, [])
         hides = Entry(rest, why, to, file, text).kind is not Kind.DIRECTORY
-        entries[:] = [entry for entry in entries
-                      if entry.path != rest and not (hides and is_below("/" + entry.path, "/" + rest))]
+        entries[:] = [
+            entry for entry in entries if entry.path != rest and not (hides and is_below("/" + entry.path, "/" + rest))
+        ]
         entries.append(Entry(rest, why, to, file, text))
 
     def _spot(self, target: str) -> Resolution:

@@ -30,8 +30,15 @@ class Launcher:
     scripts: tuple[tuple[str, str], ...] = (("chosctl", '#!/bin/sh\nexec env CHOS=root chos chosctl "$@"\n'),)
 
 
-def make_plan(env: Environment, bindmap: BindMap, tree: View, base: View, *,
-              sysconfig: Sysconfig | None = None, launcher: Launcher | None = None) -> Plan:
+def make_plan(
+    env: Environment,
+    bindmap: BindMap,
+    tree: View,
+    base: View,
+    *,
+    sysconfig: Sysconfig | None = None,
+    launcher: Launcher | None = None,
+) -> Plan:
     """Plan one environment.
 
     :param tree: the OS tree's root.
@@ -41,8 +48,11 @@ def make_plan(env: Environment, bindmap: BindMap, tree: View, base: View, *,
     :raises PlanError: bind map, tree and base do not fit; names the line.
     """
     if tree.kind("/etc") is not Kind.DIRECTORY:
-        raise TreeError("is not an OS tree: its /etc is missing or is not a directory", object=env.tree,
-                        hint="compare the path in /etc/chos with what is on disk")
+        raise TreeError(
+            "is not an OS tree: its /etc is missing or is not a directory",
+            object=env.tree,
+            hint="compare the path in /etc/chos with what is on disk",
+        )
     layout = Layout(env.name, tree, base, env.policy)
     local = MakeDirectory("/local", Reason("place of the base's root"))
     layout.own.append(local)
@@ -152,7 +162,9 @@ def _chos_directory(layout: Layout, bindmap: BindMap) -> None:
     """What the base keeps in /chos (OS trees, mostly) under the same path, which /chos -> / makes /os inside."""
     if layout.base.kind("/chos") is not Kind.DIRECTORY:
         return
-    taken = RESERVED | {split(share.path)[0] for share in bindmap.tree} | set(layout.base.entries("/")) | set(layout.top)
+    taken = (
+        RESERVED | {split(share.path)[0] for share in bindmap.tree} | set(layout.base.entries("/")) | set(layout.top)
+    )
     for name, kind in sorted(layout.base.entries("/chos").items()):
         if kind is Kind.DIRECTORY and name in taken:
             layout.notes.append(Reason(f"/chos/{name} of the base is at /local/chos/{name} only: /{name} is another"))
@@ -204,8 +216,11 @@ def _shares(layout: Layout, bindmap: BindMap) -> Iterator[_Place]:
         found = resolve(layout.base, share.path)
         if found is None or found.kind is None:
             if share.required:
-                raise PlanError(f"{share.origin} requires it, but the base has none", object=share.path,
-                                hint="create it, or move the line to `share`")
+                raise PlanError(
+                    f"{share.origin} requires it, but the base has none",
+                    object=share.path,
+                    hint="create it, or move the line to `share`",
+                )
             layout.notes.append(Reason(f"{share.path}: the base has none", share.origin))
             continue
         yield _Place(share.path, share.path, Flags(nodev=not share.devices), Reason("the base's", share.origin))

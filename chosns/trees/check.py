@@ -23,18 +23,24 @@ def open_tree_root(path: str) -> DirectoryView:
         _check_way(path)
         view = DirectoryView(path)
     except FileNotFoundError:
-        raise TreeError("OS tree does not exist", object=path,
-                        hint="is its file system mounted? compare with the path in /etc/chos") from None
+        raise TreeError(
+            "OS tree does not exist", object=path, hint="is its file system mounted? compare with the path in /etc/chos"
+        ) from None
     except NotADirectoryError:
-        raise TreeError("OS tree is not a directory", object=path, hint="give the directory that holds its /usr") from None
+        raise TreeError(
+            "OS tree is not a directory", object=path, hint="give the directory that holds its /usr"
+        ) from None
     except OSError as error:
         raise TreeError(f"OS tree cannot be opened: {error.strerror}", object=path) from None
     try:
         _check_owner(view)
         shell = resolve(view, "/bin/sh")
         if shell is None or shell.kind is not Kind.FILE:
-            raise TreeError("is not an OS tree: it has no /bin/sh", object=path,
-                            hint="is the directory empty, or its file system not mounted?")
+            raise TreeError(
+                "is not an OS tree: it has no /bin/sh",
+                object=path,
+                hint="is the directory empty, or its file system not mounted?",
+            )
         return view
     except BaseException:
         view.close()
@@ -53,7 +59,9 @@ def _check_way(path: str) -> None:
         status = os.stat(done, follow_symlinks=False)
         if stat.S_ISLNK(status.st_mode):
             if status.st_uid != 0:
-                raise TreeError(f"the link {done} on the way to the OS tree is not root's", object=path, hint=f"remove {done}")
+                raise TreeError(
+                    f"the link {done} on the way to the OS tree is not root's", object=path, hint=f"remove {done}"
+                )
             target = os.readlink(done)
             done = "/" if target.startswith("/") else parent(done)
             todo = [*split(target), *todo]
@@ -62,8 +70,11 @@ def _check_way(path: str) -> None:
             return
         others = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not status.st_mode & stat.S_ISVTX
         if status.st_uid != 0 or others:
-            raise TreeError(f"OS tree lies in {done}, which others than root can write", object=path,
-                            hint="they could put another tree in its place: move it, or make the directory root's alone")
+            raise TreeError(
+                f"OS tree lies in {done}, which others than root can write",
+                object=path,
+                hint="they could put another tree in its place: move it, or make the directory root's alone",
+            )
         part = todo.pop(0)
         done = parent(done) if part == ".." else join([*split(done), part])
     raise TreeError("OS tree cannot be opened: too many symbolic links", object=path)
@@ -72,8 +83,11 @@ def _check_way(path: str) -> None:
 def _check_owner(view: DirectoryView) -> None:
     status = os.fstat(view.fd)
     if status.st_uid != 0:
-        raise TreeError(f"OS tree belongs to uid {status.st_uid}, not to root", object=view.path,
-                        hint="whoever owns the tree decides what its users run: chown it to root")
+        raise TreeError(
+            f"OS tree belongs to uid {status.st_uid}, not to root",
+            object=view.path,
+            hint="whoever owns the tree decides what its users run: chown it to root",
+        )
     if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise TreeError("OS tree is writable by others than root", object=view.path, hint=f"chmod go-w {view.path}")
 

@@ -91,8 +91,9 @@ class Node:
         """mount(8) on the base; undone after the test."""
         subprocess.run(["mount", *arguments], check=True)
 
-    def chosctl(self, *arguments: str, check: bool = True, env: dict[str, str] | None = None,
-                user: str = "root") -> subprocess.CompletedProcess[str]:
+    def chosctl(
+        self, *arguments: str, check: bool = True, env: dict[str, str] | None = None, user: str = "root"
+    ) -> subprocess.CompletedProcess[str]:
         """Run chosctl; its output as text."""
         return self.run(["chosctl", *arguments], check=check, env=env, user=user)
 
@@ -100,43 +101,86 @@ class Node:
         """chosctl up."""
         return self.chosctl("up", *arguments, check=check)
 
-    def chos(self, name: str | None, *arguments: str, user: str = "alice", check: bool = False, cwd: str | None = None,
-             env: dict[str, str] | None = None, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+    def chos(
+        self,
+        name: str | None,
+        *arguments: str,
+        user: str = "alice",
+        check: bool = False,
+        cwd: str | None = None,
+        env: dict[str, str] | None = None,
+        stdin: str | None = None,
+    ) -> subprocess.CompletedProcess[str]:
         """env CHOS=NAME chos ARGUMENTS, as a user; CHOS unset where `name` is None."""
         more = dict(env or {})
         if name is not None:
             more["CHOS"] = name
         return self.run(["chos", *arguments], user=user, check=check, cwd=cwd, env=more, stdin=stdin)
 
-    def run(self, command: list[str], *, user: str = "alice", check: bool = False, cwd: str | None = None,
-            env: dict[str, str] | None = None, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+    def run(
+        self,
+        command: list[str],
+        *,
+        user: str = "alice",
+        check: bool = False,
+        cwd: str | None = None,
+        env: dict[str, str] | None = None,
+        stdin: str | None = None,
+    ) -> subprocess.CompletedProcess[str]:
         """Run a command as a user with that user's identity and a clean environment."""
         account = pwd.getpwnam(user)
         environment = {
-            "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "HOME": account.pw_dir, "USER": user,
-            "LOGNAME": user, "SHELL": account.pw_shell, "LANG": "C.UTF-8", **(env or {}),
+            "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
+            "HOME": account.pw_dir,
+            "USER": user,
+            "LOGNAME": user,
+            "SHELL": account.pw_shell,
+            "LANG": "C.UTF-8",
+            **(env or {}),
         }
         result = subprocess.run(
-            command, env=environment, cwd=cwd or account.pw_dir, text=True, capture_output=True, timeout=LIMIT,
-            input=stdin, stdin=None if stdin is not None else subprocess.DEVNULL,
-            user=account.pw_uid, group=account.pw_gid, extra_groups=os.getgrouplist(user, account.pw_gid),
+            command,
+            env=environment,
+            cwd=cwd or account.pw_dir,
+            text=True,
+            capture_output=True,
+            timeout=LIMIT,
+            input=stdin,
+            stdin=None if stdin is not None else subprocess.DEVNULL,
+            user=account.pw_uid,
+            group=account.pw_gid,
+            extra_groups=os.getgrouplist(user, account.pw_gid),
         )
         if check and result.returncode != 0:
             raise AssertionError(f"{command} → {result.returncode}\n{result.stdout}\n{result.stderr}")
         return result
 
-    def start(self, command: list[str], *, user: str = "alice", cwd: str | None = None,
-              env: dict[str, str] | None = None) -> subprocess.Popen[str]:
+    def start(
+        self, command: list[str], *, user: str = "alice", cwd: str | None = None, env: dict[str, str] | None = None
+    ) -> subprocess.Popen[str]:
         """Like `run`, but not waited for: its three streams are pipes. Killed after the test."""
         account = pwd.getpwnam(user)
         environment = {
-            "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "HOME": account.pw_dir, "USER": user,
-            "LOGNAME": user, "SHELL": account.pw_shell, "LANG": "C.UTF-8", **(env or {}),
+            "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
+            "HOME": account.pw_dir,
+            "USER": user,
+            "LOGNAME": user,
+            "SHELL": account.pw_shell,
+            "LANG": "C.UTF-8",
+            **(env or {}),
         }
         pipe = subprocess.PIPE
         process = subprocess.Popen(
-            command, env=environment, cwd=cwd or account.pw_dir, text=True, stdin=pipe, stdout=pipe, stderr=pipe,
-            user=account.pw_uid, group=account.pw_gid, extra_groups=os.getgrouplist(user, account.pw_gid),
+            command,
+            env=environment,
+            cwd=cwd or account.pw_dir,
+            text=True,
+            stdin=pipe,
+            stdout=pipe,
+            stderr=pipe,
+            user=account.pw_uid,
+            group=account.pw_gid,
+            extra_groups=os.getgrouplist(user, account.pw_gid),
         )
         self._started.append(process)
         return process
@@ -234,7 +278,7 @@ def node() -> Iterator[Node]:
         with_pins = [point for point in mount_points() if point.startswith("/run/chos")]
         for point in reversed(with_pins):
             subprocess.run(["umount", "-l", point], check=False, capture_output=True)
-    for point in reversed(mount_points()[len(before):]):
+    for point in reversed(mount_points()[len(before) :]):
         subprocess.run(["umount", "-l", point], check=False, capture_output=True)
     for path in ("/etc/chos", "/etc/chos.conf", "/etc/sysconfig/chos"):
         Path(path).unlink(missing_ok=True)

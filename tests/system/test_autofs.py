@@ -12,7 +12,8 @@ from conftest import LIMIT, Node, mount_points, wait_for
 
 pytestmark = pytest.mark.skipif(
     not (shutil.which("automount", path="/usr/sbin:/sbin") and Path("/dev/autofs").exists()),
-    reason="no automounter here: apt-get install autofs, and a kernel with autofs")
+    reason="no automounter here: apt-get install autofs, and a kernel with autofs",
+)
 
 EXPORT = Path("/srv/export")
 
@@ -30,10 +31,20 @@ def automount(tmp_path: Path) -> Iterator[Callable[[], None]]:
 
     def start() -> None:
         # In a session of its own: processes of the daemon's group do not trigger mounts.
-        daemons.append(subprocess.Popen(
-            ["automount", "--foreground", "--dont-check-daemon", "-p", str(tmp_path / "pid"),
-             str(tmp_path / "auto.master")],
-            start_new_session=True, stdin=subprocess.DEVNULL))
+        daemons.append(
+            subprocess.Popen(
+                [
+                    "automount",
+                    "--foreground",
+                    "--dont-check-daemon",
+                    "-p",
+                    str(tmp_path / "pid"),
+                    str(tmp_path / "auto.master"),
+                ],
+                start_new_session=True,
+                stdin=subprocess.DEVNULL,
+            )
+        )
         wait_for(lambda: daemons[-1].poll() is not None or "/auto" in mount_points(), "automount to mount /auto")
         assert daemons[-1].poll() is None, "automount ended"
 

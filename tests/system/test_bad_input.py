@@ -70,9 +70,16 @@ def test_a_missing_tree(up: Node) -> None:
     message(up.chos("gone", "echo", "ran"), 125, "gone", "could not be prepared", "/os/gone")
 
 
-@pytest.mark.parametrize(("kind", "reason"), [
-    ("empty", "no /bin/sh"), ("file", "not a directory"), ("no etc", "/etc is missing"), ("user's", "not to root"),
-    ("writable", "writable by others")])
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("empty", "no /bin/sh"),
+        ("file", "not a directory"),
+        ("no etc", "/etc is missing"),
+        ("user's", "not to root"),
+        ("writable", "writable by others"),
+    ],
+)
 def test_a_tree_that_is_none(node: Node, kind: str, reason: str) -> None:
     tree = Path("/os/bad")
     if kind == "empty":
@@ -137,10 +144,12 @@ def test_up_inside_an_environment(node: Node) -> None:
     node.up()
     before = node.pin("new.1")
     # The base's Python with the base's libraries, moved into the environment when all that it needs is loaded.
-    enter = ("import os, sys; fd = os.open('/run/chos/gen/new.1/ns', os.O_RDONLY); "
-             "import click, psutil, ctypes, chosns.cli, chosns.lifecycle; "
-             "libc = ctypes.CDLL(None, use_errno=True); assert libc.setns(fd, 0x20000) == 0; "
-             "sys.argv = ['chosctl', 'up', '--renew']; chosns.cli.main()")
+    enter = (
+        "import os, sys; fd = os.open('/run/chos/gen/new.1/ns', os.O_RDONLY); "
+        "import click, psutil, ctypes, chosns.cli, chosns.lifecycle; "
+        "libc = ctypes.CDLL(None, use_errno=True); assert libc.setns(fd, 0x20000) == 0; "
+        "sys.argv = ['chosctl', 'up', '--renew']; chosns.cli.main()"
+    )
     result = subprocess.run([*chosctl_python(), enter], capture_output=True, text=True, check=False)
     message(result, 1, "chosctl up", "inside an environment", "CHOS=root")
     assert node.pin(node.generation("new")) == before
@@ -168,8 +177,25 @@ def test_the_hint_works(up: Node) -> None:
 
 def test_entering_from_a_private_namespace(up: Node) -> None:
     """A service with PrivateTmp sees no pins, but finds its way."""
-    result = up.run(["unshare", "-m", "setpriv", "--reuid", "alice", "--regid", "alice", "--init-groups",
-                     "env", "CHOS=one", "chos", "cat", "/etc/os-release"], user="root", check=True)
+    result = up.run(
+        [
+            "unshare",
+            "-m",
+            "setpriv",
+            "--reuid",
+            "alice",
+            "--regid",
+            "alice",
+            "--init-groups",
+            "env",
+            "CHOS=one",
+            "chos",
+            "cat",
+            "/etc/os-release",
+        ],
+        user="root",
+        check=True,
+    )
     assert 'PRETTY_NAME="one"' in result.stdout
 
 

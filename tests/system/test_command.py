@@ -80,8 +80,10 @@ def test_a_signal_ends_it_as_any_command(pair: Node, number: signal.Signals) -> 
 
 
 def test_signals_reach_the_command(pair: Node) -> None:
-    job = pair.start(["chos", "sh", "-c", "trap 'echo got; exit 9' TERM; echo ready; while :; do sleep 0.01; done"],
-                     env={"CHOS": "one"})
+    job = pair.start(
+        ["chos", "sh", "-c", "trap 'echo got; exit 9' TERM; echo ready; while :; do sleep 0.01; done"],
+        env={"CHOS": "one"},
+    )
     assert job.stdout and job.stdout.readline() == "ready\n"
     job.send_signal(signal.SIGTERM)
     assert job.communicate(timeout=LIMIT)[0] == "got\n"
@@ -114,8 +116,14 @@ def test_pipes(pair: Node) -> None:
 
 def test_inherited_descriptors_stay_and_none_is_added(pair: Node) -> None:
     read, write = os.pipe()
-    listing = subprocess.run(["chos", "sh", "-c", f"echo hello >&{write}; ls /proc/self/fd"], pass_fds=[write],
-                             env={"CHOS": "one", "PATH": "/bin"}, capture_output=True, text=True, check=True)
+    listing = subprocess.run(
+        ["chos", "sh", "-c", f"echo hello >&{write}; ls /proc/self/fd"],
+        pass_fds=[write],
+        env={"CHOS": "one", "PATH": "/bin"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert os.read(read, 100) == b"hello\n"
     assert {int(fd) for fd in listing.stdout.split()} - {0, 1, 2, write} == {3} - {write}, "only ls's own"
     os.close(read)
@@ -154,9 +162,13 @@ def test_another_users_private_directory(pair: Node) -> None:
     """Whoever cannot go there by himself is not carried there."""
     private = Path("/srv/private")
     private.mkdir(mode=0o700, exist_ok=True)
-    result = subprocess.run(["setpriv", "--reuid", "alice", "--regid", "alice", "--init-groups",
-                             "env", "CHOS=one", "chos", "pwd"],
-                            cwd=private, capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        ["setpriv", "--reuid", "alice", "--regid", "alice", "--init-groups", "env", "CHOS=one", "chos", "pwd"],
+        cwd=private,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert result.stdout == "/\n" and "/srv/private" in result.stderr
 
 
@@ -170,13 +182,25 @@ def test_leaving_from_below_local_keeps_the_place(pair: Node) -> None:
 
 def test_a_command_gets_the_environment_untouched(pair: Node) -> None:
     variables = {
-        "CHOS": "one", "PATH": "/bin:/some/where", "TMPDIR": "/tmp/mine", "LD_LIBRARY_PATH": "/home/alice/lib",
+        "CHOS": "one",
+        "PATH": "/bin:/some/where",
+        "TMPDIR": "/tmp/mine",
+        "LD_LIBRARY_PATH": "/home/alice/lib",
         "LOCPATH": "/x",
-        "MALLOC_CHECK_": "3", "GCONV_PATH": "/y", "NLSPATH": "/z", "LD_PRELOAD": "/home/alice/none.so", "ODD": "a=b\nc",
-        "IFS": "x", "RES_OPTIONS": "ndots:3", "HOSTALIASES": "/h", "lower-case": "1",
+        "MALLOC_CHECK_": "3",
+        "GCONV_PATH": "/y",
+        "NLSPATH": "/z",
+        "LD_PRELOAD": "/home/alice/none.so",
+        "ODD": "a=b\nc",
+        "IFS": "x",
+        "RES_OPTIONS": "ndots:3",
+        "HOSTALIASES": "/h",
+        "lower-case": "1",
     }
-    inside, plain = (subprocess.run([*command, "env", "-0"], env=variables, capture_output=True, check=True).stdout
-                     for command in (["/usr/bin/chos", "/bin/busybox"], ["/os/one/bin/busybox"]))
+    inside, plain = (
+        subprocess.run([*command, "env", "-0"], env=variables, capture_output=True, check=True).stdout
+        for command in (["/usr/bin/chos", "/bin/busybox"], ["/os/one/bin/busybox"])
+    )
     assert inside == plain
     assert dict(item.split("=", 1) for item in inside.decode().rstrip("\0").split("\0")) == variables
 
@@ -196,16 +220,23 @@ def shell_script(tree: Path, name: str) -> str:
     return f"/bin/{name}"
 
 
-@pytest.mark.parametrize(("shell", "behaviour", "argument"), [
-    ("tellsh", "", "-"), ("tellsh", "%BEH\nBASHLOGIN\n", "-l"), ("tellcsh", "", "-l"), ("telltcsh", "", "-l")])
+@pytest.mark.parametrize(
+    ("shell", "behaviour", "argument"),
+    [("tellsh", "", "-"), ("tellsh", "%BEH\nBASHLOGIN\n", "-l"), ("tellcsh", "", "-l"), ("telltcsh", "", "-l")],
+)
 def test_a_login_shell(node: Node, shell: str, behaviour: str, argument: str) -> None:
     path = shell_script(node.tree("one"), shell)
     node.configure("one:/os/one\n")
     Path("/etc/chos.conf").write_text(CONF + behaviour)
     node.up()
     subprocess.run(["usermod", "-s", path, "alice"], check=True)
-    variables = {"KEPT": "yes", "DROPPED": "no", "LD_LIBRARY_PATH": "/x", "TERM": "vt100",
-                 "PATH": "/usr/bin:/bin:/mine"}
+    variables = {
+        "KEPT": "yes",
+        "DROPPED": "no",
+        "LD_LIBRARY_PATH": "/x",
+        "TERM": "vt100",
+        "PATH": "/usr/bin:/bin:/mine",
+    }
     try:
         result = node.chos("one", env=variables, check=True)
     finally:
@@ -215,8 +246,13 @@ def test_a_login_shell(node: Node, shell: str, behaviour: str, argument: str) ->
     seen = dict(line.split("=", 1) for line in lines if "=" in line)
     for name in ("SHLVL", "PWD", "OLDPWD", "_"):
         seen.pop(name, None)  # the shell's own
-    assert seen == {"CHOS": "one", "HOME": "/home/alice", "TERM": "vt100", "KEPT": "yes",
-                    "PATH": "/bin:/usr/bin:/usr/local/bin"}
+    assert seen == {
+        "CHOS": "one",
+        "HOME": "/home/alice",
+        "TERM": "vt100",
+        "KEPT": "yes",
+        "PATH": "/bin:/usr/bin:/usr/local/bin",
+    }
 
 
 def test_a_login_shell_without_path_in_the_list(node: Node) -> None:
@@ -252,9 +288,18 @@ def test_a_login_shell_that_the_tree_lacks(pair: Node) -> None:
 # --- names --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("name", "expected"), [
-    ("one", "one"), ("first", "one"), ("/auto/one", "one"), ("/os/one", "one"), ("two", "two"), ("default", "two"),
-    ("/os/two", "two")])
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("one", "one"),
+        ("first", "one"),
+        ("/auto/one", "one"),
+        ("/os/one", "one"),
+        ("two", "two"),
+        ("default", "two"),
+        ("/os/two", "two"),
+    ],
+)
 def test_names_of_all_kinds(pair: Node, name: str, expected: str) -> None:
     assert system(pair, name) == expected
 
@@ -284,8 +329,10 @@ def test_names_of_the_base(pair: Node, name: str) -> None:
 
 def test_from_one_to_another_and_back(pair: Node) -> None:
     tell = "grep PRETTY /etc/os-release"
-    script = (f"{tell}; CHOS=two chos sh -c '{tell}; CHOS=one chos sh -c \"{tell}; "
-              f"CHOS=root chos stat -L -c %i /proc/self/ns/mnt\"'; {tell}")
+    script = (
+        f"{tell}; CHOS=two chos sh -c '{tell}; CHOS=one chos sh -c \"{tell}; "
+        f"CHOS=root chos stat -L -c %i /proc/self/ns/mnt\"'; {tell}"
+    )
     lines = pair.chos("one", "sh", "-c", script, check=True).stdout.splitlines()
     base = str(os.stat("/proc/self/ns/mnt").st_ino)
     assert lines == ['PRETTY_NAME="one"', 'PRETTY_NAME="two"', 'PRETTY_NAME="one"', base, 'PRETTY_NAME="one"']
@@ -338,7 +385,12 @@ def test_which(pair: Node) -> None:
     dotfile = Path("/home/alice/.chos")
     dotfile.unlink(missing_ok=True)
     assert rows(pair.chos("one", "--which", check=True).stdout) == {
-        "name": "one", "generation": pair.generation("first"), "backend": "ns", "tree": "/os/one", "source": "$CHOS"}
+        "name": "one",
+        "generation": pair.generation("first"),
+        "backend": "ns",
+        "tree": "/os/one",
+        "source": "$CHOS",
+    }
     default = rows(pair.chos(None, "--which", check=True).stdout)
     assert (default["name"], default["source"], default["tree"]) == ("default", "default", "/os/two")
     dotfile.write_text("one\n")

@@ -16,11 +16,14 @@ RENEWALS = 20
 
 def site(node: Node, number: int) -> None:
     """A configuration whose variable, file and namespace all say which one it is."""
-    node.configure("one:/os/one\n", site=f"""
+    node.configure(
+        "one:/os/one\n",
+        site=f"""
         [environment.one]
         env = {{ CHOS_TEST_NUMBER = "{number}" }}
         bind = [{{ source = "/srv/numbers/{number}", target = "/opt/number" }}]
-        """)
+        """,
+    )
 
 
 def all_end_with(lines: list[list[str]], end: list[str]) -> bool:
@@ -151,8 +154,9 @@ def test_ten_thousand_entries_leave_nothing(node: Node) -> None:
     environment = {"CHOS": "one", "PATH": "/bin"}
     failures = 0
     for _ in range(2500):
-        four = [os.posix_spawn("/usr/bin/chos", ["chos", "/bin/true"], environment, file_actions=actions)
-                for _ in range(4)]
+        four = [
+            os.posix_spawn("/usr/bin/chos", ["chos", "/bin/true"], environment, file_actions=actions) for _ in range(4)
+        ]
         failures += sum(os.waitpid(pid, 0)[1] != 0 for pid in four)
     assert failures == 0
     assert len(os.listdir("/proc/self/fd")) == fds

@@ -276,10 +276,28 @@ def test_sysconfig_is_honoured(node: Node) -> None:
 
 
 def test_the_clusters_bind_map_on_a_clusters_node(node: Node) -> None:
-    places = ["/var/lib/sss/pipes", "/run/munge", "/var/spool/slurmd/job1", "/var/lib/condor/execute", "/gpfs/project",
-              "/cvmfs/repo", "/scratch/alice", "/opt/sge/bin", "/etc/slurm"]
-    top = ["/gpfs", "/cvmfs", "/scratch", "/opt/sge", "/etc/slurm", "/var/lib/sss", "/var/lib/condor", "/run/munge",
-           "/var/spool/slurmd"]
+    places = [
+        "/var/lib/sss/pipes",
+        "/run/munge",
+        "/var/spool/slurmd/job1",
+        "/var/lib/condor/execute",
+        "/gpfs/project",
+        "/cvmfs/repo",
+        "/scratch/alice",
+        "/opt/sge/bin",
+        "/etc/slurm",
+    ]
+    top = [
+        "/gpfs",
+        "/cvmfs",
+        "/scratch",
+        "/opt/sge",
+        "/etc/slurm",
+        "/var/lib/sss",
+        "/var/lib/condor",
+        "/run/munge",
+        "/var/spool/slurmd",
+    ]
     try:
         for place in places:
             Path(place).mkdir(parents=True, exist_ok=True)

@@ -28,10 +28,17 @@ def site() -> Path:
 
 def add(first: int, last: int) -> None:
     """Mount file systems SITE/first … SITE/last on the base, each with a file that says which it is."""
-    subprocess.run(["sh", "-ec", f"""
+    subprocess.run(
+        [
+            "sh",
+            "-ec",
+            f"""
         for i in $(seq {first} {last}); do
             mkdir -p {SITE}/$i; mount -t tmpfs -o mode=755 fs$i {SITE}/$i; echo $i >{SITE}/$i/number
-        done"""], check=True)
+        done""",
+        ],
+        check=True,
+    )
 
 
 def seen(node: Node, resident: subprocess.Popen[str]) -> list[int]:

@@ -21,12 +21,15 @@ def parsed(node: Node, *arguments: str, user: str = "root") -> Any:
 def site(node: Node) -> Node:
     node.tree("one")
     node.tree("two")
-    node.configure("one:/os/one\nalias:/os/one\n/auto/one:/os/one\ntwo:/os/two\nroot:/\n", site="""
+    node.configure(
+        "one:/os/one\nalias:/os/one\n/auto/one:/os/one\ntwo:/os/two\nroot:/\n",
+        site="""
         [environment.one]
         description = "The first one"
         [environment.two]
         groups = ["bob"]
-        """)
+        """,
+    )
     return node
 
 
@@ -41,7 +44,12 @@ def test_ps(site: Node) -> None:
     assert set(found) == {alice.pid, bob.pid}
     one = found[alice.pid]
     assert (one["user"], one["environment"], one["generation"], one["command"], one["nested"]) == (
-        "alice", "one", "one.1", "sh", False)
+        "alice",
+        "one",
+        "one.1",
+        "sh",
+        False,
+    )
     assert abs(one["started"] - started) < 30
     assert found[bob.pid]["user"] == "bob"
     site.up("--renew", "one")
@@ -103,8 +111,14 @@ def test_a_table_on_a_terminal(site: Node) -> None:
     master, slave = pty.openpty()
     import subprocess
 
-    subprocess.run(["chosctl", "status"], stdin=slave, stdout=slave, stderr=slave, check=True,
-                   env={"PATH": "/usr/bin:/bin", "TERM": "xterm", "COLUMNS": "200"})
+    subprocess.run(
+        ["chosctl", "status"],
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        check=True,
+        env={"PATH": "/usr/bin:/bin", "TERM": "xterm", "COLUMNS": "200"},
+    )
     os.close(slave)
     text = os.read(master, 65536).decode()
     os.close(master)
@@ -122,9 +136,17 @@ def test_status_json_is_enough_for_monitoring(site: Node) -> None:
     after = parsed(site, "status")
     assert (after["prepared"], after["healthy"], after["backend"]) == (True, True, "ns")
     one = {env["name"]: env for env in after["environments"]}["one"]
-    for key, value in {"state": "up", "tree": "/os/one", "os": "one", "description": "The first one",
-                       "aliases": ["alias", "/auto/one"], "processes": 1,
-                       "generation": "one.1", "reason": "", "groups": []}.items():
+    for key, value in {
+        "state": "up",
+        "tree": "/os/one",
+        "os": "one",
+        "description": "The first one",
+        "aliases": ["alias", "/auto/one"],
+        "processes": 1,
+        "generation": "one.1",
+        "reason": "",
+        "groups": [],
+    }.items():
         assert one[key] == value, key
     generation = one["generations"][0]
     assert (generation["generation"], generation["processes"], generation["current"]) == ("one.1", 1, True)
@@ -154,7 +176,8 @@ def test_list(site: Node) -> None:
     assert site.chosctl("list", "--names", user="bob").stdout.split() == ["one", "alias", "two"]
     assert site.chosctl("list", "--names", user="alice").stdout.split() == ["one", "alias"]
     assert parsed(site, "list", user="alice") == [
-        {"name": "one", "aliases": ["alias", "/auto/one"], "os": "one", "description": "The first one", "state": "up"}]
+        {"name": "one", "aliases": ["alias", "/auto/one"], "os": "one", "description": "The first one", "state": "up"}
+    ]
     everything = parsed(site, "list", "--all", user="alice")
     assert {env["name"]: env["state"] for env in everything} == {"one": "up", "two": "closed"}
     out = site.chosctl("list", user="alice").stdout
@@ -213,7 +236,8 @@ def test_check_reports_everything_at_once(site: Node) -> None:
     with open("/etc/chos", "a", encoding="utf-8") as file:
         file.write("no colon here\nbad name:/os/one\n")
     Path("/etc/chos.d/site.toml").write_text(
-        '[environment.one]\ngruops = ["x"]\npolicy = { nosuid = "yes" }\n[environment.three]\n')
+        '[environment.one]\ngruops = ["x"]\npolicy = { nosuid = "yes" }\n[environment.three]\n'
+    )
     result = site.chosctl("check", check=False, user="alice")
     assert result.returncode == 1
     for text in ("/etc/chos:7:", "/etc/chos:8:", "site.toml:2:", "groups", "site.toml:3:", "site.toml:4:"):

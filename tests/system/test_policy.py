@@ -36,8 +36,10 @@ def test_without_no_new_privs(node: Node) -> None:
     assert "NoNewPrivs:\t0" in node.chos("one", "cat", "/proc/self/status", check=True).stdout
 
 
-@pytest.mark.parametrize(("personality", "options", "expected"), [
-    ('"linux32"', "-m", "i686"), ('"uname26"', "-r", "2.6."), ('["linux32", "uname26"]', "-rm", "2.6. i686")])
+@pytest.mark.parametrize(
+    ("personality", "options", "expected"),
+    [('"linux32"', "-m", "i686"), ('"uname26"', "-r", "2.6."), ('["linux32", "uname26"]', "-rm", "2.6. i686")],
+)
 def test_personality(node: Node, personality: str, options: str, expected: str) -> None:
     one(node, f"policy = {{ personality = {personality} }}\n")
     node.up()
@@ -135,7 +137,9 @@ def site() -> Iterator[Path]:
 def test_extra_binds(node: Node, site: Path) -> None:
     (site / "own").mkdir()
     shutil.chown(site / "own", "alice", "alice")
-    tree = one(node, """
+    tree = one(
+        node,
+        """
         bind = [
           { source = "/srv/site", target = "/software/site" },
           { source = "/srv/site/own", target = "/usr/local/share/own" },
@@ -143,7 +147,8 @@ def test_extra_binds(node: Node, site: Path) -> None:
           { source = "/srv/site/file", target = "/usr/share/one-file" },
           { source = "/srv/missing", target = "/opt/missing", optional = true },
         ]
-        """)
+        """,
+    )
     node.up()
     shell = node.resident("one")
     assert node.ask(shell, "cat /software/site/file /usr/share/one-file") == "site\nsite"
@@ -221,8 +226,19 @@ def test_everyone(node: Node) -> None:
     node.up()
     for user in ("alice", "bob", "root"):
         assert node.chos("one", "true", user=user).returncode == 0
-    unknown = ["setpriv", "--reuid", "54321", "--regid", "54321", "--clear-groups",
-               "env", "CHOS=one", "chos", "id", "-u"]
+    unknown = [
+        "setpriv",
+        "--reuid",
+        "54321",
+        "--regid",
+        "54321",
+        "--clear-groups",
+        "env",
+        "CHOS=one",
+        "chos",
+        "id",
+        "-u",
+    ]
     assert node.run(unknown, user="root", check=True).stdout == "54321\n", "whoever he is"
 
 

@@ -32,8 +32,10 @@ def test_compile_and_run(trixie: Node) -> None:
 
 
 def test_git(trixie: Node) -> None:
-    script = ("rm -rf repo && git init -q repo && cd repo && echo x >x && git add x && "
-              "git -c user.name=A -c user.email=a@b commit -qm first && git log --format=%s && git fsck")
+    script = (
+        "rm -rf repo && git init -q repo && cd repo && echo x >x && git add x && "
+        "git -c user.name=A -c user.email=a@b commit -qm first && git log --format=%s && git fsck"
+    )
     assert trixie.chos("new", "sh", "-c", script, check=True).stdout == "first\n"
 
 
@@ -87,12 +89,41 @@ def user_namespaces(node: Node) -> None:
 
 def test_bubblewrap_works_inside(trixie: Node) -> None:
     user_namespaces(trixie)
-    result = trixie.chos("new", "bwrap", "--ro-bind", "/", "/", "--dev", "/dev", "--tmpfs", "/tmp", "--unshare-user",
-                         "cat", "/etc/os-release", check=True)
+    result = trixie.chos(
+        "new",
+        "bwrap",
+        "--ro-bind",
+        "/",
+        "/",
+        "--dev",
+        "/dev",
+        "--tmpfs",
+        "/tmp",
+        "--unshare-user",
+        "cat",
+        "/etc/os-release",
+        check=True,
+    )
     assert "VERSION_CODENAME=trixie" in result.stdout
-    isolated = trixie.chos("new", "bwrap", "--ro-bind", "/usr", "/usr", "--symlink", "usr/lib", "/lib", "--symlink",
-                           "usr/lib64", "/lib64", "--tmpfs", "/work", "/usr/bin/sh", "-c",
-                           "echo y >/work/x && cat /work/x; cd /; echo *", check=True)
+    isolated = trixie.chos(
+        "new",
+        "bwrap",
+        "--ro-bind",
+        "/usr",
+        "/usr",
+        "--symlink",
+        "usr/lib",
+        "/lib",
+        "--symlink",
+        "usr/lib64",
+        "/lib64",
+        "--tmpfs",
+        "/work",
+        "/usr/bin/sh",
+        "-c",
+        "echo y >/work/x && cat /work/x; cd /; echo *",
+        check=True,
+    )
     assert isolated.stdout == "y\nlib lib64 usr work\n"
 
 

@@ -29,8 +29,11 @@ class Terminal:
                 os.setgid(account.pw_gid)
                 os.setuid(account.pw_uid)
                 os.chdir(account.pw_dir)
-                os.execve("/usr/bin/chos", command, {
-                    "CHOS": "new", "PATH": "/usr/bin:/bin", "HOME": account.pw_dir, "TERM": "vt100", "PS1": PROMPT})
+                os.execve(
+                    "/usr/bin/chos",
+                    command,
+                    {"CHOS": "new", "PATH": "/usr/bin:/bin", "HOME": account.pw_dir, "TERM": "vt100", "PS1": PROMPT},
+                )
             finally:
                 os._exit(99)
         self.seen = ""
@@ -48,7 +51,7 @@ class Terminal:
                 self.seen += os.read(self.fd, 4096).decode(errors="replace").replace("\r", "")
             except OSError:
                 raise AssertionError(f"the shell ended before {pattern!r}: {self.seen!r}") from None
-        self.seen = self.seen[found.end():]
+        self.seen = self.seen[found.end() :]
         return found[0]
 
     def run(self, line: str, pattern: str) -> str:

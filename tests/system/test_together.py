@@ -83,8 +83,10 @@ def test_children_of_every_kind_stay(debian: Node) -> None:
     assert debian.ask(shell, "sh -c 'stat -L -c %i /proc/self/ns/mnt'; :") == str(inside)
     assert debian.ask(shell, "(stat -L -c %i /proc/self/ns/mnt) | cat") == str(inside)
     assert debian.ask(shell, "setsid -w stat -L -c %i /proc/self/ns/mnt") == str(inside)
-    threads = ("import threading,os; t=threading.Thread(target=lambda: "
-               "print(os.stat('/proc/thread-self/ns/mnt').st_ino)); t.start(); t.join()")
+    threads = (
+        "import threading,os; t=threading.Thread(target=lambda: "
+        "print(os.stat('/proc/thread-self/ns/mnt').st_ino)); t.start(); t.join()"
+    )
     assert debian.ask(shell, f'python3 -c "{threads}"') == str(inside)
 
 

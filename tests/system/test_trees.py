@@ -37,15 +37,25 @@ def fingerprint(tree: Path) -> dict[str, tuple[object, ...]]:
             if stat.S_ISREG(status.st_mode) and status.st_size < 1_000_000:
                 with open(path, "rb") as file:
                     content = hashlib.sha256(file.read()).hexdigest()
-            found[path] = (status.st_ino, status.st_mode, status.st_uid, status.st_nlink, status.st_size,
-                           status.st_mtime_ns, status.st_ctime_ns, content)
+            found[path] = (
+                status.st_ino,
+                status.st_mode,
+                status.st_uid,
+                status.st_nlink,
+                status.st_size,
+                status.st_mtime_ns,
+                status.st_ctime_ns,
+                content,
+            )
     return found
 
 
 @pytest.mark.parametrize("like", ["tiny", "bullseye", "trixie"])
 def test_nothing_is_written_into_a_tree(node: Node, like: str) -> None:
     tree = node.tree("one", like=like)
-    node.configure("one:/os/one\n", site="""
+    node.configure(
+        "one:/os/one\n",
+        site="""
         [environment.one]
         [[environment.one.bind]]
         source = "/srv"
@@ -53,7 +63,8 @@ def test_nothing_is_written_into_a_tree(node: Node, like: str) -> None:
         [[environment.one.bind]]
         source = "/etc/hostname"
         target = "/usr/share/node-name"
-        """)
+        """,
+    )
     before = fingerprint(tree)
     assert len(before) > 100
     node.up()
@@ -111,8 +122,9 @@ def test_lib64_is_the_trees(node: Node) -> None:
     alive(node, "two")
 
 
-@pytest.mark.parametrize("lacking", [
-    "opt", "var", "sbin", "lib", "home", "usr/local", "var/tmp", "proc dev sys tmp run"])
+@pytest.mark.parametrize(
+    "lacking", ["opt", "var", "sbin", "lib", "home", "usr/local", "var/tmp", "proc dev sys tmp run"]
+)
 def test_a_tree_that_lacks_directories(node: Node, lacking: str) -> None:
     tree = node.tree("one")
     for name in lacking.split():
@@ -136,7 +148,9 @@ def test_a_tree_of_almost_nothing(node: Node) -> None:
     node.up()
     alive(node, "small")
     assert node.chos("small", "sh", "-c", "echo /usr/bin/*", check=True).stdout.split() == [
-        "/usr/bin/chos", "/usr/bin/chos-job-starter"]
+        "/usr/bin/chos",
+        "/usr/bin/chos-job-starter",
+    ]
 
 
 def test_further_top_level_entries_of_the_tree(node: Node) -> None:
@@ -159,16 +173,27 @@ def test_links_at_the_top_of_the_base(node: Node) -> None:
     Path("/var/lib/scratch").mkdir(exist_ok=True)
     (Path("/var/lib/scratch") / "file").write_text("scratch\n")
     try:
-        for name, to in (("/data", "/srv/data"), ("/data2", "srv/data"), ("/site", "/usr/share/site"),
-                         ("/chain", "/data"), ("/scratch", "var/lib/scratch"),
-                         ("/nowhere", "/not/there"), ("/loop", "/loop")):
+        for name, to in (
+            ("/data", "/srv/data"),
+            ("/data2", "srv/data"),
+            ("/site", "/usr/share/site"),
+            ("/chain", "/data"),
+            ("/scratch", "var/lib/scratch"),
+            ("/nowhere", "/not/there"),
+            ("/loop", "/loop"),
+        ):
             os.symlink(to, name)
             made.append(name)
         node.tree("one")
         node.configure("one:/os/one\n")
         node.up()
-        for path, text in (("/data", "data"), ("/data2", "data"), ("/chain", "data"), ("/site", "site"),
-                           ("/scratch", "scratch")):
+        for path, text in (
+            ("/data", "data"),
+            ("/data2", "data"),
+            ("/chain", "data"),
+            ("/site", "site"),
+            ("/scratch", "scratch"),
+        ):
             assert node.chos("one", "cat", f"{path}/file", check=True).stdout == text + "\n", path
         alive(node, "one")
         shell = node.resident("one")
@@ -223,8 +248,12 @@ def test_a_squashfs_image(node: Node, tmp_path: Path) -> None:
     image = tmp_path / "tree.squashfs"
     subprocess.run(["mksquashfs", str(tree_path("tiny")), str(image), "-quiet", "-no-progress"], check=True)
     Path("/os/image").mkdir()
-    mounted = subprocess.run(["mount", "-o", "loop,ro", "-t", "squashfs", str(image), "/os/image"],
-                             capture_output=True, text=True, check=False)
+    mounted = subprocess.run(
+        ["mount", "-o", "loop,ro", "-t", "squashfs", str(image), "/os/image"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if mounted.returncode != 0:
         pytest.skip(f"squashfs images cannot be mounted here: {mounted.stderr.strip()}")
     try:
@@ -282,8 +311,10 @@ def test_the_launcher_is_there_whatever_the_tree_holds(node: Node, kind: str) ->
     node.configure("one:/os/one\ntwo:/os/two\n")
     node.up()
     alive(node, "one")
-    script = ('echo $CHOS; env CHOS=two /usr/bin/chos sh -c "echo \\$CHOS; env CHOS=one chos sh -c \'echo \\$CHOS; '
-              'env CHOS=two chos-job-starter sh -c \\"echo \\\\\\$CHOS\\"\'"')
+    script = (
+        "echo $CHOS; env CHOS=two /usr/bin/chos sh -c \"echo \\$CHOS; env CHOS=one chos sh -c 'echo \\$CHOS; "
+        'env CHOS=two chos-job-starter sh -c \\"echo \\\\\\$CHOS\\"\'"'
+    )
     assert node.chos("one", "sh", "-c", script, check=True).stdout.split() == ["one", "two", "one", "two"]
     assert fingerprint(tree) == before
 

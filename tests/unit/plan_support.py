@@ -52,8 +52,13 @@ class Root:
 
     def without(self, *paths: str) -> Root:
         """The same root, less these and what is below them."""
-        return Root({name: node for name, node in self.nodes.items()
-                     if not any(name == path or name.startswith(path + "/") for path in paths)})
+        return Root(
+            {
+                name: node
+                for name, node in self.nodes.items()
+                if not any(name == path or name.startswith(path + "/") for path in paths)
+            }
+        )
 
     def plus(self, nodes: dict[str, Node]) -> Root:
         """The same root with these in it, in the place of what was there."""
@@ -69,31 +74,88 @@ def link(to: str) -> Node:
     return ("link", to)
 
 
-MERGED = Root({
-    "/usr/bin/sh": "file", "/usr/sbin": "dir", "/usr/lib": "dir", "/usr/lib64": "dir",
-    "/usr/share/zoneinfo/UTC": "file",
-    "/bin": link("usr/bin"), "/sbin": link("usr/sbin"), "/lib": link("usr/lib"), "/lib64": link("usr/lib64"),
-    "/etc/passwd": "file", "/etc/os-release": "file", "/etc/ssh/ssh_config": "file", "/opt": "dir",
-    "/var/lib": "dir", "/var/tmp": "dir", "/var/spool": "dir", "/var/run": link("../run"), "/var/log/wtmp": "file",
-    "/home": "dir", "/proc": "dir", "/sys": "dir", "/dev": "dir", "/tmp": "dir", "/run": "dir", "/root": "dir",
-})
+MERGED = Root(
+    {
+        "/usr/bin/sh": "file",
+        "/usr/sbin": "dir",
+        "/usr/lib": "dir",
+        "/usr/lib64": "dir",
+        "/usr/share/zoneinfo/UTC": "file",
+        "/bin": link("usr/bin"),
+        "/sbin": link("usr/sbin"),
+        "/lib": link("usr/lib"),
+        "/lib64": link("usr/lib64"),
+        "/etc/passwd": "file",
+        "/etc/os-release": "file",
+        "/etc/ssh/ssh_config": "file",
+        "/opt": "dir",
+        "/var/lib": "dir",
+        "/var/tmp": "dir",
+        "/var/spool": "dir",
+        "/var/run": link("../run"),
+        "/var/log/wtmp": "file",
+        "/home": "dir",
+        "/proc": "dir",
+        "/sys": "dir",
+        "/dev": "dir",
+        "/tmp": "dir",
+        "/run": "dir",
+        "/root": "dir",
+    }
+)
 
-UNMERGED = Root({
-    "/bin/sh": "file", "/sbin/init": "file", "/lib/libc.so": "file", "/usr/bin/env": "file", "/etc/passwd": "file",
-    "/var/run/utmp": "file", "/var/tmp": "dir", "/opt": "dir", "/proc": "dir", "/nix/store": "dir",
-})
+UNMERGED = Root(
+    {
+        "/bin/sh": "file",
+        "/sbin/init": "file",
+        "/lib/libc.so": "file",
+        "/usr/bin/env": "file",
+        "/etc/passwd": "file",
+        "/var/run/utmp": "file",
+        "/var/tmp": "dir",
+        "/opt": "dir",
+        "/proc": "dir",
+        "/nix/store": "dir",
+    }
+)
 
-BASE = Root({
-    "/usr/bin/chos": "file", "/usr/share/zoneinfo/Europe/Berlin": "file", "/bin": link("usr/bin"),
-    "/lib": link("usr/lib"), "/lib64": link("usr/lib64"), "/usr/lib": "dir", "/usr/lib64": "dir", "/usr/local": "dir",
-    "/etc/passwd": "file", "/etc/group": "file", "/etc/hosts": "file", "/etc/chos": "file",
-    "/etc/ssh/ssh_known_hosts": "file", "/etc/resolv.conf": link("../run/systemd/resolve/stub-resolv.conf"),
-    "/etc/localtime": link("/usr/share/zoneinfo/Europe/Berlin"), "/run/systemd/resolve/stub-resolv.conf": "file",
-    "/run/munge/socket": "other", "/var/tmp": "dir", "/var/spool/slurmd": "dir", "/var/log": "dir",
-    "/var/run": link("/run"), "/var/lock": link("/run/lock"), "/run/lock": "dir", "/opt": "dir",
-    "/home/anna": "dir", "/proc/self": "dir", "/sys/fs": "dir", "/dev/null": "other", "/dev/shm": "dir", "/tmp": "dir",
-    "/root": "dir", "/scratch": "dir", "/gpfs/data": "dir",
-})
+BASE = Root(
+    {
+        "/usr/bin/chos": "file",
+        "/usr/share/zoneinfo/Europe/Berlin": "file",
+        "/bin": link("usr/bin"),
+        "/lib": link("usr/lib"),
+        "/lib64": link("usr/lib64"),
+        "/usr/lib": "dir",
+        "/usr/lib64": "dir",
+        "/usr/local": "dir",
+        "/etc/passwd": "file",
+        "/etc/group": "file",
+        "/etc/hosts": "file",
+        "/etc/chos": "file",
+        "/etc/ssh/ssh_known_hosts": "file",
+        "/etc/resolv.conf": link("../run/systemd/resolve/stub-resolv.conf"),
+        "/etc/localtime": link("/usr/share/zoneinfo/Europe/Berlin"),
+        "/run/systemd/resolve/stub-resolv.conf": "file",
+        "/run/munge/socket": "other",
+        "/var/tmp": "dir",
+        "/var/spool/slurmd": "dir",
+        "/var/log": "dir",
+        "/var/run": link("/run"),
+        "/var/lock": link("/run/lock"),
+        "/run/lock": "dir",
+        "/opt": "dir",
+        "/home/anna": "dir",
+        "/proc/self": "dir",
+        "/sys/fs": "dir",
+        "/dev/null": "other",
+        "/dev/shm": "dir",
+        "/tmp": "dir",
+        "/root": "dir",
+        "/scratch": "dir",
+        "/gpfs/data": "dir",
+    }
+)
 
 
 def shares(*paths: str, devices: bool = False, required: bool = False) -> tuple[Share, ...]:
@@ -105,8 +167,9 @@ def shares(*paths: str, devices: bool = False, required: bool = False) -> tuple[
 def shipped(name: str) -> BindMap:
     """A bind map as it ships."""
     files = (Path(__file__).parents[2] / "bindmaps").glob("*.toml")
-    found, problems = resolve_bind_map(name, {
-        file.stem: [parse_bind_map(file.read_text(encoding="utf-8"), file.name, file.stem)[0]] for file in files})
+    found, problems = resolve_bind_map(
+        name, {file.stem: [parse_bind_map(file.read_text(encoding="utf-8"), file.name, file.stem)[0]] for file in files}
+    )
     assert found is not None and not problems, problems
     return found
 
@@ -114,9 +177,16 @@ def shipped(name: str) -> BindMap:
 DEFAULT = shipped("default")
 
 
-def plan_for(tree: Root = MERGED, base: Root = BASE, bindmap: BindMap = DEFAULT, *, binds: tuple[ExtraBind, ...] = (),
-             policy: Policy | None = None, sysconfig: Sysconfig | None = None,
-             launcher: Launcher | None = None) -> Plan:
+def plan_for(
+    tree: Root = MERGED,
+    base: Root = BASE,
+    bindmap: BindMap = DEFAULT,
+    *,
+    binds: tuple[ExtraBind, ...] = (),
+    policy: Policy | None = None,
+    sysconfig: Sysconfig | None = None,
+    launcher: Launcher | None = None,
+) -> Plan:
     """make_plan for an environment of no interest."""
     env = Environment("el9", "/srv/os/el9", Origin("/etc/chos", 3), policy=policy or Policy(), binds=binds)
     return make_plan(env, bindmap, tree, base, sysconfig=sysconfig, launcher=launcher)
@@ -197,8 +267,12 @@ class Machine:
     def _mount(self, op: object, kind: Kind | None) -> None:
         target = op.target  # type: ignore[attr-defined]
         self._need(target != "/", "over the root")
-        self._need(not any(place != target and split(place)[: len(split(target))] == split(target)
-                           for place, _ in self.mounts), "hides an earlier mount")
+        self._need(
+            not any(
+                place != target and split(place)[: len(split(target))] == split(target) for place, _ in self.mounts
+            ),
+            "hides an earlier mount",
+        )
         if len(split(target)) == 1:
             self.own.setdefault(target, "dir")
         for step in _above(target):
@@ -215,7 +289,7 @@ class Machine:
         if not around:
             return "own", path
         place, op = max(reversed(around), key=lambda item: len(split(item[0])))  # the last of equals is on top
-        rest = split(path)[len(split(place)):]
+        rest = split(path)[len(split(place)) :]
         if isinstance(op, Overlay):
             for entry in op.entries:
                 if split(entry.path) == rest:

@@ -28,19 +28,29 @@ def test_policy_with_everything() -> None:
     env = Environment("el9", "/os/el9", ORIGIN, policy=policy, variables=variables)
     assert policy_text(env, "%2Fauto%2Frh73", "12", (2**40, 2**60)) == (
         "chos-policy 1\nname=%2Fauto%2Frh73\ngeneration=12\nroot=1099511627776 1152921504606846976\nno_new_privs=1\n"
-        "personality=linux32,uname26\nsetenv=LANG=C.UTF-8\nsetenv=A= b = c \nsetenv=E=\n")
+        "personality=linux32,uname26\nsetenv=LANG=C.UTF-8\nsetenv=A= b = c \nsetenv=E=\n"
+    )
 
 
-@pytest.mark.parametrize(("policy", "line"), [
-    (Policy(linux32=True), "linux32"), (Policy(uname26=True), "uname26"),
-    (Policy(linux32=True, uname26=True), "linux32,uname26"), (Policy(), None)])
+@pytest.mark.parametrize(
+    ("policy", "line"),
+    [
+        (Policy(linux32=True), "linux32"),
+        (Policy(uname26=True), "uname26"),
+        (Policy(linux32=True, uname26=True), "linux32,uname26"),
+        (Policy(), None),
+    ],
+)
 def test_personality(policy: Policy, line: str | None) -> None:
     text = policy_text(Environment("a", "/a", ORIGIN, policy=policy), "a", "1", (1, 2))
     assert re.findall("^personality=(.*)$", text, re.MULTILINE) == ([line] if line else [])
 
 
-@given(st.dictionaries(st.from_regex(r"[A-Za-z_][A-Za-z0-9_]*", fullmatch=True), LINES, max_size=5),
-       st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1))
+@given(
+    st.dictionaries(st.from_regex(r"[A-Za-z_][A-Za-z0-9_]*", fullmatch=True), LINES, max_size=5),
+    st.integers(0, 2**64 - 1),
+    st.integers(0, 2**64 - 1),
+)
 def test_policy_can_be_read_back(variables: dict[str, str], device: int, inode: int) -> None:
     """As C does it: lines at newlines only, keys up to the first `=`, blanks kept."""
     env = Environment("a", "/a", ORIGIN, variables=tuple(variables.items()))
@@ -70,7 +80,7 @@ def test_base() -> None:
 
 def test_acl_to_the_byte() -> None:
     assert acl([1000, 5]) == bytes.fromhex(
-        "02000000"          # version
+        "02000000"  # version
         "01000700ffffffff"  # user::rwx
         "04000000ffffffff"  # group::---
         "0800050005000000"  # group:5:r-x
@@ -93,16 +103,46 @@ def test_acl_grants_each_group_once_and_nobody_else(groups: list[int]) -> None:
 # escape_name
 
 
-@pytest.mark.parametrize(("name", "escaped"), [
-    ("el9", "el9"), ("a.b_c-D", "a.b_c-D"), ("/", "%2F"), ("/auto/rh73", "%2Fauto%2Frh73"), ("/a b%", "%2Fa%20b%25"),
-    ("/é", "%2F%C3%A9"), ("/\udcff", "%2F%FF"), ("x" * 64, "x" * 64),
-])
+@pytest.mark.parametrize(
+    ("name", "escaped"),
+    [
+        ("el9", "el9"),
+        ("a.b_c-D", "a.b_c-D"),
+        ("/", "%2F"),
+        ("/auto/rh73", "%2Fauto%2Frh73"),
+        ("/a b%", "%2Fa%20b%25"),
+        ("/é", "%2F%C3%A9"),
+        ("/\udcff", "%2F%FF"),
+        ("x" * 64, "x" * 64),
+    ],
+)
 def test_escaped_names(name: str, escaped: str) -> None:
     assert escape_name(name) == escaped
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", ".a", "-a", "_a", "a/b", "a b", "a\n", "el9\n", "x" * 65, "é", "%2F",
-                                  "/a\0", "/a\nb", "/" + "x" * 253, "/" + " " * 85, "../x"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        ".",
+        "..",
+        ".a",
+        "-a",
+        "_a",
+        "a/b",
+        "a b",
+        "a\n",
+        "el9\n",
+        "x" * 65,
+        "é",
+        "%2F",
+        "/a\0",
+        "/a\nb",
+        "/" + "x" * 253,
+        "/" + " " * 85,
+        "../x",
+    ],
+)
 def test_what_is_no_name(name: str) -> None:
     with pytest.raises(ValueError, match="."):
         escape_name(name)

@@ -40,7 +40,11 @@ def test_an_empty_site_leads_to_the_base() -> None:
 def test_name_aliases_and_tree() -> None:
     site = Site((env("el9", "/os/el9", "default", "/auto/el9"),))
     assert links(site, el9="el9.7") == {
-        "root": "../base", "%2F": "../base", "el9": "../gen/el9.7", "default": "el9", "%2Fauto%2Fel9": "el9",
+        "root": "../base",
+        "%2F": "../base",
+        "el9": "../gen/el9.7",
+        "default": "el9",
+        "%2Fauto%2Fel9": "el9",
         "%2Fos%2Fel9": "el9",
     }
 
@@ -87,9 +91,16 @@ def test_a_tree_whose_path_is_too_long_for_a_name() -> None:
 NAMES = st.sampled_from(["a", "b", "c", "root", "/os/a", "/os/b", "/"])
 SITES = st.builds(
     lambda envs, leave: Site(tuple(envs), tuple(leave)),
-    st.lists(st.builds(lambda name, tree, aliases: env(name, tree, *aliases), NAMES.filter(lambda name: name != "/"),
-                       st.sampled_from(["/os/a", "/os/b", "/x y"]), st.lists(NAMES, max_size=3)),
-             max_size=3, unique_by=lambda item: item.name),
+    st.lists(
+        st.builds(
+            lambda name, tree, aliases: env(name, tree, *aliases),
+            NAMES.filter(lambda name: name != "/"),
+            st.sampled_from(["/os/a", "/os/b", "/x y"]),
+            st.lists(NAMES, max_size=3),
+        ),
+        max_size=3,
+        unique_by=lambda item: item.name,
+    ),
     st.lists(st.sampled_from(["root", "c", "/"]), unique=True),
 )
 

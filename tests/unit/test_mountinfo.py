@@ -25,8 +25,9 @@ def test_one_line(tmp_path: Path) -> None:
     assert read(tmp_path, PLAIN + line) == [Mount("/", "/", ["rw", "relatime"], ["shared:1"], "ext4"), wanted]
 
 
-@pytest.mark.parametrize("tags", ["", "shared:1", "master:2", "shared:1 master:2", "master:2 propagate_from:3",
-                                  "unbindable"])
+@pytest.mark.parametrize(
+    "tags", ["", "shared:1", "master:2", "shared:1 master:2", "master:2 propagate_from:3", "unbindable"]
+)
 def test_optional_fields(tmp_path: Path, tags: str) -> None:
     line = " ".join(filter(None, ["36 35 98:0 / / rw", tags, "- ext4 /dev/sda1 rw"])) + "\n"
     assert read(tmp_path, line)[0].propagation == tags.split()
@@ -38,13 +39,23 @@ def test_a_dash_is_only_a_separator_after_the_flags(tmp_path: Path) -> None:
     assert (mount.root, mount.target, mount.propagation, mount.fstype) == ("-", "-", [], "-")
 
 
-@pytest.mark.parametrize(("written", "meant"), [
-    (r"/a\040b", "/a b"), (r"/a\011b", "/a\tb"), (r"/a\012b", "/a\nb"), (r"/a\134b", "/a\\b"),
-    (r"/a\134040", r"/a\040"),
-    (r"/a\043", "/a#"), ("/a\rb", "/a\rb"), ("/a\x0b\x0c\x1c\x85\u2028", "/a\x0b\x0c\x1c\x85\u2028"),
-    ("/\udcff", "/\udcff"),
-    ("/a - b".replace(" ", r"\040"), "/a - b"), ("/é", "/é"), ("/gone//deleted", "/gone//deleted"),
-])
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        (r"/a\040b", "/a b"),
+        (r"/a\011b", "/a\tb"),
+        (r"/a\012b", "/a\nb"),
+        (r"/a\134b", "/a\\b"),
+        (r"/a\134040", r"/a\040"),
+        (r"/a\043", "/a#"),
+        ("/a\rb", "/a\rb"),
+        ("/a\x0b\x0c\x1c\x85\u2028", "/a\x0b\x0c\x1c\x85\u2028"),
+        ("/\udcff", "/\udcff"),
+        ("/a - b".replace(" ", r"\040"), "/a - b"),
+        ("/é", "/é"),
+        ("/gone//deleted", "/gone//deleted"),
+    ],
+)
 def test_names(tmp_path: Path, written: str, meant: str) -> None:
     """A carriage return is not escaped: whoever may mount (FUSE) could otherwise break a line in two."""
     found = read(tmp_path, f"{PLAIN}37 36 0:1 {written} {written} rw - tmpfs none rw\n{PLAIN}")

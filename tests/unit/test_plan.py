@@ -30,8 +30,15 @@ LAUNCHER = Launcher("/usr/bin/chos")
 def bare(tree: str = "/usr /etc /bin /lib64", base: str = "", etc: str = "", *, rest: bool = True) -> BindMap:
     """A bind map of a few words."""
     here = Origin("test-map.toml", 1)
-    return BindMap("test", here, tree=shares(*tree.split()), base=shares(*base.split()), etc=shares(*etc.split()),
-                   tree_rest=here if rest else None, base_rest=here if rest else None)
+    return BindMap(
+        "test",
+        here,
+        tree=shares(*tree.split()),
+        base=shares(*base.split()),
+        etc=shares(*etc.split()),
+        tree_rest=here if rest else None,
+        base_rest=here if rest else None,
+    )
 
 
 def at(plan: Plan, target: str) -> object:
@@ -50,8 +57,16 @@ def test_shipped_maps(tree: object, bindmap: str) -> None:
     inside = built(tree, BASE, shipped(bindmap), launcher=LAUNCHER)
     assert inside.follow("/bin/sh")[0] == "tree"
     assert inside.follow("/etc/passwd") == ("base", "/etc/passwd")
-    for path in ("/home/anna", "/dev/null", "/proc/self", "/scratch", "/gpfs/data", "/run/munge/socket", "/var/tmp",
-                 "/var/spool/slurmd"):
+    for path in (
+        "/home/anna",
+        "/dev/null",
+        "/proc/self",
+        "/scratch",
+        "/gpfs/data",
+        "/run/munge/socket",
+        "/var/tmp",
+        "/var/spool/slurmd",
+    ):
         assert inside.follow(path) == ("base", path), path
     assert inside.follow("/local/usr/bin/chos") == ("base", "/usr/bin/chos")
     assert inside.follow("/usr/bin/chos") == ("base", "/usr/bin/chos")
@@ -60,8 +75,9 @@ def test_shipped_maps(tree: object, bindmap: str) -> None:
     assert inside.follow("/usr/local") is None
 
 
-@pytest.mark.parametrize(("node", "expected"), [
-    ("dir", ("tree", "/lib64")), (link("usr/lib64"), ("tree", "/usr/lib64")), (None, None)])
+@pytest.mark.parametrize(
+    ("node", "expected"), [("dir", ("tree", "/lib64")), (link("usr/lib64"), ("tree", "/usr/lib64")), (None, None)]
+)
 def test_lib64_is_the_trees_or_nothing(node: Node, expected: object) -> None:
     tree = MERGED.without("/lib64") if node is None else MERGED.plus({"/lib64": node})
     assert built(tree).follow("/lib64") == expected
@@ -91,19 +107,22 @@ def test_a_tree_whose_etc_is_no_directory_is_refused(node: Node) -> None:
     assert caught.value.hint
 
 
-@pytest.mark.parametrize(("to", "expected"), [
-    ("/u/home", ("base", "/u/home")),
-    ("u/home", ("base", "/u/home")),
-    ("/usr/home", ("base", "/usr/home")),        # /usr is the tree's inside
-    ("var/home", ("base", "/var/home")),
-    ("/chos/home", ("base", "/chos/home")),      # /chos is / inside
-    ("/local/home", ("base", "/local/home")),    # /local is the base inside
-    ("/hop", ("base", "/usr/home")),
-    ("/home", None),
-    ("/nowhere", None),
-    ("/usr/nowhere", None),
-    ("/usr/..", ("base", "/")),
-])
+@pytest.mark.parametrize(
+    ("to", "expected"),
+    [
+        ("/u/home", ("base", "/u/home")),
+        ("u/home", ("base", "/u/home")),
+        ("/usr/home", ("base", "/usr/home")),  # /usr is the tree's inside
+        ("var/home", ("base", "/var/home")),
+        ("/chos/home", ("base", "/chos/home")),  # /chos is / inside
+        ("/local/home", ("base", "/local/home")),  # /local is the base inside
+        ("/hop", ("base", "/usr/home")),
+        ("/home", None),
+        ("/nowhere", None),
+        ("/usr/nowhere", None),
+        ("/usr/..", ("base", "/")),
+    ],
+)
 def test_a_top_level_link_of_the_base(to: str, expected: object) -> None:
     homes = {f"{top}/home/anna": "dir" for top in ("/u", "/usr", "/var", "/local")}
     homes.update({"/chos/home/anna": "dir"} if to == "/chos/home" else {})
@@ -130,8 +149,11 @@ def test_a_base_link_into_what_makelinks_took() -> None:
 
 
 def test_regular_files_at_the_bases_top_are_links_to_local() -> None:
-    plan = plan_for(base=BASE.plus({"/swapfile": "file", "/socket": "other", "/vmlinuz": link("boot/vmlinuz-6"),
-                                    "/boot/vmlinuz-6": "file"}))
+    plan = plan_for(
+        base=BASE.plus(
+            {"/swapfile": "file", "/socket": "other", "/vmlinuz": link("boot/vmlinuz-6"), "/boot/vmlinuz-6": "file"}
+        )
+    )
     assert at(plan, "/swapfile").to == "/local/swapfile"
     assert at(plan, "/vmlinuz").to == "boot/vmlinuz-6"
     assert not [op for op in plan.operations if op.target == "/socket"]
@@ -163,8 +185,20 @@ def test_what_is_in_chos_never_stands_in_for_the_trees() -> None:
 # /var/run and its like.
 
 
-@pytest.mark.parametrize("theirs", [link("/run"), link("../run"), link("/local/run"), link("/local/var/run"), "dir",
-                                    "file", link("/nowhere"), link("/usr/lib"), None])
+@pytest.mark.parametrize(
+    "theirs",
+    [
+        link("/run"),
+        link("../run"),
+        link("/local/run"),
+        link("/local/var/run"),
+        "dir",
+        "file",
+        link("/nowhere"),
+        link("/usr/lib"),
+        None,
+    ],
+)
 @pytest.mark.parametrize("ours", [link("/run"), "dir"])
 def test_var_run_is_the_bases(theirs: Node, ours: Node) -> None:
     tree = MERGED.without("/var/run") if theirs is None else MERGED.plus({"/var/run": theirs})
@@ -179,8 +213,13 @@ def test_var_run_that_leads_to_run_costs_no_mount() -> None:
 
 
 def test_links_to_local_of_an_old_tree_are_enough() -> None:
-    tree = MERGED.plus({"/var/tmp": link("/local/var/tmp"), "/var/spool": link("../local/var/spool"),
-                        "/etc/ssh": link("/local/etc/ssh")})
+    tree = MERGED.plus(
+        {
+            "/var/tmp": link("/local/var/tmp"),
+            "/var/spool": link("../local/var/spool"),
+            "/etc/ssh": link("/local/etc/ssh"),
+        }
+    )
     plan = plan_for(tree, bindmap=bare("/usr /etc /var", base="/var/tmp /var/spool", etc="ssh/ssh_known_hosts"))
     assert not [op for op in plan.operations if op.target.startswith("/var/") or isinstance(op, Overlay)]
     inside = Machine(plan, tree, BASE)
@@ -215,16 +254,48 @@ def test_shares_in_any_order() -> None:
 # Extra binds.
 
 
-@pytest.mark.parametrize("target", ["/opt/x", "/opt", "/var/lib/deep/er", "/site/x/y", "/site", "/usr/bin/sh", "/lib64",
-                                    "/home", "/home/anna", "/etc", "/etc/ssh", "/var/tmp", "/usr/bin",
-                                    "/var/run", "/scratch"])
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/opt/x",
+        "/opt",
+        "/var/lib/deep/er",
+        "/site/x/y",
+        "/site",
+        "/usr/bin/sh",
+        "/lib64",
+        "/home",
+        "/home/anna",
+        "/etc",
+        "/etc/ssh",
+        "/var/tmp",
+        "/usr/bin",
+        "/var/run",
+        "/scratch",
+    ],
+)
 def test_a_directory_anywhere(target: str) -> None:
     inside = built(binds=(bind("/gpfs/data", target),))
     assert inside.follow(target) == ("base", "/gpfs/data")
 
 
-@pytest.mark.parametrize("target", ["/opt/x", "/var/lib", "/site/x/y", "/site", "/usr/bin/sh", "/lib64",
-                                    "/var/log/x", "/etc/passwd", "/etc/ssh", "/etc/localtime", "/opt", "/y"])
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/opt/x",
+        "/var/lib",
+        "/site/x/y",
+        "/site",
+        "/usr/bin/sh",
+        "/lib64",
+        "/var/log/x",
+        "/etc/passwd",
+        "/etc/ssh",
+        "/etc/localtime",
+        "/opt",
+        "/y",
+    ],
+)
 def test_a_file_anywhere(target: str) -> None:
     inside = built(MERGED, BASE.plus({"/gpfs/file": "file", "/var/log/x": "file"}), binds=(bind("/gpfs/file", target),))
     assert inside.follow(target) == ("base", "/gpfs/file")
@@ -293,22 +364,25 @@ def test_below_a_link_of_ours_there_is_the_base() -> None:
 # Identity.
 
 
-@pytest.mark.parametrize(("node", "text"), [
-    ("file", "/local/etc/x"),
-    ("dir", "/local/etc/x"),
-    (link("/usr/share/zoneinfo/Europe/Berlin"), "/local/usr/share/zoneinfo/Europe/Berlin"),
-    (link("../usr/share/zoneinfo/Europe/Berlin"), "/local/etc/x"),
-    (link("../../usr/share/zoneinfo/Europe/Berlin"), "/local/usr/share/zoneinfo/Europe/Berlin"),
-    (link("/run/../usr/share/zoneinfo/Europe/Berlin"), "/local/usr/share/zoneinfo/Europe/Berlin"),
-    (link("../run/lock"), "/local/etc/x"),
-    (link("/run/lock"), "/local/etc/x"),
-    (link("/etc/hosts"), "/local/etc/hosts"),
-    (link("hosts"), "/local/etc/x"),
-    (link("/"), "/local/"),
-    (link("/run/nothing"), "/local/etc/x"),
-    (link("/usr/nothing"), "/local/usr/nothing"),
-    (link("/local/own"), "/local/local/own"),
-])
+@pytest.mark.parametrize(
+    ("node", "text"),
+    [
+        ("file", "/local/etc/x"),
+        ("dir", "/local/etc/x"),
+        (link("/usr/share/zoneinfo/Europe/Berlin"), "/local/usr/share/zoneinfo/Europe/Berlin"),
+        (link("../usr/share/zoneinfo/Europe/Berlin"), "/local/etc/x"),
+        (link("../../usr/share/zoneinfo/Europe/Berlin"), "/local/usr/share/zoneinfo/Europe/Berlin"),
+        (link("/run/../usr/share/zoneinfo/Europe/Berlin"), "/local/usr/share/zoneinfo/Europe/Berlin"),
+        (link("../run/lock"), "/local/etc/x"),
+        (link("/run/lock"), "/local/etc/x"),
+        (link("/etc/hosts"), "/local/etc/hosts"),
+        (link("hosts"), "/local/etc/x"),
+        (link("/"), "/local/"),
+        (link("/run/nothing"), "/local/etc/x"),
+        (link("/usr/nothing"), "/local/usr/nothing"),
+        (link("/local/own"), "/local/local/own"),
+    ],
+)
 def test_links_to_the_bases_files(node: Node, text: str) -> None:
     base = BASE.plus({"/etc/x": node, "/local/own": "file"})
     plan = plan_for(base=base, bindmap=bare(etc="x"))
@@ -381,8 +455,10 @@ def test_no_launcher() -> None:
 
 
 def test_bindmount() -> None:
-    settings = Sysconfig(bind_mounts=(bind("/opt", optional=True), bind("/srv/none", optional=True),
-                                      bind("/lib32", optional=True)), origin=Origin("/etc/sysconfig/chos"))
+    settings = Sysconfig(
+        bind_mounts=(bind("/opt", optional=True), bind("/srv/none", optional=True), bind("/lib32", optional=True)),
+        origin=Origin("/etc/sysconfig/chos"),
+    )
     for tree in (MERGED, MERGED.without("/opt"), MERGED.plus({"/opt": link("usr/lib")})):
         assert built(tree, sysconfig=settings).follow("/opt") == ("base", "/opt")
     tree = MERGED.plus({"/lib32": "dir"})  # the base has none: the tree's stays
@@ -436,8 +512,13 @@ def test_devices() -> None:
 def test_devices_below_a_directory_and_through_a_link() -> None:
     here = Origin("m", 1)
     base = BASE.plus({"/srv": link("/gpfs"), "/gpfs/dev": "dir"})
-    bindmap = BindMap("m", here, tree=shares("/usr", "/etc"), base_rest=here,
-                      base=shares("/dev/shm", "/srv/dev", "/dev", devices=True))
+    bindmap = BindMap(
+        "m",
+        here,
+        tree=shares("/usr", "/etc"),
+        base_rest=here,
+        base=shares("/dev/shm", "/srv/dev", "/dev", devices=True),
+    )
     plan = plan_for(base=base, bindmap=bindmap)
     Machine(plan, MERGED, base)
     open_to = [op.target for op in plan.operations if isinstance(op, Bind) and not op.flags.nodev]

@@ -19,15 +19,22 @@ from chosns.plan.view import is_below, join, resolve, split
 from tests.unit.plan_support import DEFAULT, Machine, Root, plan_for
 
 # CHOS_EXAMPLES=5000 looks harder.
-MANY = settings(max_examples=int(os.environ.get("CHOS_EXAMPLES", "60")), deadline=None,
-                suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+MANY = settings(
+    max_examples=int(os.environ.get("CHOS_EXAMPLES", "60")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
 TOPS = ("usr", "etc", "var", "opt", "run", "data", "home", "dev", "local", "chos")
 NAMES = ("bin", "lib", "run", "tmp", "passwd", "ssh", "x")
 
-paths = st.builds(lambda top, rest: join([top, *rest]), st.sampled_from(TOPS),
-                  st.lists(st.sampled_from(NAMES), max_size=2))
-texts = st.builds(lambda absolute, parts: ("/" if absolute else "") + "/".join(parts) or ".", st.booleans(),
-                  st.lists(st.sampled_from([*TOPS, *NAMES, ".."]), min_size=1, max_size=4))
+paths = st.builds(
+    lambda top, rest: join([top, *rest]), st.sampled_from(TOPS), st.lists(st.sampled_from(NAMES), max_size=2)
+)
+texts = st.builds(
+    lambda absolute, parts: ("/" if absolute else "") + "/".join(parts) or ".",
+    st.booleans(),
+    st.lists(st.sampled_from([*TOPS, *NAMES, ".."]), min_size=1, max_size=4),
+)
 nodes = st.one_of(st.just("dir"), st.just("dir"), st.just("file"), st.just("other"), st.tuples(st.just("link"), texts))
 roots = st.dictionaries(paths, nodes, max_size=14).map(Root)
 trees = roots.map(lambda root: root if root.kind("/etc") is Kind.DIRECTORY else root.plus({"/etc": "dir"}))
@@ -44,22 +51,34 @@ def bind_maps(draw: st.DrawFn) -> BindMap:
     base = draw(st.lists(places, unique=True, max_size=4))
     etc = draw(st.lists(st.sampled_from(["passwd", "ssh", "x", "ssh/x", "lib/passwd"]), unique=True, max_size=4))
     return BindMap(
-        name="random", origin=Origin("m"), tree=tree,
-        tree_rest=draw(st.none() | origins), base_rest=draw(st.none() | origins),
-        base=tuple(Share(path, draw(origins), draw(flags), draw(st.sampled_from([False, False, False, True])))
-                   for path in base if path[1:] not in tops),
-        etc=tuple(Share(name, draw(origins)) for name in etc if not any(is_below("/" + name, "/" + other)
-                                                                        for other in etc if other != name)),
+        name="random",
+        origin=Origin("m"),
+        tree=tree,
+        tree_rest=draw(st.none() | origins),
+        base_rest=draw(st.none() | origins),
+        base=tuple(
+            Share(path, draw(origins), draw(flags), draw(st.sampled_from([False, False, False, True])))
+            for path in base
+            if path[1:] not in tops
+        ),
+        etc=tuple(
+            Share(name, draw(origins))
+            for name in etc
+            if not any(is_below("/" + name, "/" + other) for other in etc if other != name)
+        ),
     )
 
 
 policies = st.builds(Policy, nosuid=flags, nodev=flags, read_only=flags)
-extra_binds = st.builds(ExtraBind, source=paths, target=places, read_only=flags, optional=st.just(True), devices=flags,
-                        origin=origins)
+extra_binds = st.builds(
+    ExtraBind, source=paths, target=places, read_only=flags, optional=st.just(True), devices=flags, origin=origins
+)
 bind_lists = st.lists(extra_binds, max_size=3, unique_by=lambda bind: bind.target).map(tuple)
 sysconfigs = st.none() | st.builds(
     lambda names, make_links: Sysconfig(tuple(ExtraBind(name, name, optional=True) for name in names), make_links),
-    st.lists(places, max_size=2, unique=True), flags)
+    st.lists(places, max_size=2, unique=True),
+    flags,
+)
 launchers = st.none() | st.builds(Launcher, st.sampled_from(["/usr/bin/chos", "/opt/chos", "/data/bin/chos"]))
 
 
@@ -71,8 +90,13 @@ def cases(draw: st.DrawFn) -> tuple[Plan, Root, Root, dict]:
     if launcher:
         base = base.plus({launcher.path: "file"})
     tree = draw(trees)
-    options = {"bindmap": draw(bind_maps()), "binds": draw(bind_lists), "policy": draw(policies),
-               "sysconfig": draw(sysconfigs), "launcher": launcher}
+    options = {
+        "bindmap": draw(bind_maps()),
+        "binds": draw(bind_lists),
+        "policy": draw(policies),
+        "sysconfig": draw(sysconfigs),
+        "launcher": launcher,
+    }
     try:
         plan = plan_for(tree, base, **options)
     except ChosError as error:
@@ -213,7 +237,7 @@ def test_the_fingerprint(case: tuple, data: st.DataObject) -> None:
     op = plan.operations[number]
     name = data.draw(st.sampled_from([item.name for item in fields(op) if item.name != "why"]))
     changed = replace(op, **{name: _other(getattr(op, name))})
-    rest = [*plan.operations[:number], *plan.operations[number + 1:]]
+    rest = [*plan.operations[:number], *plan.operations[number + 1 :]]
     prints = {
         plan.fingerprint(),
         replace(plan, operations=(*rest[:number], changed, *rest[number:])).fingerprint(),

@@ -17,8 +17,11 @@ from tests.unit.plan_support import Node, Root, link
 QUICK = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 NAMES = ("a", "b", "c")
 PATHS = st.lists(st.sampled_from(NAMES), min_size=1, max_size=3).map(join)
-TEXTS = st.builds(lambda lead, parts: lead + "/".join(parts), st.sampled_from(["", "/", "./", "../"]),
-                  st.lists(st.sampled_from([*NAMES, "..", ".", ""]), min_size=1, max_size=5)).filter(bool)
+TEXTS = st.builds(
+    lambda lead, parts: lead + "/".join(parts),
+    st.sampled_from(["", "/", "./", "../"]),
+    st.lists(st.sampled_from([*NAMES, "..", ".", ""]), min_size=1, max_size=5),
+).filter(bool)
 NODES = st.one_of(st.just("dir"), st.just("dir"), st.just("file"), st.tuples(st.just("link"), TEXTS))
 ROOTS = st.dictionaries(PATHS, NODES, max_size=9).map(Root)
 QUESTIONS = st.lists(st.sampled_from([*NAMES, ".."]), min_size=1, max_size=5).map(join)
@@ -48,8 +51,12 @@ def plain(path: str) -> bool:
 
 
 @QUICK
-@given(st.dictionaries(PATHS, NODES.filter(lambda node: not isinstance(node, tuple) or plain(node[1])), max_size=9)
-       .map(Root), QUESTIONS.filter(lambda path: plain(path[1:])))
+@given(
+    st.dictionaries(PATHS, NODES.filter(lambda node: not isinstance(node, tuple) or plain(node[1])), max_size=9).map(
+        Root
+    ),
+    QUESTIONS.filter(lambda path: plain(path[1:])),
+)
 def test_resolve_agrees_with_realpath(tmp_path_factory: pytest.TempPathFactory, root: Root, path: str) -> None:
     top = make(root, tmp_path_factory.mktemp("view") / "root")
     found = resolve(root, path)
@@ -65,8 +72,9 @@ def test_resolve_agrees_with_realpath(tmp_path_factory: pytest.TempPathFactory, 
 
 @QUICK
 @given(ROOTS, QUESTIONS, st.booleans())
-def test_resolve_agrees_with_the_kernel(tmp_path_factory: pytest.TempPathFactory, root: Root, path: str,
-                                        follow: bool) -> None:
+def test_resolve_agrees_with_the_kernel(
+    tmp_path_factory: pytest.TempPathFactory, root: Root, path: str, follow: bool
+) -> None:
     """openat2 with RESOLVE_IN_ROOT is the chroot that `resolve` imitates: absolute links, `..` above the root."""
     top = make(root, tmp_path_factory.mktemp("view") / "root")
     found = resolve(root, path, follow_last=follow)
@@ -95,20 +103,41 @@ def test_resolution_has_no_links_in_it(root: Root, path: str) -> None:
     assert found.jumps - {"/"} <= found.visited
 
 
-TREE = Root({"/usr/bin/sh": "file", "/bin": link("usr/bin"), "/abs": link("/usr/bin"), "/up": link("../../../usr"),
-             "/loop": link("loop2"), "/loop2": link("/loop"), "/gone": link("/nowhere/x/../y"), "/self": link("."),
-             "/usr/top": link("/"), "/usr/hop": link("/abs/..")})
+TREE = Root(
+    {
+        "/usr/bin/sh": "file",
+        "/bin": link("usr/bin"),
+        "/abs": link("/usr/bin"),
+        "/up": link("../../../usr"),
+        "/loop": link("loop2"),
+        "/loop2": link("/loop"),
+        "/gone": link("/nowhere/x/../y"),
+        "/self": link("."),
+        "/usr/top": link("/"),
+        "/usr/hop": link("/abs/.."),
+    }
+)
 
 
-@pytest.mark.parametrize(("path", "expected", "kind"), [
-    ("/", "/", Kind.DIRECTORY), ("/..", "/", Kind.DIRECTORY), ("/bin/sh", "/usr/bin/sh", Kind.FILE),
-    ("/abs/sh", "/usr/bin/sh", Kind.FILE), ("/up/bin", "/usr/bin", Kind.DIRECTORY),
-    ("/bin/../bin", "/usr/bin", Kind.DIRECTORY),  # .. of what the link leads to, not of the link
-    ("/../../bin", "/usr/bin", Kind.DIRECTORY), ("/self/self/usr", "/usr", Kind.DIRECTORY),
-    ("/gone", "/nowhere/y", None), ("/usr/new/dir", "/usr/new/dir", None), ("/usr/bin/sh/x", "/usr/bin/sh/x", None),
-    ("/usr/bin/sh/..", "/usr/bin/sh", None), ("/usr/hop", "/usr", Kind.DIRECTORY),
-    ("/usr/top/bin", "/usr/bin", Kind.DIRECTORY),
-])
+@pytest.mark.parametrize(
+    ("path", "expected", "kind"),
+    [
+        ("/", "/", Kind.DIRECTORY),
+        ("/..", "/", Kind.DIRECTORY),
+        ("/bin/sh", "/usr/bin/sh", Kind.FILE),
+        ("/abs/sh", "/usr/bin/sh", Kind.FILE),
+        ("/up/bin", "/usr/bin", Kind.DIRECTORY),
+        ("/bin/../bin", "/usr/bin", Kind.DIRECTORY),  # .. of what the link leads to, not of the link
+        ("/../../bin", "/usr/bin", Kind.DIRECTORY),
+        ("/self/self/usr", "/usr", Kind.DIRECTORY),
+        ("/gone", "/nowhere/y", None),
+        ("/usr/new/dir", "/usr/new/dir", None),
+        ("/usr/bin/sh/x", "/usr/bin/sh/x", None),
+        ("/usr/bin/sh/..", "/usr/bin/sh", None),
+        ("/usr/hop", "/usr", Kind.DIRECTORY),
+        ("/usr/top/bin", "/usr/bin", Kind.DIRECTORY),
+    ],
+)
 def test_known_paths(path: str, expected: str, kind: Kind | None) -> None:
     found = resolve(TREE, path)
     assert found is not None
@@ -138,20 +167,36 @@ def test_forty_links_are_followed_and_no_more() -> None:
     assert resolve(chain, "/41") is None
 
 
-@pytest.mark.parametrize(("path", "visited", "jumps"), [
-    ("/bin/sh", {"bin", "usr"}, set()), ("/abs/sh", {"abs", "usr"}, {"usr"}), ("/up", {"up", "usr"}, {"usr"}),
-    ("/usr/top", {"usr"}, {"/"}), ("/usr/hop", {"usr", "abs"}, {"abs", "usr"}), ("/usr/bin", {"usr"}, set()),
-])
+@pytest.mark.parametrize(
+    ("path", "visited", "jumps"),
+    [
+        ("/bin/sh", {"bin", "usr"}, set()),
+        ("/abs/sh", {"abs", "usr"}, {"usr"}),
+        ("/up", {"up", "usr"}, {"usr"}),
+        ("/usr/top", {"usr"}, {"/"}),
+        ("/usr/hop", {"usr", "abs"}, {"abs", "usr"}),
+        ("/usr/bin", {"usr"}, set()),
+    ],
+)
 def test_what_was_looked_up_at_the_top(path: str, visited: set[str], jumps: set[str]) -> None:
     found = resolve(TREE, path)
     assert found is not None
     assert (found.visited, found.jumps) == (visited, jumps)
 
 
-@pytest.mark.parametrize(("path", "directory", "expected"), [
-    ("/scratch2", "/scratch", False), ("/scratch/2", "/scratch", True), ("/scratch", "/scratch", True),
-    ("/scratch", "/scratch/2", False), ("/x", "/", True), ("/", "/", True), ("/", "/x", False), ("//a/./b", "/a", True),
-])
+@pytest.mark.parametrize(
+    ("path", "directory", "expected"),
+    [
+        ("/scratch2", "/scratch", False),
+        ("/scratch/2", "/scratch", True),
+        ("/scratch", "/scratch", True),
+        ("/scratch", "/scratch/2", False),
+        ("/x", "/", True),
+        ("/", "/", True),
+        ("/", "/x", False),
+        ("//a/./b", "/a", True),
+    ],
+)
 def test_is_below_compares_components(path: str, directory: str, expected: bool) -> None:
     assert is_below(path, directory) is expected
 
@@ -176,8 +221,17 @@ def outside(tmp_path: Path) -> Path:
     return tmp_path / "tree"
 
 
-@pytest.mark.parametrize("text", ["{}/secret", "../secret", "../../../../../../../..{}/secret", "dir/../../secret",
-                                  "/proc/self/root{}/secret", "/../secret"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{}/secret",
+        "../secret",
+        "../../../../../../../..{}/secret",
+        "dir/../../secret",
+        "/proc/self/root{}/secret",
+        "/../secret",
+    ],
+)
 def test_no_link_leads_out(outside: Path, text: str) -> None:
     (outside / "link").symlink_to(text.format(outside.parent))
     (outside / "way").symlink_to(text.format(outside.parent)[: -len("/secret")] or "/")
@@ -237,8 +291,9 @@ def test_names_as_odd_as_they_come(outside: Path) -> None:
         assert all(view.kind("/" + name) is Kind.DIRECTORY for name in names)
 
 
-@pytest.mark.parametrize("text", ["x" * 300, "/" + "x" * 300 + "/y", "/".join(["d" * 200] * 19)],
-                         ids=["relative", "absolute", "deep"])
+@pytest.mark.parametrize(
+    "text", ["x" * 300, "/" + "x" * 300 + "/y", "/".join(["d" * 200] * 19)], ids=["relative", "absolute", "deep"]
+)
 def test_a_link_longer_than_names_can_be(outside: Path, text: str) -> None:
     """What no path can be called is not there; a tree must not be able to stop the planner with it."""
     (outside / "long").symlink_to(text)

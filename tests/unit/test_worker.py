@@ -131,6 +131,7 @@ def test_half_a_report_is_none() -> None:
 
 def test_orders_for_the_dead() -> None:
     """Whoever is told to go on may be dead: that is for `expect` to say, not for a broken pipe."""
+
     def main(worker: Worker) -> None:
         worker.send("planned")
         os.kill(os.getpid(), signal.SIGKILL)
@@ -211,12 +212,15 @@ def test_a_program_that_runs() -> None:
         worker.finish()
 
 
-@pytest.mark.parametrize(("script", "words"), [
-    ("echo last words >&2; exit 3", r"does not run \(status 3\): last words$"),
-    ("echo on stdout; exit 1", "on stdout"),
-    ("exit 127", r"does not run \(status 127\)$"),
-    ("kill -11 $$", "killed by signal 11"),
-])
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ("echo last words >&2; exit 3", r"does not run \(status 3\): last words$"),
+        ("echo on stdout; exit 1", "on stdout"),
+        ("exit 127", r"does not run \(status 127\)$"),
+        ("kill -11 $$", "killed by signal 11"),
+    ],
+)
 def test_a_program_that_fails_has_its_last_words(script: str, words: str) -> None:
     with start(shell(script)) as worker, pytest.raises(BuildError, match=words) as caught:
         worker.finish()
