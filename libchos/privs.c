@@ -57,7 +57,8 @@ int chos_privs_drop(bool no_new_privs, struct chos_error *e)
     struct header header = {CAPABILITY_VERSION, 0};
     struct sets sets[2];
     memset(sets, 0xff, sizeof sets);
-    if (chos_fault("drop") || prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) || set_capabilities(0))
+    /* The ambient set goes along: the kernel keeps it within permitted and inheritable, capabilities(7). */
+    if (chos_fault("drop") || set_capabilities(0))
         return chos_fail(e, CHOS_KEPT_PRIVILEGE, errno, "capset");
     if (chos_fault("verify") || syscall(SYS_capget, &header, sets) || sets[0].effective || sets[0].permitted
         || sets[0].inheritable || sets[1].effective || sets[1].permitted || sets[1].inheritable)

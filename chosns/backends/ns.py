@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
 from chosns import fault, syscalls
@@ -56,54 +56,55 @@ class NamespaceBackend:
     ) -> Prepared:
         """See Backend."""
         started = time.monotonic()
-        for cpu in _cpus():
-            with Worker(lambda worker, on=cpu: _build(worker, env, site, on), env.name, self._limit) as worker:  # type: ignore[misc]
-                fingerprint = _with_groups(str(worker.expect("planned")["fingerprint"]), group_ids)
-                current = _current(registry, env)
-                if current and current[1] == fingerprint and not renew:
-                    return Prepared(current[0], False, time.monotonic() - started)
+        with Worker(lambda worker: _work(worker, env, site), env.name, self._limit) as worker:
+            fingerprint = _with_groups(str(worker.expect("planned")["fingerprint"]), group_ids)
+            current = _current(registry, env)
+            if current and current[1] == fingerprint and not renew:
+                return Prepared(current[0], False, time.monotonic() - started)
+            generation = registry.new_generation(env)
+            try:
+                namespace = _pin(worker, registry, generation, env, progress)
                 worker.tell("build")
-                worker.expect("namespace")
-                generation = registry.new_generation(env)
-                try:
-                    if self._finish(worker, registry, generation, env, fingerprint):
-                        return Prepared(generation, True, time.monotonic() - started)
-                except BaseException:
-                    registry.retire(generation)
-                    raise
+                report = worker.expect("built")
+                worker.finish()
+                manifest = {
+                    "format": 1,
+                    "environment": env.name,
+                    "tree": env.tree,
+                    "os": report["os"],
+                    "fingerprint": fingerprint,
+                    "namespace": namespace,
+                    "created": time.time(),
+                    "plan": report["plan"],
+                }
+                device, inode = report["root"]
+                registry.write_generation(generation, env, (int(device), int(inode)), manifest)
+            except BaseException:
                 registry.retire(generation)
-            progress(f"{env.name}: the kernel refused the pin (EINVAL), trying on another CPU")
-        raise BuildError(
-            "the kernel refuses to pin its namespace: EINVAL on every CPU",
-            object=env.name,
-            hint="Linux 6.18 may do that: run `chosctl up` again, or a kernel from 6.19 on",
-        )
+                raise
+            return Prepared(generation, True, time.monotonic() - started)
 
-    @staticmethod
-    def _finish(worker: Worker, registry: Registry, generation: str, env: Environment, fingerprint: str) -> bool:
-        """Pin the worker's namespace, let it build, record the result. False where the kernel refused the pin."""
+
+def _pin(worker: Worker, registry: Registry, generation: str, env: Environment, progress: Callable[[str], None]) -> int:
+    """Have the worker make a namespace, and pin it while it is still empty; returns its inode number.
+
+    Some kernels judge which of two namespaces is older by counters of the CPUs on which they were made, and err:
+    then another one is made, on each CPU in turn.
+    """
+    for cpu in ("any", *map(str, sorted(os.sched_getaffinity(0)))):
+        worker.tell(f"namespace {cpu}")
+        worker.expect("namespace")
         try:
-            namespace = registry.pin(generation, worker.pid)
+            return registry.pin(generation, worker.pid)
         except OSError as error:
-            if error.errno == errno.EINVAL:
-                # Some kernels judge which of two namespaces is older by per-CPU counters, and err.
-                return False
-            raise BuildError(f"cannot pin its namespace: {error.strerror}", object=env.name) from error
-        worker.tell("build")
-        report = worker.expect("built")
-        worker.finish()
-        manifest = {
-            "format": 1,
-            "environment": env.name,
-            "tree": env.tree,
-            "os": report["os"],
-            "fingerprint": fingerprint,
-            "namespace": namespace,
-            "created": time.time(),
-            "plan": report["plan"],
-        }
-        registry.write_generation(generation, env, (int(report["root"][0]), int(report["root"][1])), manifest)
-        return True
+            if error.errno != errno.EINVAL:
+                raise BuildError(f"cannot pin its namespace: {error.strerror}", object=env.name) from error
+        progress(f"{env.name}: the kernel refused the pin (EINVAL), trying on another CPU")
+    raise BuildError(
+        "the kernel refuses to pin its namespace: EINVAL on every CPU",
+        object=env.name,
+        hint="Linux 6.18 may do that: run `chosctl up` again, or a kernel from 6.19 on",
+    )
 
 
 def _current(registry: Registry, env: Environment) -> tuple[str, str] | None:
@@ -121,34 +122,48 @@ def _plan(env: Environment, site: Site) -> tuple[Plan, str]:
     with open_tree_root(env.tree) as tree, DirectoryView("/") as base:
         plan = make_plan(env, site.bindmaps[env.bindmap], tree, base, sysconfig=site.sysconfig, launcher=launcher)
         things = [os.fstat(tree.fd), *([os.stat(launcher.path)] if launcher else [])]
+        # Binds keep the mount flags that the tree had when they were made: remounted, it is another.
+        mount_flags = os.fstatvfs(tree.fd).f_flag
     identities = [f"{status.st_dev}:{status.st_ino}" for status in things]
-    return plan, plan.fingerprint(*identities, str(sorted(asdict(env.policy).items())), str(env.variables))
+    return plan, plan.fingerprint(
+        *identities, str(mount_flags), str(sorted(asdict(env.policy).items())), str(env.variables)
+    )
 
 
 def _with_groups(fingerprint: str, group_ids: Sequence[int]) -> str:
     return "-".join([fingerprint, *map(str, sorted(group_ids))])
 
 
-def _build(worker: Worker, env: Environment, site: Site, cpu: int | None) -> None:
-    """The worker: plan, and when told so build, check, and end as the environment's shell."""
+def _work(worker: Worker, env: Environment, site: Site) -> None:
+    """The worker: plan; make namespaces until one is pinned; build in it, check, and end as the environment's shell."""
     plan, fingerprint = _plan(env, site)
     worker.send("planned", fingerprint=fingerprint)
-    if worker.wait() != "build":
-        return
-    if cpu is not None:
-        os.sched_setaffinity(0, {cpu})
+    cpus = os.sched_getaffinity(0)
+    while (order := worker.wait()).startswith("namespace"):
+        cpu = order.split()[1]
+        if cpu != "any":
+            os.sched_setaffinity(0, {int(cpu)})
+        _new_namespace(env)
+        worker.send("namespace")
+    if order == "build":
+        os.sched_setaffinity(0, cpus)
+        _build(worker, plan, env)
+
+
+def _new_namespace(env: Environment) -> None:
+    """A mount namespace in which everything follows the base, and nothing leads back."""
     try:
         syscalls.unshare(syscalls.CLONE_NEWNS)
     except PermissionError as error:
         raise BuildError(
             "no right to make a mount namespace", object=env.name, hint="run as root, outside containers"
         ) from error
-    # From the base to here, never back.
     syscalls.mount("", "/", syscalls.MS_REC | syscalls.MS_SLAVE)
     fault.point()
-    worker.send("namespace")
-    if worker.wait() != "build":
-        return
+
+
+def _build(worker: Worker, plan: Plan, env: Environment) -> None:
+    """Carry out the plan in this process's namespace, check the result, and become the tree's shell."""
     with open_tree_root(env.tree) as tree, DirectoryView("/") as base:
         executor = Executor(plan, tree.fd, base.fd, f"{PATH}/stage")
         try:
@@ -169,9 +184,3 @@ def _build(worker: Worker, env: Environment, site: Site, cpu: int | None) -> Non
     # The tree's code runs here for the first time: as nobody, with nothing left to lose.
     syscalls.become_nobody(_NOBODY, _NOBODY)
     worker.become("/bin/sh", ["sh", "-c", ":"], {"PATH": "/usr/bin:/bin"})
-
-
-def _cpus() -> Iterator[int | None]:
-    """Where to try: wherever the scheduler likes, then each CPU in turn."""
-    yield None
-    yield from sorted(os.sched_getaffinity(0))

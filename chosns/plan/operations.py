@@ -7,8 +7,7 @@ Each is a frozen description that can `describe()` itself for people and turn it
 from __future__ import annotations
 
 import hashlib
-import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal, Union
 
 from chosns.model import Origin
@@ -45,7 +44,7 @@ class Reason:
 class MakeRoot:
     """A small tmpfs that becomes the environment's `/`."""
 
-    why: Reason
+    why: Reason = field(repr=False)
     target: str = "/"
     flags: Flags = Flags()
 
@@ -58,7 +57,7 @@ class MakeDirectory:
     """An empty directory (or file, a mount point for one) on the environment's own tmpfs."""
 
     target: str
-    why: Reason
+    why: Reason = field(repr=False)
     file: bool = False
 
     def describe(self) -> str:
@@ -71,7 +70,7 @@ class MakeSymlink:
 
     target: str
     to: str
-    why: Reason
+    why: Reason = field(repr=False)
 
     def describe(self) -> str:
         return f"symlink  {self.target} -> {self.to}"
@@ -83,7 +82,7 @@ class Entry:
     a directory)."""
 
     path: str
-    why: Reason
+    why: Reason = field(repr=False)
     to: str = ""
     file: bool = False
     text: str = ""
@@ -100,7 +99,7 @@ class Overlay:
     target: str
     lower: str
     entries: tuple[Entry, ...]
-    why: Reason
+    why: Reason = field(repr=False)
     flags: Flags = Flags(read_only=True)
 
     def describe(self) -> str:
@@ -116,7 +115,7 @@ class Bind:
     side: Side
     source: str
     target: str
-    why: Reason
+    why: Reason = field(repr=False)
     flags: Flags = Flags()
 
     def describe(self) -> str:
@@ -128,7 +127,7 @@ class Pivot:
     """Make the tmpfs the root of the namespace; the base's root, with all its mounts, goes to `put_old`."""
 
     put_old: str
-    why: Reason
+    why: Reason = field(repr=False)
     flags: Flags = Flags()
 
     @property
@@ -155,7 +154,7 @@ class Plan:
     notes: tuple[Reason, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON-ready form; also what the fingerprint is taken of."""
+        """A JSON-ready form."""
         return {
             "environment": self.environment,
             "tree": self.tree,
@@ -164,13 +163,12 @@ class Plan:
         }
 
     def fingerprint(self, *extra: str) -> str:
-        """A hash that changes when, and only when, the mounts would: reasons do not count."""
-        stripped = [_json(operation, reasons=False) for operation in self.operations]
-        text = json.dumps([self.tree, stripped, *extra], sort_keys=True)
-        return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+        """A hash that changes when, and only when, the mounts would: reasons, which no repr shows, do not count."""
+        text = repr((self.tree, self.operations, extra))
+        return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:32]
 
 
-def _json(value: Any, *, reasons: bool = True) -> dict[str, Any]:
+def _json(value: Any) -> dict[str, Any]:
     """One operation or entry as a dictionary."""
     result: dict[str, Any] = {}
     if not isinstance(value, Entry):
@@ -178,13 +176,12 @@ def _json(value: Any, *, reasons: bool = True) -> dict[str, Any]:
     for item in fields(value):
         content = getattr(value, item.name)
         if isinstance(content, Reason):
-            if reasons:
-                result["why"] = content.text
-                result["origin"] = str(content.origin) if content.origin else ""
+            result["why"] = content.text
+            result["origin"] = str(content.origin) if content.origin else ""
         elif isinstance(content, Flags):
             result["flags"] = [flag for flag in str(content).split(",") if flag != "-"]
         elif isinstance(content, tuple):
-            result[item.name] = [_json(entry, reasons=reasons) for entry in content]
+            result[item.name] = [_json(entry) for entry in content]
         else:
             result[item.name] = content
     return result
