@@ -71,7 +71,15 @@ struct chos_link {
     uint64_t number;    /* and its number */
 };
 
+struct chos_session;
+
+/* Asked before a generation is entered, with its policy read and its directory as the working directory: -1 and
+ * a reason refuse. Where the caller is root, the kernel has not judged yet who may enter. */
+typedef int chos_permit(const struct chos_session *s, void *context, struct chos_error *e);
+
 struct chos_session {
+    chos_permit *permit;        /* NULL: the kernel has judged, because the registry was read as the user */
+    void *context;              /* for `permit` */
     const char *alias;          /* what was asked for, as the user wrote it */
     char name[CHOS_NAME_SIZE];  /* the same as a file name in env/ */
     char backend[16];           /* the node's default */
@@ -83,10 +91,15 @@ struct chos_session {
     char text[CHOS_FILE_SIZE];
 };
 
-/* For processes that are root already: everything below in one call. On failure the mount namespace,
- * root and working directory are as they were (if even that fails: CHOS_STRANDED, the process must end).
- * On success the working directory is `/` inside; nothing of the policy but the place is applied. */
-int chos_session_enter(struct chos_session *s, const char *alias, struct chos_error *e);
+/* Where a process is: mount namespace, root and working directory. Going back fails with CHOS_STRANDED: the process must end. */
+struct chos_place { int ns, root, cwd; };
+int chos_place_open(struct chos_place *p, struct chos_error *e);
+int chos_place_return(const struct chos_place *p, bool moved, struct chos_error *e);
+void chos_place_close(struct chos_place *p);
+
+/* For processes that are root already: everything below in one call. On failure the process is in the place
+ * where it was. On success the working directory is `/` inside; nothing of the policy but the place is applied. */
+int chos_session_enter(struct chos_session *s, const char *alias, chos_permit *permit, void *context, struct chos_error *e);
 
 /* The same in steps, for the launcher: name it, go to where the registry can be read (cwd becomes the
  * registry), find its generation (cwd becomes the generation), enter it (cwd becomes `/`). */

@@ -40,6 +40,8 @@ int chos_enter(struct chos_session *s, struct chos_error *e)
                     return -1;
                 return chos_in_base(s) ? 0 : chos_base_return(s, e);
             }
+            if (s->permit != NULL && s->permit(s, s->context, e))
+                return -1;
             int fd = chos_pin_open(s, e);
             if (fd >= 0)
                 return enter_pin(s, fd, e);
@@ -52,43 +54,50 @@ int chos_enter(struct chos_session *s, struct chos_error *e)
     return chos_fail(e, CHOS_RETIRED, 0, s->alias);
 }
 
-struct place { int ns, root, cwd; };
-
-static int remember(struct place *p)
+int chos_place_open(struct chos_place *p, struct chos_error *e)
 {
     p->ns = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
     p->root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
     p->cwd = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
-    return p->ns < 0 || p->root < 0 || p->cwd < 0 ? -1 : 0;
+    if (p->ns >= 0 && p->root >= 0 && p->cwd >= 0)
+        return 0;
+    chos_fail(e, CHOS_SYSTEM, errno, "remembering this place");
+    chos_place_close(p);
+    return -1;
 }
 
 /* setns forgets a chroot that the process may have been in, so root and working directory are set too. */
-static int go_back(const struct place *p, bool moved)
+int chos_place_return(const struct chos_place *p, bool moved, struct chos_error *e)
 {
-    if (moved && (setns(p->ns, CLONE_NEWNS) || fchdir(p->root) || chroot(".")))
-        return -1;
-    return fchdir(p->cwd);
+    if (chos_fault("back") || (moved && (setns(p->ns, CLONE_NEWNS) || fchdir(p->root) || chroot("."))) || fchdir(p->cwd))
+        return chos_fail(e, CHOS_STRANDED, errno, "the place where this process was");
+    return 0;
 }
 
-int chos_session_enter(struct chos_session *s, const char *alias, struct chos_error *e)
+void chos_place_close(struct chos_place *p)
 {
-    struct place place;
-    memset(s, 0, sizeof *s);
-    int rc = remember(&place);
-    if (rc != 0)
-        chos_fail(e, CHOS_SYSTEM, errno, "remembering this place");
-    else if (chos_choose(s, alias, e) || chos_open(s, e) || chos_enter(s, e)) {
-        rc = -1;
-        if (chos_fault("back") || go_back(&place, s->moved))
-            chos_fail(e, CHOS_STRANDED, errno, s->alias);
-    } else if (chdir("/")) {   /* only where nothing moved us there */
-        rc = chos_fail(e, CHOS_SYSTEM, errno, "/");
+    int *fds[] = {&p->ns, &p->root, &p->cwd};
+    for (int i = 0; i < 3; i++) {
+        if (*fds[i] >= 0)
+            close(*fds[i]);
+        *fds[i] = -1;
     }
-    if (place.ns >= 0)
-        close(place.ns);
-    if (place.root >= 0)
-        close(place.root);
-    if (place.cwd >= 0)
-        close(place.cwd);
+}
+
+int chos_session_enter(struct chos_session *s, const char *alias, chos_permit *permit, void *context, struct chos_error *e)
+{
+    struct chos_place place;
+    struct chos_error stranded;
+    memset(s, 0, sizeof *s);
+    s->permit = permit;
+    s->context = context;
+    if (chos_place_open(&place, e))
+        return -1;
+    int rc = chos_choose(s, alias, e) || chos_open(s, e) || chos_enter(s, e) ? -1 : 0;
+    if (rc == 0 && chdir("/"))   /* only where nothing moved us there */
+        rc = chos_fail(e, CHOS_SYSTEM, errno, "/");
+    if (rc != 0 && chos_place_return(&place, s->moved, &stranded))
+        *e = stranded;
+    chos_place_close(&place);
     return rc;
 }
