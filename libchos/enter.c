@@ -29,6 +29,11 @@ static int enter_pin(struct chos_session *s, int fd, struct chos_error *e)
     return chos_root_is(&s->policy.root) ? 0 : chos_fail(e, CHOS_WRONG_ROOT, 0, s->alias);
 }
 
+static int open_permitted(const struct chos_session *s, struct chos_error *e)
+{
+    return s->permit != NULL && s->permit(s, s->context, e) ? -1 : chos_pin_open(s, e);
+}
+
 /* Where the pin is not there, one of two things has happened: this namespace is younger than the pin, which
  * the base cures, or the generation was retired under our eyes, which looking again cures. */
 int chos_enter(struct chos_session *s, struct chos_error *e)
@@ -40,9 +45,7 @@ int chos_enter(struct chos_session *s, struct chos_error *e)
                     return -1;
                 return chos_in_base(s) ? 0 : chos_base_return(s, e);
             }
-            if (s->permit != NULL && s->permit(s, s->context, e))
-                return -1;
-            int fd = chos_pin_open(s, e);
+            int fd = open_permitted(s, e);
             if (fd >= 0)
                 return enter_pin(s, fd, e);
         }
