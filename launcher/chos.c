@@ -7,7 +7,6 @@
 #include "launcher.h"
 
 #include <fcntl.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -20,14 +19,11 @@ static struct chos_login login;
 /* A closed 0, 1 or 2 would be taken by a file of ours, and messages or the command would write into it. */
 static int fill_standard_descriptors(void)
 {
-    struct pollfd fds[] = {{0, 0, 0}, {1, 0, 0}, {2, 0, 0}};
-    if (chos_fault("stdio") || poll(fds, 3, 0) < 0)
-        return -1;
-    for (int i = 0; i < 3; i++) {
-        if ((fds[i].revents & POLLNVAL) && open("/dev/null", O_RDWR) != i)
+    for (int fd = 0; fd < 3; fd++) {
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd)
             return -1;
     }
-    return 0;
+    return chos_fault("stdio") ? -1 : 0;
 }
 
 /* The command line has been checked already: what it asks for is what this build has. */
@@ -45,7 +41,7 @@ _Noreturn static void enter(const struct options *o, const char *alias)
         chos_fail(&e, CHOS_UNSET, 0, "CHOS");
         die(&e);
     }
-    if (chos_choose(&session, alias, &e) || chos_open(&session, &e) || check_backend(o, &e)
+    if (chos_choose(&session, alias, &e) || chos_registry_open(&session, &e) || check_backend(o, &e)
         || (o->command == NULL && chos_login_read(&login, &e)) || chos_enter(&session, &e)
         || chos_privs_drop(session.policy.no_new_privs, &e))
         die(&e);
@@ -56,7 +52,7 @@ _Noreturn static void enter(const struct options *o, const char *alias)
 _Noreturn static void which(const struct options *o)
 {
     struct chos_error e;
-    if (chos_open(&session, &e) || check_backend(o, &e) || chos_privs_drop(false, &e))
+    if (chos_registry_open(&session, &e) || check_backend(o, &e) || chos_privs_drop(false, &e))
         die(&e);
     which_report(&session);
 }

@@ -1,7 +1,7 @@
 /* Back to the base: from an environment, or from a service with mounts of its own, where pins cannot be seen.
  *
- * Whoever is still in the base lends us the way: process 1, else our nearest ancestor that is. Nobody is
- * believed: a namespace is the base when the registry that is found in it names that very namespace and root.
+ * Whoever is still in the base lends us the way: process 1, else our nearest ancestor that is. The registry, which
+ * is seen in every namespace that root made after it, says which namespace the base is.
  */
 #include "internal.h"
 
@@ -61,7 +61,8 @@ static uint64_t parent_of(uint64_t pid)
     return chos_number(after, INT32_MAX, &parent) == 0 ? parent : 0;
 }
 
-/* A mount namespace that belongs to our own user namespace: one that a user made with fakes in it does not. */
+/* Whether a mount namespace belongs to our own user namespace. One that a user made does not: to lead anybody
+ * into it, with set-uid programs of the base and files of that user's choosing, would make that user root. */
 static bool is_ours(int fd)
 {
     struct stat own, owner;
@@ -73,53 +74,52 @@ static bool is_ours(int fd)
     return ours;
 }
 
-static int try_process(struct chos_session *s, uint64_t pid, struct chos_error *e)
+/* The mount namespace of a process, if that is the base; else -1. */
+static int open_base(const struct chos_session *s, uint64_t pid)
 {
-    struct statfs fs;
-    struct stat here, there = {.st_ino = 0};
+    struct stat st;
     char path[64];
     struct chos_text t = {path, sizeof path, 0};
     proc_path(&t, pid, "/ns/mnt");
-    if (statfs("/proc", &fs) != 0 || fs.f_type != PROC || stat("/proc/self/ns/mnt", &here) != 0)
-        return chos_fail(e, CHOS_SYSTEM, errno, "/proc");
     int fd = chos_fault("ancestor") ? -1 : open(path, O_RDONLY | O_CLOEXEC);
-    errno = 0;
-    bool candidate = fd >= 0 && fstat(fd, &there) == 0 && there.st_ino != here.st_ino
-        && chos_is_mount_ns(fd) && is_ours(fd);
-    int rc = candidate ? chos_setns(fd, path, e)
-        : errno == EMFILE ? chos_fail(e, CHOS_SYSTEM, EMFILE, path)   /* asking for the owner takes one more */
-        : chos_fail(e, CHOS_NO_REGISTRY, 0, CHOS_REGISTRY);
-    if (fd >= 0)
-        close(fd);
-    if (rc != 0)
+    if (fd < 0)
         return -1;
-    s->moved = true;
-    if (chos_registry_open(s, e) || chos_base_read(s, e))
-        return -1;
-    if (s->base.ns != there.st_ino || !chos_root_is(&s->base.root))
-        return chos_fail(e, CHOS_WRONG_ROOT, 0, path);
-    return 0;
+    if (fstat(fd, &st) == 0 && st.st_ino == s->base.ns && chos_is_mount_ns(fd) && is_ours(fd))
+        return fd;
+    int err = errno;
+    close(fd);
+    errno = err;
+    return -1;
 }
 
-/* On success we are in the base and in its registry. On failure we may be anywhere: execute nothing. */
+/* On success we are in the base and in its registry. Before anything is entered, it is known to be the base. */
 int chos_base_return(struct chos_session *s, struct chos_error *e)
 {
+    struct statfs fs;
     uint64_t pid = 1, next = (uint64_t)getppid();
-    struct chos_error telling;
-    chos_fail(&telling, CHOS_NO_REGISTRY, 0, CHOS_REGISTRY);
-    /* A service with private mounts has the base's root; where no registry told us of it, nothing is equal. */
+    int fd = -1;
     s->from_environment = !chos_root_is(&s->base.root);
+    if (statfs("/proc", &fs) != 0 || fs.f_type != PROC)
+        return chos_fail(e, CHOS_SYSTEM, errno, "/proc");
+    errno = 0;
     for (int i = 0; i < ANCESTORS && pid > 0; i++) {
-        if (try_process(s, pid, e) == 0)
-            return 0;
-        if (e->reason != CHOS_NO_REGISTRY)
-            telling = *e;   /* that may have been the base: say what is wrong with it, if no other is found */
+        fd = open_base(s, pid);
+        if (fd >= 0)
+            break;
         pid = next > 1 ? next : 0;
         next = parent_of(pid);
     }
-    enum chos_reason missing = chos_privs_missing();
-    if (missing != CHOS_FOREIGN)
-        return chos_fail(e, missing, 0, "the way back to the base");
-    *e = telling;
-    return -1;
+    if (fd < 0) {
+        enum chos_reason missing = chos_privs_missing();
+        return chos_fail(e, missing == CHOS_FOREIGN ? CHOS_NO_WAY_BACK : missing, errno == EMFILE ? EMFILE : 0,
+                         "the way back to the base");
+    }
+    int rc = chos_setns(fd, "the base", e);
+    close(fd);
+    if (rc != 0)
+        return -1;
+    s->moved = true;
+    if (chos_registry_open(s, e))
+        return -1;
+    return chos_root_is(&s->base.root) ? 0 : chos_fail(e, CHOS_WRONG_ROOT, 0, "the base");
 }

@@ -27,7 +27,7 @@ enum {
 enum chos_reason {
     CHOS_SYSTEM, CHOS_UNSET, CHOS_ILLEGAL, CHOS_UNKNOWN, CHOS_DENIED, CHOS_NO_REGISTRY, CHOS_UNSAFE,
     CHOS_CORRUPT, CHOS_RETIRED, CHOS_WRONG_ROOT, CHOS_NO_CAPABILITY, CHOS_NO_NEW_PRIVS, CHOS_FOREIGN,
-    CHOS_THREADS, CHOS_OLD_KERNEL, CHOS_KEPT_PRIVILEGE, CHOS_STRANDED, CHOS_NO_BACKEND, CHOS_USAGE,
+    CHOS_THREADS, CHOS_OLD_KERNEL, CHOS_KEPT_PRIVILEGE, CHOS_STRANDED, CHOS_NO_WAY_BACK, CHOS_NO_BACKEND, CHOS_USAGE,
     CHOS_NOT_FOUND, CHOS_NOT_INSIDE, CHOS_NOT_EXECUTABLE, CHOS_NO_SHELL, CHOS_REASONS
 };
 
@@ -104,7 +104,7 @@ int chos_session_enter(struct chos_session *s, const char *alias, chos_permit *p
 /* The same in steps, for the launcher: name it, go to where the registry can be read (cwd becomes the
  * registry), find its generation (cwd becomes the generation), enter it (cwd becomes `/`). */
 int chos_choose(struct chos_session *s, const char *alias, struct chos_error *e);
-int chos_open(struct chos_session *s, struct chos_error *e);
+int chos_registry_open(struct chos_session *s, struct chos_error *e);
 int chos_find(struct chos_session *s, struct chos_error *e);
 int chos_enter(struct chos_session *s, struct chos_error *e);
 

@@ -9,16 +9,6 @@
 
 enum { TRIES = 16 };   /* how often an environment may be prepared anew while we enter it */
 
-/* The registry that we see, or, where we see none, the base's. */
-int chos_open(struct chos_session *s, struct chos_error *e)
-{
-    if (chos_registry_open(s, e) == 0)
-        return 0;
-    if (e->reason != CHOS_NO_REGISTRY)
-        return -1;
-    return chos_base_return(s, e);
-}
-
 static int enter_pin(struct chos_session *s, int fd, struct chos_error *e)
 {
     int rc = chos_setns(fd, s->alias, e);
@@ -96,7 +86,7 @@ int chos_session_enter(struct chos_session *s, const char *alias, chos_permit *p
     s->context = context;
     if (chos_place_open(&place, e))
         return -1;
-    int rc = chos_choose(s, alias, e) || chos_open(s, e) || chos_enter(s, e) ? -1 : 0;
+    int rc = chos_choose(s, alias, e) || chos_registry_open(s, e) || chos_enter(s, e) ? -1 : 0;
     if (rc == 0 && chdir("/"))   /* only where nothing moved us there */
         rc = chos_fail(e, CHOS_SYSTEM, errno, "/");
     if (rc != 0 && chos_place_return(&place, s->moved, &stranded))

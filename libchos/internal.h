@@ -13,7 +13,6 @@ enum {
 
 /* registry.c */
 int chos_openat2(const char *path, int flags, uint64_t resolve);
-int chos_registry_open(struct chos_session *s, struct chos_error *e);
 int chos_base_read(struct chos_session *s, struct chos_error *e);
 
 /* pin.c */

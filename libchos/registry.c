@@ -10,11 +10,14 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #ifndef SYS_openat2
 #define SYS_openat2 437   /* the same number on every architecture but alpha */
 #endif
+
+enum { TMPFS = 0x01021994 };
 
 /* O_NONBLOCK: a FIFO where a file should be must not hang us. */
 int chos_openat2(const char *path, int flags, uint64_t resolve)
@@ -56,18 +59,28 @@ long chos_file_read(const char *path, char text[CHOS_FILE_SIZE], struct chos_err
     return n >= 0 ? n : chos_fail(e, CHOS_SYSTEM, err, path);
 }
 
-/* The registry as it is in this mount namespace. Where there is none, there may be an empty directory. The writer
- * makes the link `backend` last, so where it is, everything else is. */
-int chos_registry_open(struct chos_session *s, struct chos_error *e)
+/* On a tmpfs, which no user can mount: FUSE would show a user's files as root's. The writer makes the link
+ * `backend` last, so where it is, everything else is. */
+static int open_registry_at(const char *path, struct chos_session *s, struct chos_error *e)
 {
-    if (enter_directory(CHOS_REGISTRY, RESOLVE_MAGICLINKS_NO, CHOS_NO_REGISTRY, e))
+    struct statfs fs;
+    if (enter_directory(path, RESOLVE_MAGICLINKS_NO, CHOS_NO_REGISTRY, e))
         return -1;
     ssize_t n = chos_fault("backend") ? -1 : readlink("backend", s->backend, sizeof s->backend - 1);
     if (n < 0)
-        return errno == ENOENT ? chos_fail(e, CHOS_NO_REGISTRY, 0, CHOS_REGISTRY)
-            : chos_fail(e, errno == EINVAL ? CHOS_CORRUPT : CHOS_SYSTEM, errno, CHOS_REGISTRY "/backend");
+        return errno == ENOENT ? chos_fail(e, CHOS_NO_REGISTRY, 0, path)
+            : chos_fail(e, errno == EINVAL ? CHOS_CORRUPT : CHOS_SYSTEM, errno, path);
     s->backend[n] = '\0';
-    return 0;
+    return statfs(".", &fs) == 0 && fs.f_type == TMPFS ? 0 : chos_fail(e, CHOS_UNSAFE, 0, path);
+}
+
+/* The registry as it is seen in this mount namespace; where the base's /run is not shown, below its root. */
+int chos_registry_open(struct chos_session *s, struct chos_error *e)
+{
+    struct chos_error ignored;
+    if (open_registry_at(CHOS_REGISTRY, s, e) == 0)
+        return 0;
+    return e->reason == CHOS_NO_REGISTRY && open_registry_at("/local" CHOS_REGISTRY, s, &ignored) == 0 ? 0 : -1;
 }
 
 /* How to recognise the base; from the registry, which must be the working directory. */
