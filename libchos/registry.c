@@ -59,11 +59,9 @@ long chos_file_read(const char *path, char text[CHOS_FILE_SIZE], struct chos_err
     return n >= 0 ? n : chos_fail(e, CHOS_SYSTEM, err, path);
 }
 
-/* On a tmpfs, which no user can mount: FUSE would show a user's files as root's. The writer makes the link
- * `backend` last, so where it is, everything else is. */
+/* The writer makes the link `backend` last, so where it is, everything else is. */
 static int open_registry_at(const char *path, struct chos_session *s, struct chos_error *e)
 {
-    struct statfs fs;
     if (enter_directory(path, RESOLVE_MAGICLINKS_NO, CHOS_NO_REGISTRY, e))
         return -1;
     ssize_t n = chos_fault("backend") ? -1 : readlink("backend", s->backend, sizeof s->backend - 1);
@@ -71,16 +69,20 @@ static int open_registry_at(const char *path, struct chos_session *s, struct cho
         return errno == ENOENT ? chos_fail(e, CHOS_NO_REGISTRY, 0, path)
             : chos_fail(e, errno == EINVAL ? CHOS_CORRUPT : CHOS_SYSTEM, errno, path);
     s->backend[n] = '\0';
-    return statfs(".", &fs) == 0 && fs.f_type == TMPFS ? 0 : chos_fail(e, CHOS_UNSAFE, 0, path);
+    return 0;
 }
 
-/* The registry as it is seen in this mount namespace; where the base's /run is not shown, below its root. */
+/* The registry as it is seen in this mount namespace; where the base's /run is not shown, below its root. There it
+ * must be a tmpfs, which no user can mount: a site's own /local may be users' to write, and FUSE shows their files
+ * as root's. */
 int chos_registry_open(struct chos_session *s, struct chos_error *e)
 {
     struct chos_error ignored;
+    struct statfs fs;
     if (open_registry_at(CHOS_REGISTRY, s, e) == 0)
         return 0;
-    return e->reason == CHOS_NO_REGISTRY && open_registry_at("/local" CHOS_REGISTRY, s, &ignored) == 0 ? 0 : -1;
+    return e->reason == CHOS_NO_REGISTRY && open_registry_at("/local" CHOS_REGISTRY, s, &ignored) == 0
+        && statfs(".", &fs) == 0 && fs.f_type == TMPFS ? 0 : -1;
 }
 
 /* How to recognise the base; from the registry, which must be the working directory. */
