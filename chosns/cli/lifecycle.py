@@ -9,7 +9,7 @@ import click
 from chosns.backends.ns import TIME_LIMIT
 from chosns.base import require_base
 from chosns.cli.output import json_option, outcome_error, print_json, printable
-from chosns.config import read_site
+from chosns.config import broken, read_site
 from chosns.lifecycle import Outcome, Report
 from chosns.lifecycle import down as take_down
 from chosns.lifecycle import up as bring_up
@@ -112,7 +112,7 @@ def _up(command: str, environments: tuple[str, ...], renew: bool, timeout: float
         if not site.environments:
             click.echo("/etc/chos names no environment; see chos.toml(5)", err=True)
         _print_generations(report)
-    if report.failed:
+    if report.failed or broken(site).get(""):
         sys.exit(1)
 
 

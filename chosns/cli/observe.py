@@ -40,6 +40,8 @@ def status(as_json: bool) -> None:
         table(["environment", "state", "generation", "processes", "since", "older (processes)", "tree"], rows)
         if not node.prepared:
             click.echo("no environment is prepared on this node: an administrator runs `chosctl up`", err=True)
+        if node.problems:
+            click.echo("the configuration has errors: `chosctl check` shows them", err=True)
     if not node.healthy:
         sys.exit(1)
 

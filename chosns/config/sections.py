@@ -1,13 +1,15 @@
 """/etc/chos.d/*.toml: what an administrator says about an environment beyond its tree (chos.toml(5)).
 
-Pure: text in, sections and problems out; never raises. A file that cannot be read might have restricted an
-environment to a group, so `Unread` remembers what it may have been about. Called by `site`.
+Pure: text in, sections and problems out; never raises. A file that cannot be read, or not all of it understood,
+might have restricted an environment to a group, so `Unread` remembers what it may have been about. Must never let
+such a restriction fall silently. Called by `site`.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 from chosns.config.text import VARIABLE, nearest, quoted, reserved, strict_path_fault
 from chosns.config.tomldoc import Document, Fields, parse_toml
@@ -22,7 +24,10 @@ MAX_POLICY_BYTES = 8191 - 1024  # what the registry's file `policy` has room for
 
 @dataclass(frozen=True)
 class Section:
-    """`[environment.NAME]`, as it was written."""
+    """`[environment.NAME]`, as it was written.
+
+    `strays` are the names that its unknown keys spell: `el9.2` of `[environment.el9.2]`, which ought to be quoted.
+    """
 
     name: str
     origin: Origin
@@ -33,20 +38,39 @@ class Section:
     policy: Policy = Policy()
     binds: tuple[Bind, ...] = ()
     variables: tuple[tuple[str, str], ...] = ()
+    strays: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Unread:
-    """A file of /etc/chos.d that says nobody knows what; `text` is empty where not even that is known."""
+    """A file of /etc/chos.d that says nobody knows what.
+
+    `text` is empty where not even that is known. `unknown` is the part that was not understood, where only a part
+    was not: the names and strings in it.
+    """
 
     file: str
     text: str = ""
+    unknown: str = ""
+
+    @property
+    def fault(self) -> str:
+        """What keeps it from being obeyed."""
+        return "is not understood" if self.unknown else "cannot be read"
 
     def may_concern(self, names: tuple[str, ...]) -> bool:
         """May it hold a section with one of these names? A backslash may spell any name in TOML."""
-        if not self.text or "\\" in self.text:
-            return True
-        return any(re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", self.text, re.ASCII) for name in names)
+        return not self.text or _occurs(names, self.text)
+
+    def must_concern(self, names: tuple[str, ...]) -> bool:
+        """Does one of these names stand in the very part that was not understood?"""
+        return _occurs(names, self.unknown or self.text)
+
+
+def _occurs(names: tuple[str, ...], text: str) -> bool:
+    if "\\" in text:
+        return True
+    return any(re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", text, re.ASCII) for name in names)
 
 
 @dataclass(frozen=True)
@@ -67,8 +91,26 @@ def parse_sections(text: str, file: str) -> SectionFile:
     top = Fields(document, (), document.data, "the file", problems)
     environments = top.sub("environment")
     top.close({"environments": "write [environment.NAME]"})
+    unread = None
+    if problems:
+        unknown = (key for key in top.table if key not in top.known or not isinstance(top.table[key], dict))
+        said = [name for key in unknown for name in _names_in(top.table[key], key)]
+        unread = Unread(file, text, "\n".join(said))
     found = [_section(document, name, environments.table[name], problems) for name in environments.table]
-    return SectionFile(tuple(found), tuple(problems))
+    return SectionFile(tuple(found), tuple(problems), unread)
+
+
+def _names_in(value: object, path: str) -> Iterator[str]:
+    """The dotted names of the keys in a value that was not understood, and its strings."""
+    yield path
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _names_in(inner, f"{path}.{key}")
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _names_in(inner, path)
+    elif isinstance(value, str):
+        yield value
 
 
 def _section(document: Document, name: str, table: object, problems: list[Problem]) -> Section:
@@ -96,7 +138,12 @@ def _section(document: Document, name: str, table: object, problems: list[Proble
         if key[:1].isdigit():
             hints[key] = f'quote a name that has a dot: [environment."{name}.{key}"]'
     fields.close(hints)
-    return section
+    strays = (stray for key in fields.table if key not in fields.known for stray in _strays(name, key, fields))
+    return replace(section, strays=tuple(dict.fromkeys(strays)))
+
+
+def _strays(name: str, key: str, fields: Fields) -> Iterator[str]:
+    return (said for said in _names_in(fields.table[key], f"{name}.{key}") if said.startswith(f"{name}."))
 
 
 def _groups(fields: Fields) -> tuple[str, ...]:

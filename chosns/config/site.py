@@ -17,7 +17,7 @@ from chosns.config.grouping import group, leaving, name_problems
 from chosns.config.login import BUILTIN, parse_login
 from chosns.config.sections import Section, Unread, parse_sections
 from chosns.config.sysconfig import parse_sysconfig
-from chosns.config.text import nearest, quoted
+from chosns.config.text import alike, nearest, quoted
 from chosns.config.trusted import display_path, list_trusted, read_trusted
 from chosns.errors import ConfigError
 from chosns.model import NAME_PATTERN, BindMap, Environment, LoginShell, Origin, Problem, Severity, Site, Sysconfig
@@ -46,15 +46,24 @@ class _Reading:
     def shown(self, path: str) -> str:
         return display_path(self.root, path)
 
-    def names(self, path: str) -> list[str]:
-        """The files `*.toml` of a directory; what may be in one that cannot be read concerns everybody."""
+    def names(self, path: str, known: Sequence[str] | None = None) -> list[str]:
+        """The files `*.toml` of a directory; what may be in one that cannot be read concerns everybody.
+
+        :param known: what else may be there without a warning, hidden files aside; None: anything.
+        """
         try:
             names = list_trusted(self.root, path, self.trusted_uids)
         except ConfigError as error:
             self.problems.append(as_problem(error))
             self.unread.append(Unread(self.shown(path)))
             return []
-        return [name for name in names if name.endswith(".toml") and not name.startswith(".")]
+        names = [name for name in names if not name.startswith(".")]
+        for name in names if known is not None else ():
+            if not name.endswith(".toml") and name not in (known or ()):
+                origin = Origin(self.shown(os.path.join(path, name)))
+                hint = "rename it to NAME.toml, or put it elsewhere"
+                self.problems.append(Problem(origin, "is not read: not a file *.toml", hint, Severity.WARNING))
+        return [name for name in names if name.endswith(".toml")]
 
 
 def read_site(
@@ -77,8 +86,9 @@ def read_site(
     sections = _sections(reading, allowed)
     environments = group(allowed.entries, sections)
     reading.problems.extend(name_problems(environments))
+    reading.problems.extend(_stray_problems(sections, environments, allowed))
     maps = _bind_maps(reading, environments, sections, _library(reading, bindmap_dirs))
-    reading.problems.extend(_unread_problems(reading.unread, environments))
+    reading.problems.extend(_unread_problems(reading.unread, environments, sections))
     return Site(
         environments=environments,
         leave=leaving(allowed.entries),
@@ -92,8 +102,8 @@ def read_site(
 def broken(site: Site) -> dict[str, list[Problem]]:
     """The errors by the name of the environment that they make unusable.
 
-    Under the empty name: errors of the site as a whole. Those have to be shown, and make no environment
-    unusable. A name that /etc/chos lists in an unusable line may occur without an environment.
+    Under the empty name: errors of the site as a whole. Those have to be shown, make no environment unusable, and
+    make `up` exit with 1. A name that /etc/chos lists in an unusable line may occur without an environment.
     """
     found: dict[str, list[Problem]] = {}
     for problem in site.problems:
@@ -144,7 +154,7 @@ def _sysconfig(reading: _Reading) -> Sysconfig | None:
 def _sections(reading: _Reading, allowed: AllowList) -> dict[str, Section]:
     """The sections of all files by name; of two with one name the first, and an error."""
     found: dict[str, Section] = {}
-    for file in reading.names(SECTIONS):
+    for file in reading.names(SECTIONS, known=[os.path.basename(BINDMAPS)]):
         path = f"{SECTIONS}/{file}"
         try:
             text = reading.text(path)
@@ -188,7 +198,7 @@ def _library(reading: _Reading, bindmap_dirs: Sequence[str] | None) -> dict[str,
     for directory in shipped_bindmap_dirs() if bindmap_dirs is None else bindmap_dirs:
         places.append((replace(reading, root=directory, trusted_uids=owners), "/"))
     for place, directory in places:
-        for file in place.names(directory):
+        for file in place.names(directory, known=() if place is reading else None):
             name, path = file[: -len(".toml")], os.path.join(directory, file)
             if not NAME_PATTERN.fullmatch(name):
                 message = f"{quoted(name)} is not a legal name of a bind map"
@@ -240,12 +250,39 @@ def _map_problem(env: Environment, origin: Origin, library: dict[str, list[bindm
     return Problem(origin, message, hint, environment=env.name)
 
 
-def _unread_problems(unread: Sequence[Unread], environments: Sequence[Environment]) -> list[Problem]:
-    """Who may have been restricted by a file that could not be read must not be open to everyone."""
+def _unread_problems(
+    unread: Sequence[Unread], environments: Sequence[Environment], sections: dict[str, Section]
+) -> list[Problem]:
+    """Who may have been restricted by a file that was not understood must not be open to everyone.
+
+    That is whose name occurs in it; and where nobody's does, the name itself may be misspelt: then it is everyone
+    without a section.
+    """
     problems = []
     for lost in unread:
+        names = {env.name: (env.name, *env.aliases) for env in environments}
+        told = any(lost.must_concern(found) for found in names.values())
         for env in environments:
-            if lost.may_concern((env.name, *env.aliases)):
-                message = f"may restrict {quoted(env.name)} and cannot be read"
+            if lost.may_concern(names[env.name]) or (not told and env.name not in sections):
+                message = f"may restrict {quoted(env.name)} and {lost.fault}"
                 problems.append(Problem(Origin(lost.file), message, "mend the file", environment=env.name))
+    return problems
+
+
+def _stray_problems(
+    sections: dict[str, Section], environments: Sequence[Environment], allowed: AllowList
+) -> list[Problem]:
+    """Who may be meant by a section whose name is misspelt, or has a dot and no quotation marks, is not left open."""
+    listed = {"root", *allowed.refused, *(entry.alias for entry in allowed.entries)}
+    names = {name: env for env in environments for name in (env.name, *env.aliases)}
+    problems = []
+    for section in sections.values():
+        meant = [names[name] for name in section.strays if name in names]
+        if section.name not in listed:
+            meant += [names[name] for name in alike(section.name, names)]
+        for env in dict.fromkeys(meant):
+            if env.name not in sections:
+                message = f"[environment.{section.name}] may be meant for {quoted(env.name)}"
+                hint = f'if so, write [environment."{env.name}"]'
+                problems.append(Problem(section.origin, message, hint, environment=env.name))
     return problems

@@ -25,6 +25,15 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f"did you mean {quoted(near[0])}?" if near else ""
 
 
+def alike(word: str, known: Iterable[str]) -> list[str]:
+    """The known words that `word` may be a misspelling of; upper and lower case count as one."""
+    by_case: dict[str, list[str]] = {}
+    for other in known:
+        by_case.setdefault(other.casefold(), []).append(other)
+    found = difflib.get_close_matches(word[:80].casefold(), list(by_case), n=max(1, len(by_case)))
+    return [other for case in found for other in by_case[case]]
+
+
 def path_fault(path: str) -> str:
     """Why `path` cannot be used as an absolute path, or an empty string.
 

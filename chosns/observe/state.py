@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from chosns.errors import RegistryError
-from chosns.model import Environment, Site, escape_name
+from chosns.model import Environment, Severity, Site, escape_name
 from chosns.observe.processes import namespaces_in_use
 from chosns.registry import Generation, Registry, open_registry
 
@@ -51,15 +51,17 @@ class EnvironmentState:
 
 @dataclass(frozen=True)
 class NodeState:
-    """All of a node. `prepared`: whether there is a registry at all."""
+    """All of a node. `prepared`: whether there is a registry at all. `problems`: errors in the configuration."""
 
     prepared: bool
     backend: str
     environments: tuple[EnvironmentState, ...] = field(default=())
+    problems: int = 0
 
     @property
     def healthy(self) -> bool:
-        return self.prepared and all(env.state in ("up", "closed", "unlisted") for env in self.environments)
+        well = all(env.state in ("up", "closed", "unlisted") for env in self.environments)
+        return self.prepared and well and not self.problems
 
     def to_json(self) -> dict[str, Any]:
         """For `status --json`: everything that monitoring needs to alert on."""
@@ -67,6 +69,7 @@ class NodeState:
             "prepared": self.prepared,
             "healthy": self.healthy,
             "backend": self.backend,
+            "problems": self.problems,
             "environments": [
                 {**asdict(env), "processes": env.processes, "generation": env.current.generation if env.current else ""}
                 for env in self.environments
@@ -76,11 +79,12 @@ class NodeState:
 
 def node_state(site: Site) -> NodeState:
     """Look at this node. Needs no privilege; who is not root sees their own processes only."""
+    errors = sum(problem.severity is Severity.ERROR for problem in site.problems)
     try:
         with open_registry() as registry:
-            return _prepared_state(site, registry)
+            return replace(_prepared_state(site, registry), problems=errors)
     except RegistryError:
-        return NodeState(False, "", tuple(_state(env, None, "", []) for env in site.environments))
+        return NodeState(False, "", tuple(_state(env, None, "", []) for env in site.environments), errors)
 
 
 def _prepared_state(site: Site, registry: Registry) -> NodeState:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import subprocess
@@ -181,6 +182,33 @@ def test_a_restriction_is_never_lost(closed: Node, change: str) -> None:
     subprocess.run(["rm", "-rf", "/home/alice/two.toml"], check=True)
     assert result.returncode != 0
     refuse("two")
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "closed"),
+    [
+        ("two.toml", '[enviroment.two]\ngroups = ["secret"]\n', {"two"}),
+        ("two.toml", '[enviroment.twoo]\ngroups = ["secret"]\n', {"one", "two"}),
+        ("two.toml", '[environment.twoo]\ngroups = ["secret"]\n', {"two"}),
+        ("two.toml", '[environment.far]\ngroups = ["secret"]\n', set()),
+        ("two.tml", SECRET, set()),
+    ],
+)
+def test_a_misspelt_restriction(node: Node, file: str, text: str, closed: set[str]) -> None:
+    """Rules 22 and 23: a restriction that was spelt wrong opens nothing; where nobody can tell whose it is, it is said."""
+    for name in ("one", "two"):
+        node.tree(name)
+    node.configure("one:/os/one\ntwo:/os/two\n")
+    Path("/etc/chos.d").mkdir()
+    (Path("/etc/chos.d") / file).write_text(text)
+    result = node.up(check=False)
+    status = json.loads(node.chosctl("status", "--json", check=False).stdout)
+    for name in ("one", "two"):
+        assert (spawn(["/usr/bin/chos", "/bin/true"], env={"CHOS": name}).returncode != 0) == (name in closed), name
+    assert file in result.stderr
+    if file.endswith(".toml"):
+        assert result.returncode == 1 and not status["healthy"] and status["problems"] >= 1
+    assert node.chosctl("check", check=False).returncode == 1
 
 
 EVIL = """

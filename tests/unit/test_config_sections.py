@@ -181,6 +181,27 @@ def test_may_concern(text: str, names: tuple[str, ...], may: bool) -> None:
     assert Unread("f", text).may_concern(names) is may
 
 
+@pytest.mark.parametrize(
+    ("text", "names", "must"),
+    [
+        ("[environment.el9]\n[enviroment.el8]\n", ("el9",), False),
+        ("[environment.el9]\n[enviroment.el8]\n", ("el8",), True),
+        ("[[environment]]\nname = 'el8'\n", ("el8",), True),
+        ("[x]\na = [1, {b = 'el8'}]\n", ("el8",), True),
+        ("[x.el9.2]\n", ("el9.2",), True),
+    ],
+)
+def test_the_part_that_is_not_understood(text: str, names: tuple[str, ...], must: bool) -> None:
+    unread = parse_sections(text, FILE).unread
+    assert unread and unread.fault == "is not understood"
+    assert unread.must_concern(names) is must and unread.may_concern(names)
+
+
+def test_names_that_an_unquoted_dot_may_mean() -> None:
+    (section,) = parse_sections('[environment.a.b.c]\ngroups = ["x"]\n', FILE).sections
+    assert section.strays == ("a.b", "a.b.c", "a.b.c.groups")
+
+
 TABLES = st.recursive(
     st.one_of(st.integers(), st.booleans(), st.text(max_size=5), st.sampled_from(["/a", "/", "/proc", "linux32"])),
     lambda inner: st.one_of(

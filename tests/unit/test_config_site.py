@@ -73,7 +73,6 @@ def test_everything_together(reader: Reader) -> None:
             "etc/sysconfig/chos": 'BINDMOUNT="/scratch"\n',
             "etc/chos.d/10-el9.toml": '[environment.el9]\ngroups = ["g"]\nbindmap = "big"\npolicy.read_only = true\n',
             "etc/chos.d/bindmaps/big.toml": 'extends = "default"\n[base]\nshare = ["/var/x"]\n',
-            "etc/chos.d/README": "not read",
             "etc/chos.d/.hidden.toml": "not = [read",
         }
     )
@@ -132,6 +131,49 @@ def test_an_alias_is_enough_to_be_concerned(reader: Reader) -> None:
     assert set(broken(site)) == {"", "el9"}
 
 
+# Whose restriction may have been lost: ALLOWED and these sections → the environments that are not prepared.
+@pytest.mark.parametrize(
+    ("text", "closed"),
+    [
+        ('[enviroment.el9]\ngroups = ["phys"]\n', {"el9"}),
+        ('[enviroment.default]\ngroups = ["phys"]\n', {"el9"}),
+        ('[enviroment.el99]\ngroups = ["phys"]\n', {"el9", "el8"}),
+        ('[environment.el8]\n[enviroment.el99]\ngroups = ["phys"]\n', {"el9", "el8"}),
+        ('[environment.el9]\n[enviroment.el8]\ngroups = ["phys"]\n', {"el9", "el8"}),
+        ('[[environment]]\nname = "el9"\ngroups = ["phys"]\n', {"el9"}),
+        ('[el9]\ngroups = ["phys"]\n', {"el9"}),
+        ('el9.groups = ["phys"]\n', {"el9"}),
+        ('groups = ["phys"]\n', {"el9", "el8"}),
+        ('[environment.el99]\ngroups = ["phys"]\n', {"el9"}),
+        ('[environment.EL9]\ngroups = ["phys"]\n', {"el9", "el8"}),
+        ('[environment.defualt]\ngroups = ["phys"]\n', {"el9"}),
+        ('[environment.el9]\n[environment.el88]\ngroups = ["phys"]\n', {"el8"}),
+        ('[environment.xyzzy]\ngroups = ["phys"]\n', set()),
+        ("[environment.tinny\n", {"el9", "el8"}),
+    ],
+)
+def test_a_misspelt_restriction_opens_nothing(reader: Reader, text: str, closed: set[str]) -> None:
+    site = reader({"etc/chos": ALLOWED, "etc/chos.d/a.toml": text})
+    assert set(broken(site)) == closed | {""}, lines(site)
+
+
+def test_a_dot_without_quotation_marks_opens_nothing(reader: Reader) -> None:
+    allowed = "%SHELLS\nel9:/os/el9\nel9.2:/os/el92\nel9.2.x:/os/x\nother:/os/other\n"
+    site = reader({"etc/chos": allowed, "etc/chos.d/a.toml": '[environment.el9.2]\ngroups = ["phys"]\n'})
+    assert set(broken(site)) == {"el9", "el9.2"}
+    site = reader({"etc/chos": allowed, "etc/chos.d/a.toml": '[environment.el9.2.x]\ngroups = ["phys"]\n'})
+    assert {"el9", "el9.2.x"} <= set(broken(site)) and "other" not in broken(site)
+
+
+def test_files_with_another_ending_are_remarked_upon(reader: Reader) -> None:
+    files = {"etc/chos": ALLOWED, "etc/chos.d/el9.tml": RESTRICTED, "etc/chos.d/bindmaps/x.toml~": "", "etc/y": ""}
+    site = reader({**files, "etc/chos.d/.el9.toml.swp": ""})
+    assert lines(site) == [
+        f"etc/chos.d/{name}: is not read: not a file *.toml" for name in ("el9.tml", "bindmaps/x.toml~")
+    ]
+    assert broken(site) == {}
+
+
 def test_broken_environments_are_listed(reader: Reader) -> None:
     site = reader({"etc/chos": ALLOWED, "etc/chos.d/a.toml": "[environment.el9]\nfoo = 1\n"})
     assert [env.name for env in site.environments] == ["el9", "el8"]
@@ -149,7 +191,10 @@ def test_two_sections_with_one_name(reader: Reader) -> None:
 def test_sections_without_a_home(reader: Reader) -> None:
     text = "[environment.el99]\n[environment.local]\n[environment.zzz]\n[environment.root]\n"
     site = reader({"etc/chos": ALLOWED + "bad:rel\n", "etc/chos.d/a.toml": text + "[environment.bad]\n"})
-    found = {p.origin.line: (p.message, p.hint) for p in site.problems if p.origin.file.endswith("a.toml")}
+    found: dict[int, tuple[str, str]] = {}
+    for p in site.problems:
+        if p.origin.file.endswith("a.toml"):
+            found.setdefault(p.origin.line, (p.message, p.hint))
     assert found[1] == ('"el99" is not in /etc/chos', 'did you mean "el9"?')
     assert found[2][0] == '"local" leads to the base and has no settings'
     assert found[3] == ('"zzz" is not in /etc/chos', "add a line zzz:/path/of/the/tree there")
