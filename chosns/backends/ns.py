@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -27,6 +28,14 @@ from chosns.trees.view import DirectoryView
 
 TIME_LIMIT = 60.0  # seconds for one environment, mostly for trees on file systems that do not answer
 _NOBODY = 65534
+# What the tree's shell may use while it is tried: one process, so that nothing of it stays; set as nobody, because
+# changing the user would count nobody's other processes. And 10 seconds of processor, no byte of a file, no core.
+_SHELL_LIMITS = (
+    (resource.RLIMIT_NPROC, 1),
+    (resource.RLIMIT_CPU, 10),
+    (resource.RLIMIT_FSIZE, 0),
+    (resource.RLIMIT_CORE, 0),
+)
 
 
 class NamespaceBackend:
@@ -183,4 +192,8 @@ def _build(worker: Worker, plan: Plan, env: Environment) -> None:
     worker.send("built", plan=plan.to_json(), os=name, root=[root.st_dev, root.st_ino])
     # The tree's code runs here for the first time: as nobody, with nothing left to lose.
     syscalls.become_nobody(_NOBODY, _NOBODY)
+    for kind, most in _SHELL_LIMITS:
+        hard = resource.getrlimit(kind)[1]
+        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(kind, (most, most))
     worker.become("/bin/sh", ["sh", "-c", ":"], {"PATH": "/usr/bin:/bin"})

@@ -67,6 +67,7 @@ class Worker:
     def _run(self, parent: int) -> None:
         """The child: never returns."""
         try:
+            os.setsid()  # what it becomes is not to be trusted with root's terminal: it could type there (TIOCSTI)
             self._parent = parent
             syscalls.die_with_parent(signal.SIGKILL)
             if os.getppid() != parent:
