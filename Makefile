@@ -25,6 +25,7 @@ build: ## Compile the launcher, prepare the installation below build/
 	@tools/build '$(BUILD)' '$(PREFIX)'
 
 install: build ## Install below PREFIX (root; DESTDIR= for packages)
+	@[ -n '$(DESTDIR)' ] || tools/deps --quiet runtime
 	@echo "== Installing below $(DESTDIR)$(PREFIX)"
 	@[ -n '$(DESTDIR)' ] || [ "$$(id -u)" = 0 ] || { echo "needs root; run: sudo make install (or use DESTDIR)" >&2; exit 1; }
 	@DESTDIR='$(DESTDIR)' $(MESON) install -C $(BUILD) --no-rebuild >$(BUILD)/install.log 2>&1 || { cat $(BUILD)/install.log; exit 1; }
@@ -46,12 +47,15 @@ cunit: build ## Unit tests of libchos and the launcher, under sanitizers
 	@tools/cunit $(BUILD)
 
 fuzz: ## Fuzz what C reads for FUZZ_SECONDS
+	@tools/deps --quiet test
 	@tests/fuzz/run '$(FUZZ_SECONDS)'
 
 unit: ## Unit tests of the Python package, on the oldest and the newest Python too
+	@tools/deps --quiet runtime test
 	@tools/unit $(PYTEST_ARGS)
 
 system: build ## System tests on a throwaway node: real mounts, real users (root)
+	@tools/deps --quiet runtime test demo
 	@tools/system $(BUILD) $(PYTEST_ARGS)
 
 bench: ## Measure what entering costs, beside other tools, on a throwaway node (root)
@@ -64,6 +68,7 @@ rpm: ## Build an RPM below build/packages
 	@packaging/make-rpm '$(CURDIR)/$(BUILD)/packages'
 
 wheel: ## Build a wheel of the Python package below build/packages
+	@tools/deps --quiet build lint
 	@.cache/venv/bin/pip wheel --quiet --no-deps --wheel-dir '$(BUILD)/packages' . && ls $(BUILD)/packages/*.whl
 
 clean: ## Remove build/ and caches (the OS trees stay: tools/trees --help)
