@@ -77,6 +77,7 @@ def up(
         with create_registry() as registry, registry.lock():
             registry.write("base", base_text())
             registry.write("login", login_text(site.login))
+            _show_base(_links(site, registry), registry)
             registry.set_backend("ns")
             for env in chosen:
                 progress(env.name)
@@ -151,6 +152,9 @@ def _prepare(
         prepared = backend.prepare(env, site, registry, group_ids=group_ids, renew=renew, progress=progress)
         if prepared.fresh:
             registry.publish(prepared.generation, env, group_ids)
+        # Before the next environment is begun, which may take long.
+        primary = escape_name(env.name)
+        registry.make_names({name: to for name, to in _links(site, registry).items() if to == primary})
         registry.clear_failure(env.name)
         return Outcome(env.name, "made" if prepared.fresh else "unchanged", prepared.generation, prepared.seconds)
     except OSError as error:
@@ -194,6 +198,14 @@ def _links(site: Site, registry: Registry) -> dict[str, str]:
             links.setdefault(name, f"../gen/{generations[env.name]}" if name == primary else primary)
     links.setdefault("root", "../base")
     return links
+
+
+def _show_base(links: dict[str, str], registry: Registry) -> None:
+    """Make the names of the base among `links`: before anybody can be inside, the way back is there."""
+    base = {name: text for name, text in links.items() if text == "../base"}
+    # An alias of a name that becomes the base's would lead there with it.
+    registry.unpublish([name for name, text in registry.links().items() if text in base and name not in base])
+    registry.make_names(base)
 
 
 def _forget_failures(site: Site, registry: Registry) -> None:

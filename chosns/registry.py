@@ -255,10 +255,14 @@ class Registry:
         os.rename("env/.new", path, src_dir_fd=self.fd, dst_dir_fd=self.fd)
         fault.point()
 
-    def set_names(self, links: dict[str, str]) -> None:
-        """Make every name of `links` (registry name → link text), and take away each name that it lacks."""
+    def make_names(self, links: dict[str, str]) -> None:
+        """Make every name of `links` (registry name → link text)."""
         for name, text in links.items():
             self._link(f"env/{name}", text)
+
+    def set_names(self, links: dict[str, str]) -> None:
+        """Make every name of `links`, and take away each name that it lacks."""
+        self.make_names(links)
         for name in self._names("env"):
             if name not in links:
                 os.unlink(f"env/{name}", dir_fd=self.fd)

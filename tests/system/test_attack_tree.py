@@ -262,6 +262,7 @@ int main(void) {
     fprintf(out, "terminal=%s\\n", tty >= 0 ? "yes" : "no");
     writes(out, "/etc/touched"), writes(out, "/usr/touched"), writes(out, "/local/etc/touched");
     writes(out, "/local/run/chos/touched"), writes(out, "/tmp/touched");
+    close(tty);
     pid_t child = fork();
     if (child == 0) {
         setsid(), close(0), close(1), close(2), sleep(20), _exit(0);
