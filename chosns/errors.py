@@ -55,6 +55,10 @@ class RegistryError(ChosError):
     """/run/chos is missing, damaged, or belongs to another namespace."""
 
 
+class NotPrepared(RegistryError):
+    """There is no registry: nobody has run `chosctl up` here."""
+
+
 class PrivilegeError(ChosError):
     """The caller lacks a right that this operation needs."""
 

@@ -15,11 +15,12 @@ from dataclasses import dataclass, field
 from chosns.backends.ns import TIME_LIMIT, NamespaceBackend
 from chosns.base import ensure_shared, require_base
 from chosns.config import broken
-from chosns.errors import BuildError, ChosError, ConfigError, RegistryError, UnknownEnvironment
+from chosns.errors import BuildError, ChosError, ConfigError, NotPrepared, UnknownEnvironment
 from chosns.formats import base_text, login_text
 from chosns.model import Environment, Site, escape_name
 from chosns.observe.processes import namespaces_in_use
-from chosns.registry import Registry, create_registry, open_registry, remove_registry
+from chosns.registry import Registry, open_registry
+from chosns.registry_mount import create_registry, remove_registry
 
 
 @dataclass(frozen=True)
@@ -98,14 +99,14 @@ def down(names: Sequence[str] = (), *, command: str = "chosctl down") -> Report:
     """Take environments away: nobody new enters, whoever is in stays until the end.
 
     :param names: primary names; empty for everything, the registry itself included.
-    :raises RegistryError: nothing is prepared, and `names` were given.
+    :raises NotPrepared: nothing is prepared, and `names` were given.
     :raises UnknownEnvironment: a name is not prepared. Nothing was done then.
     """
     require_base(command)
     report = Report()
     try:
         opened = open_registry()
-    except RegistryError:
+    except NotPrepared:
         if names:
             raise
         report.notes.append("nothing is prepared on this node")
@@ -152,6 +153,8 @@ def _prepare(
         prepared = backend.prepare(env, site, registry, group_ids=group_ids, renew=renew, progress=progress)
         if prepared.fresh:
             registry.publish(prepared.generation, env, group_ids)
+        else:
+            registry.grant(prepared.generation, group_ids)
         # Before the next environment is begun, which may take long.
         primary = escape_name(env.name)
         registry.make_names({name: to for name, to in _links(site, registry).items() if to == primary})

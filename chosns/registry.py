@@ -12,22 +12,21 @@ import json
 import os
 import re
 import stat
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
 from chosns import fault, syscalls
-from chosns.errors import RegistryError
-from chosns.formats import acl, policy_text
+from chosns.access import grant, make_ours
+from chosns.errors import NotPrepared, RegistryError
+from chosns.formats import policy_text
 from chosns.model import Environment, escape_name
-from chosns.mountinfo import read_mounts
 
 PATH = "/run/chos"
 _GENERATION = re.compile(r"(?P<name>[A-Za-z0-9%][A-Za-z0-9._%-]{0,254})\.(?P<number>[1-9][0-9]{0,8})")
 _NS_GET_NSTYPE = 0xB703  # _IO(0xb7, 3), ioctl_nsfs(2)
-_ACL_XATTR = "system.posix_acl_access"
+_FILES = ("tree", "policy", "manifest.json")  # of a generation, beside its pin
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ class Generation:
 
 
 class Registry:
-    """An open registry, to be used with `with`: see `open_registry` and `create_registry`."""
+    """An open registry, to be used with `with`: see `open_registry` and `registry_mount.create_registry`."""
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
@@ -111,14 +110,19 @@ class Registry:
         """Whether C still reads what was written for `env`: cleaners of /run, and hands, may have been there."""
         path = f"gen/{generation}"
         try:
-            status = os.stat(path, dir_fd=self.fd, follow_symlinks=False)
             root = generation.manifest["root"]
             policy = policy_text(env, generation.name, str(generation.number), (root[0], root[1]))
             whole = self._read(f"{path}/policy") == policy and self._read(f"{path}/tree") == env.tree + "\n"
+            safe = self._is_ours(path) and all(self._is_ours(f"{path}/{name}", 0o644) for name in _FILES)
         except (OSError, LookupError, TypeError):
             return False
-        safe = status.st_uid == 0 and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
         return whole and safe and generation.namespace == generation.manifest.get("namespace")
+
+    def _is_ours(self, path: str, mode: int | None = None) -> bool:
+        """Whether only root can write there; and the mode is exactly this one, where one is given."""
+        status = os.stat(path, dir_fd=self.fd, follow_symlinks=False)
+        safe = status.st_uid == 0 and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+        return safe and mode in (None, status.st_mode & 0o7777)
 
     def _generation(self, directory: str, name: str, number: int) -> Generation:
         manifest: dict[str, Any] = {}
@@ -142,7 +146,7 @@ class Registry:
 
     def _names(self, directory: str) -> list[str]:
         try:
-            fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self.fd)
+            fd = self._directory(directory)
         except FileNotFoundError:
             return []
         try:
@@ -162,6 +166,7 @@ class Registry:
         """Keep other writers out, waiting for the one that is in; clear the temporary names of one that was killed."""
         fd = os.open("lock", os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=self.fd)
         try:
+            make_ours(fd, 0o600)
             fcntl.flock(fd, fcntl.LOCK_EX)
             self._sweep()
             yield
@@ -172,7 +177,7 @@ class Registry:
         """Remove the names that `write` and `_link` use until they rename them."""
         for directory in (".", "env", "failed"):
             with contextlib.suppress(FileNotFoundError):
-                fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self.fd)
+                fd = self._directory(directory)
                 try:
                     for name in os.listdir(fd):
                         if name.startswith(".") and name.endswith("new"):
@@ -224,24 +229,21 @@ class Registry:
 
     def publish(self, generation: str, env: Environment, group_ids: Sequence[int]) -> None:
         """Open a finished generation to those who may enter, and lead the environment's name to it."""
-        self._grant(f"gen/{generation}", group_ids)
+        self.grant(generation, group_ids)
         self._link(f"env/{escape_name(env.name)}", f"../gen/{generation}")
         self.clear_failure(env.name)
 
-    def _grant(self, path: str, group_ids: Sequence[int]) -> None:
-        """Set who may enter: everyone, one group, or several by a POSIX ACL."""
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self.fd)
+    def grant(self, generation: str, group_ids: Sequence[int]) -> None:
+        """Have these groups enter a generation, and nobody else; everyone where there is none."""
+        fd = self._directory(f"gen/{generation}")
         try:
-            if len(group_ids) > 1:
-                os.setxattr(fd, _ACL_XATTR, acl(group_ids))
-            elif group_ids:
-                os.fchown(fd, 0, group_ids[0])
-                os.fchmod(fd, 0o750)
-            else:
-                os.fchmod(fd, 0o755)
+            grant(fd, group_ids)
         finally:
             os.close(fd)
         fault.point()
+
+    def _directory(self, path: str) -> int:
+        return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self.fd)
 
     def _link(self, path: str, text: str) -> None:
         """Make `path` a link to `text`, in one step."""
@@ -284,7 +286,7 @@ class Registry:
                     break
                 raise
         fault.point()
-        fd = os.open(f"gen/{generation}", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self.fd)
+        fd = self._directory(f"gen/{generation}")
         try:
             for name in os.listdir(fd):
                 os.unlink(name, dir_fd=fd)
@@ -305,7 +307,8 @@ class Registry:
 def open_registry() -> Registry:
     """The registry of this node, for reading; inside an environment by way of /local.
 
-    :raises RegistryError: there is none, or it is not root's alone.
+    :raises NotPrepared: there is none.
+    :raises RegistryError: it is not root's alone.
     """
     for path in (PATH, "/local" + PATH):
         try:
@@ -315,62 +318,12 @@ def open_registry() -> Registry:
         status = os.fstat(fd)
         if status.st_uid != 0 or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
             os.close(fd)
-            raise RegistryError("is not root's alone", object=path, hint="somebody has tampered with it: look into it")
+            raise RegistryError(
+                "is not root's alone",
+                object=path,
+                hint="somebody has tampered with it: look into it, then run `chosctl up`, which mends it",
+            )
         if os.access("base", os.F_OK, dir_fd=fd):
             return Registry(fd)
         os.close(fd)
-    raise RegistryError(
-        "no environment is prepared on this node", object=PATH, hint="an administrator runs `chosctl up`"
-    )
-
-
-def create_registry() -> Registry:
-    """Open the registry, making it and its private mount where they are missing. Root, on the base.
-
-    Sets the umask: what is made here is read by everybody, whatever root's shell was set to.
-    """
-    os.umask(0o022)
-    with _mount_lock():
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(PATH, 0o755)
-        if not any(mount.target == PATH and mount.fstype == "tmpfs" for mount in read_mounts()):
-            attributes = syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV | syscalls.MOUNT_ATTR_NOEXEC
-            mount = syscalls.new_mount("tmpfs", {"mode": "0755", "size": "16m", "source": "chos"}, attributes)
-            syscalls.move_mount(mount, syscalls.AT_FDCWD, PATH)
-            os.close(mount)
-        # Each time: a writer may have been killed between the two, or somebody have made all mounts shared.
-        # Private first: a shared mount refuses pins; unbindable implies private.
-        syscalls.mount("", PATH, syscalls.MS_UNBINDABLE)
-        registry = Registry(os.open(PATH, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC))
-    for directory in ("env", "gen", "failed", "stage"):
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(directory, 0o755, dir_fd=registry.fd)
-    return registry
-
-
-def remove_registry() -> None:
-    """Unmount an empty registry. One that somebody reads at this moment, or begins to fill, is left as it is."""
-    with _mount_lock():
-        for _ in range(20):
-            try:
-                syscalls.umount(PATH)
-                break
-            except OSError as error:
-                if error.errno == errno.EINVAL:  # another `down` was first
-                    break
-                if error.errno != errno.EBUSY:
-                    raise
-                time.sleep(0.01)
-        with contextlib.suppress(OSError):
-            os.rmdir(PATH)
-
-
-@contextlib.contextmanager
-def _mount_lock() -> Iterator[None]:
-    """One at a time makes or removes the registry's mount. Not a lock on /run itself: any user could hold that."""
-    fd = os.open(f"{PATH}.lock", os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(fd)
+    raise NotPrepared("no environment is prepared on this node", object=PATH, hint="an administrator runs `chosctl up`")

@@ -6,7 +6,7 @@ import os
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from chosns.errors import RegistryError
+from chosns.errors import NotPrepared
 from chosns.model import Environment, Severity, Site, escape_name
 from chosns.observe.processes import namespaces_in_use
 from chosns.registry import Generation, Registry, open_registry
@@ -78,12 +78,15 @@ class NodeState:
 
 
 def node_state(site: Site) -> NodeState:
-    """Look at this node. Needs no privilege; who is not root sees their own processes only."""
+    """Look at this node. Needs no privilege; who is not root sees their own processes only.
+
+    :raises RegistryError: what is prepared cannot be used by anybody.
+    """
     errors = sum(problem.severity is Severity.ERROR for problem in site.problems)
     try:
         with open_registry() as registry:
             return replace(_prepared_state(site, registry), problems=errors)
-    except RegistryError:
+    except NotPrepared:
         return NodeState(False, "", tuple(_state(env, None, "", []) for env in site.environments), errors)
 
 

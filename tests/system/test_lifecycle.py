@@ -339,3 +339,58 @@ def test_a_bind_map_of_the_site(node: Node) -> None:
     (maps / "ours.toml").write_text('extends = "default"\n')
     assert states(node, "reload") == {"one": "made"}
     assert node.chos("one", "ls", "/opt", check=True).stdout.split() == ["tool"]
+
+
+GROUPS = "[environment.one]\ngroups = {}\n"
+CLOSED = ["root"], ["root", "bin"]
+
+
+@pytest.mark.parametrize("groups", CLOSED, ids=["one group", "two groups"])
+@pytest.mark.parametrize(
+    "damage",
+    ["setfacl -b $gen; chmod 755 $gen", "chmod 755 $gen", "chgrp alice $gen", "setfacl -m g:alice:rx $gen"],
+)
+def test_up_closes_what_was_opened(node: Node, groups: list[str], damage: str) -> None:
+    node.tree("one")
+    node.configure("one:/os/one\n", site=GROUPS.format(groups))
+    node.up()
+    gen = REGISTRY / "gen/one.1"
+    assert node.chos("one", "true").returncode == 125
+    before = (gen.stat().st_mode, gen.stat().st_gid, os.listxattr(gen))
+    subprocess.run(["sh", "-c", damage], env={"gen": str(gen), "PATH": os.environ["PATH"]}, check=True)
+    node.up()
+    assert node.chos("one", "true").returncode == 125
+    now = REGISTRY / "gen" / node.generation("one")
+    assert (now.stat().st_mode, now.stat().st_gid, os.listxattr(now)) == before
+
+
+def test_up_opens_what_was_closed(pair: Node) -> None:
+    for path, mode in {"": 0o700, "env": 0o700, "gen": 0o700, "gen/one.1": 0o700, "failed": 0o700}.items():
+        (REGISTRY / path).chmod(mode)
+        pair.up()
+        assert pair.chos("one", "true").returncode == 0, path
+        assert (REGISTRY / path).stat().st_mode & 0o777 == 0o755, path
+    assert pair.generation("one") == "one.1"
+
+
+@pytest.mark.parametrize("name", ["tree", "policy", "manifest.json"])
+def test_up_mends_files_that_nobody_can_read_or_anybody_write(pair: Node, name: str) -> None:
+    for mode in (0o600, 0o666):
+        (REGISTRY / "gen" / pair.generation("one") / name).chmod(mode)
+        pair.up()
+        assert pair.chos("one", "true").returncode == 0
+        assert (REGISTRY / "gen" / pair.generation("one") / name).stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize("path", ["", "env", "gen"])
+def test_a_registry_that_others_can_write_is_said_to_be_so_and_mended(pair: Node, path: str) -> None:
+    (REGISTRY / path).chmod(0o777)
+    if not path:
+        for command in ("status", "list", "ps", "down"):
+            wrong = pair.chosctl(command, check=False)
+            assert wrong.returncode == 1 and "not root's alone" in wrong.stderr, (command, wrong)
+        assert pair.chos("one", "true").returncode == 125
+    pair.up()
+    assert pair.chos("one", "true").returncode == 0
+    assert (REGISTRY / path).stat().st_mode & 0o777 == 0o755
+    assert pair.chosctl("status", check=False).returncode == 0
