@@ -24,7 +24,6 @@ static const char data_name[] = "pam_chos";
 
 struct call {
     pam_handle_t *pamh;
-    int flags;
     struct pam_options options;
     struct visit *visit;
 };
@@ -32,16 +31,25 @@ struct call {
 /* A name, and who chose it. */
 struct wish { const char *name, *source; char word[CHOS_NAME_SIZE]; };
 
-/* To the user as it is, to the log in one line. */
+/* To the user as it is, to the log in one line. PAM_SILENT does not count: sudo sets it for every command, against
+ * chatter; that a command runs in another OS than was asked for is none. */
 static void tell(const struct call *call, int priority, char *text)
 {
     size_t len = strlen(text);
     while (len > 0 && text[len - 1] == '\n')
         text[--len] = '\0';
-    if (!(call->flags & PAM_SILENT))
-        (void)pam_error(call->pamh, "%s", text);
-    for (char *p = text; (p = strchr(p, '\n')) != NULL;)
-        *p = ' ';
+    (void)pam_error(call->pamh, "%s", text);
+    char *to = text;
+    for (const char *p = text; *p != '\0'; p++) {
+        if (*p == '\n') {
+            *to++ = ';';
+            p += strspn(p + 1, " ");
+            *to++ = ' ';
+        } else {
+            *to++ = *p;
+        }
+    }
+    *to = '\0';
     pam_syslog(call->pamh, priority, "%s", text);
 }
 
@@ -210,7 +218,8 @@ static int open_session(struct call *call)
 
 EXPORT int pam_sm_open_session(pam_handle_t *pamh, int flags, int argc, const char **argv)
 {
-    struct call call = {.pamh = pamh, .flags = flags};
+    struct call call = {.pamh = pamh};
+    (void)flags;
     pam_options_parse(argc, argv, &call.options);
     return open_session(&call);
 }

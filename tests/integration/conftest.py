@@ -1,0 +1,270 @@
+"""Integration tests: the installed pam_chos.so in real daemons, on a throwaway node (`make system`).
+
+The node and its users are those of the system tests. Daemons listen on the loopback address only and are ended by
+their process id; pam.d files are put back after each test.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib.util
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+SYSTEM = Path(__file__).resolve().parents[1] / "system"
+sys.path.insert(0, str(SYSTEM))
+_spec = importlib.util.spec_from_file_location("system_conftest", SYSTEM / "conftest.py")
+assert _spec and _spec.loader
+_system = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(_system)
+# There is one module `conftest` a run: the tests of both folders find what they import in this one.
+globals().update({name: value for name, value in vars(_system).items() if not name.startswith("__")})
+
+Node = _system.Node
+LIMIT = 60
+BASE_ID = next(line for line in Path("/etc/os-release").read_text().splitlines() if line.startswith("ID="))
+LINE = "session required pam_chos.so"
+
+
+def os_id(text: str) -> str:
+    """The ID= line of an os-release in some output."""
+    found = [line.strip() for line in text.splitlines() if line.startswith("ID=")]
+    return found[0] if found else text
+
+
+class Stacks:
+    """pam.d: files that are put back."""
+
+    def __init__(self) -> None:
+        self._kept: dict[Path, bytes | None] = {}
+
+    def write(self, service: str, text: str) -> None:
+        """A stack of its own."""
+        path = Path("/etc/pam.d") / service
+        self._kept.setdefault(path, path.read_bytes() if path.exists() else None)
+        path.write_text(text)
+
+    def add(self, service: str, options: str = "", line: str = LINE) -> None:
+        """The module as the last session line of an existing stack, once."""
+        path = Path("/etc/pam.d") / service
+        if service not in self._original:
+            self._original[service] = path.read_text()
+        self.write(service, f"{self._original[service]}\n{line} {options}\n")
+
+    @property
+    def _original(self) -> dict[str, str]:
+        return self.__dict__.setdefault("_originals", {})
+
+    def restore(self) -> None:
+        for path, content in self._kept.items():
+            if content is None:
+                path.unlink(missing_ok=True)
+            else:
+                path.write_bytes(content)
+
+
+@pytest.fixture
+def stacks() -> Iterator[Stacks]:
+    """pam.d, put back after the test."""
+    stacks = Stacks()
+    yield stacks
+    stacks.restore()
+
+
+@pytest.fixture
+def dotfile() -> Iterator[Callable[..., Path]]:
+    """A function that writes ~/.chos for a user (or removes it, for None); all are removed after the test."""
+    written: set[Path] = set()
+
+    def write(user: str, text: str | None) -> Path:
+        account = pwd.getpwnam(user)
+        path = Path(account.pw_dir) / ".chos"
+        _remove(path)
+        written.add(path)
+        if text is not None:
+            path.write_text(text)
+            os.chown(path, account.pw_uid, account.pw_gid)
+        return path
+
+    yield write
+    for path in written:
+        _remove(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+@pytest.fixture
+def log() -> Iterator[Callable[[str], list[str]]]:
+    """What was sent to syslog: a function that gives the lines with a word in them, as `<priority>text`."""
+    lines: list[str] = []
+    path = Path("/dev/log")
+    path.unlink(missing_ok=True)
+    server = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    server.bind(str(path))
+    path.chmod(0o666)
+    server.settimeout(0.05)
+    done = threading.Event()
+
+    def listen() -> None:
+        while not done.is_set():
+            with contextlib.suppress(socket.timeout):
+                lines.append(server.recv(65536).decode(errors="replace"))
+
+    thread = threading.Thread(target=listen)
+    thread.start()
+
+    def found(word: str) -> list[str]:
+        time.sleep(0.15)
+        return [line for line in lines if word in line]
+
+    yield found
+    done.set()
+    thread.join()
+    server.close()
+    path.unlink(missing_ok=True)
+
+
+@pytest.fixture
+def two(node: Node) -> Node:
+    """Environments `one` and `two`, without a default."""
+    node.tree("one")
+    node.tree("two")
+    node.configure("one:/os/one\ntwo:/os/two\n")
+    node.up()
+    return node
+
+
+# --- sshd ---------------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass
+class Sshd:
+    """A running sshd, and clients that reach it."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    directory: Path
+
+    def command(self, user: str, *arguments: str, program: str = "ssh") -> list[str]:
+        port = "-P" if program in ("scp", "sftp") else "-p"
+        return [program, "-F", str(self.directory / "client"), port, str(self.port), *self._user(program, user), *arguments]
+
+    def _user(self, program: str, user: str) -> list[str]:
+        return [f"{user}@127.0.0.1"] if program == "ssh" else ["-o", f"User={user}"]
+
+    def ssh(
+        self, user: str, *arguments: str, options: tuple[str, ...] = (), stdin: str | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """ssh USER@127.0.0.1 ARGUMENTS, as root on the same node."""
+        command = self.command(user, *arguments)
+        return run([*command[:3], *options, *command[3:]], stdin=stdin)
+
+    def os(self, user: str, **more: object) -> str:
+        """Which OS a command of this user sees."""
+        return os_id(self.ssh(user, "cat /etc/os-release", **more).stdout)  # type: ignore[arg-type]
+
+    def children(self) -> list[int]:
+        """Processes of sessions."""
+        text = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        return [int(word) for word in text.split()]
+
+    def namespace(self) -> int:
+        return os.stat(f"/proc/{self.process.pid}/ns/mnt").st_ino
+
+
+def run(command: list[str], *, stdin: str | None = None, **more: object) -> subprocess.CompletedProcess[str]:
+    """Run as root, output as text; a hang is an error."""
+    given: dict[str, object] = {"cwd": "/", **more}
+    given.update({"input": stdin} if stdin is not None else {"stdin": subprocess.DEVNULL})
+    return subprocess.run(  # type: ignore[call-overload, no-any-return]
+        command, text=True, errors="replace", capture_output=True, timeout=LIMIT, check=False, **given
+    )
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def keys() -> Path:
+    """A host key, and a key that alice, bob and root accept."""
+    directory = Path("/etc/ssh-test")
+    directory.mkdir(mode=0o755, exist_ok=True)
+    for name in ("host", "user"):
+        if not (directory / name).exists():
+            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", directory / name], check=True)
+    (directory / "authorized").write_text((directory / "user.pub").read_text())
+    (directory / "client").write_text(
+        f"IdentityFile {directory}/user\nIdentitiesOnly yes\nStrictHostKeyChecking no\nUserKnownHostsFile /dev/null\n"
+        "LogLevel ERROR\nBatchMode yes\nConnectTimeout 30\n"
+    )
+    for user in ("alice", "bob"):
+        # An account without a password is locked, which sshd refuses; one with an impossible password is not.
+        subprocess.run(["usermod", "-p", "*", user], check=True)
+    return directory
+
+
+@pytest.fixture
+def start_sshd(keys: Path) -> Iterator[Callable[..., Sshd]]:
+    """A function that starts sshd with further lines of configuration; ended after the test."""
+    if not Path("/usr/sbin/sshd").exists():
+        pytest.skip("sshd is not installed (tools/deps test)")
+    running: list[Sshd] = []
+
+    def start(configuration: str = "", wrapper: tuple[str, ...] = ()) -> Sshd:
+        port = free_port()
+        Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
+        path = keys / f"sshd-{port}"
+        path.write_text(
+            f"Port {port}\nListenAddress 127.0.0.1\nHostKey {keys}/host\nAuthorizedKeysFile {keys}/authorized\n"
+            "UsePAM yes\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin yes\n"
+            f"StrictModes no\nPidFile none\nMaxStartups 200\nMaxSessions 100\nUseDNS no\n{configuration}\n"
+        )
+        process = subprocess.Popen(
+            [*wrapper, "/usr/sbin/sshd", "-D", "-e", "-f", str(path)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=(keys / f"log-{port}").open("wb"),
+            cwd="/",
+        )
+        deadline = time.monotonic() + 20
+        while True:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                break
+            assert process.poll() is None and time.monotonic() < deadline, (keys / f"log-{port}").read_text()
+            time.sleep(0.02)
+        running.append(Sshd(process, port, keys))
+        return running[-1]
+
+    yield start
+    for sshd in running:
+        for pid in [*sshd.children(), sshd.process.pid]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+        sshd.process.wait(20)
+
+
+@pytest.fixture
+def sshd(start_sshd: Callable[..., Sshd], stacks: Stacks) -> Sshd:
+    """sshd with pam_chos as its last session line, and internal sftp."""
+    stacks.add("sshd")
+    return start_sshd("Subsystem sftp internal-sftp")

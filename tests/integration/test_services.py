@@ -1,0 +1,192 @@
+"""pam_chos in what else opens sessions: su, runuser, sudo, login, cron."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from conftest import BASE_ID, Node, Stacks, os_id, run
+
+SHOW = "cat /etc/os-release; pwd; id -un; echo CHOS=$CHOS; exit 7"
+
+
+def as_alice(command: str, **more: object) -> subprocess.CompletedProcess[str]:
+    """A command line that alice types, on the base."""
+    return run(["setpriv", "--reuid", "alice", "--regid", "alice", "--init-groups", "env", "-i",
+                "PATH=/usr/bin:/bin:/usr/sbin", "HOME=/home/alice", "/bin/sh", "-c", command], **more)  # type: ignore[arg-type]
+
+
+def check(result: subprocess.CompletedProcess[str], name: str, cwd: str, user: str, status: int = 7) -> None:
+    lines = result.stdout.splitlines()
+    assert os_id(result.stdout) == f"ID={name}", result
+    assert lines[-3:] == [cwd, user, f"CHOS={name}"], result
+    assert result.returncode == status, result
+
+
+@pytest.fixture
+def ready(two: Node, stacks: Stacks, dotfile: Callable[..., Path]) -> Node:
+    """alice chose `one`, bob `two`; su, runuser, sudo, login and cron have the module."""
+    for service in ("su", "runuser", "sudo", "sudo-i", "login", "cron"):
+        if (Path("/etc/pam.d") / service).exists():
+            stacks.add(service)
+    dotfile("alice", "one\n")
+    dotfile("bob", "two\n")
+    return two
+
+
+@pytest.fixture
+def sudoers() -> Iterator[None]:
+    path = Path("/etc/sudoers.d/chos-test")
+    path.write_text("alice ALL=(ALL) NOPASSWD: ALL\n")
+    path.chmod(0o440)
+    yield
+    path.unlink()
+
+
+def test_su(ready: Node) -> None:
+    """The working directory stays with su, and is the home with `su -` (whose stack includes su's)."""
+    Path("/tmp/here").mkdir(exist_ok=True)
+    check(run(["su", "alice", "-c", SHOW], cwd="/tmp/here"), "one", "/tmp/here", "alice")
+    check(run(["su", "-", "bob", "-c", SHOW], cwd="/tmp/here"), "two", "/home/bob", "bob")
+    check(run(["su", "--pty", "alice", "-c", SHOW], cwd="/tmp/here"), "one", "/tmp/here", "alice")
+    assert not run(["su", "alice", "-c", "true"]).stderr
+
+
+def test_su_to_root(ready: Node) -> None:
+    """Nobody takes root along."""
+    Path("/root/.chos").write_text("one")
+    try:
+        result = run(["su", "root", "-c", "cat /etc/os-release"], env={**os.environ, "CHOS": "two"})
+        assert os_id(result.stdout) == BASE_ID
+    finally:
+        Path("/root/.chos").unlink()
+
+
+def test_a_directory_that_the_user_may_not_enter(ready: Node) -> None:
+    """Rule 8: root's directory is looked up with the user's rights."""
+    Path("/root/open").mkdir(mode=0o755, exist_ok=True)
+    check(run(["su", "alice", "-c", SHOW], cwd="/root/open"), "one", "/", "alice")
+
+
+def test_a_directory_that_is_not_inside(ready: Node) -> None:
+    Path("/opt/base-only").mkdir(exist_ok=True)
+    check(run(["su", "alice", "-c", SHOW], cwd="/opt/base-only"), "one", "/", "alice")
+
+
+def test_the_callers_variable(ready: Node) -> None:
+    """$CHOS of the calling process comes before the file of the user that one becomes."""
+    env = {**os.environ, "CHOS": "two"}
+    check(run(["su", "alice", "-c", SHOW], env=env), "two", "/", "alice")
+    check(run(["su", "alice", "-c", SHOW], env={**env, "CHOS": ""}), "one", "/", "alice")
+
+
+def test_runuser(ready: Node) -> None:
+    check(run(["runuser", "alice", "-c", SHOW], cwd="/tmp"), "one", "/tmp", "alice")
+    check(run(["runuser", "-", "bob", "-c", SHOW], cwd="/tmp"), "two", "/home/bob", "bob")
+
+
+def test_sudo(ready: Node, sudoers: None) -> None:
+    """sudo finds the command on the base; it runs in the target user's environment. sudo to root stays in the base."""
+    if not Path("/usr/bin/sudo").exists():
+        pytest.skip("sudo is not installed (tools/deps test)")
+    result = as_alice(f"cd /tmp && sudo -u bob /bin/sh -c '{SHOW}'")
+    check(result, "two", "/tmp", "bob")
+    for command, answer in (("cat /etc/os-release", "ID=two"), ("pwd", "/home/bob")):
+        result = as_alice(f"cd /tmp && sudo -i -u bob /bin/{command}")
+        assert os_id(result.stdout).strip() == answer, result
+    for command in ("sudo", "sudo -i"):
+        assert os_id(as_alice(f"{command} /bin/cat /etc/os-release").stdout) == BASE_ID
+    assert os_id(as_alice("CHOS=one sudo /bin/cat /etc/os-release").stdout) == BASE_ID
+    assert os_id(as_alice("CHOS=one sudo -u bob /bin/cat /etc/os-release").stdout) == "ID=one"
+
+
+def test_login(ready: Node) -> None:
+    """login -f on a terminal: the tree's shell, the home directory, its exit."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv("/usr/bin/login", ["login", "-f", "alice"])
+    output = b""
+    os.write(terminal, b"cat /etc/os-release; pwd; id -un; echo CHOS=$CHOS; exit\n")
+    try:
+        while chunk := os.read(terminal, 4096):
+            output += chunk
+    except OSError:
+        pass
+    os.waitpid(pid, 0)
+    text = output.decode().replace("\r", "")
+    assert os_id(text) == "ID=one", text
+    assert "/home/alice\nalice\nCHOS=one\n" in text, text
+
+
+def test_cron(ready: Node) -> None:
+    """A job of a user's, and one of root's, by a real cron. (@reboot jobs run when cron starts.)"""
+    if not Path("/usr/sbin/cron").exists():
+        pytest.skip("Debian's cron is not installed (tools/deps test)")
+    tab, mark = Path("/etc/cron.d/chos-test"), Path("/run/crond.reboot")
+    mark.unlink(missing_ok=True)
+    for user in ("alice", "root"):
+        Path(f"/tmp/cron-{user}").unlink(missing_ok=True)
+    show = "(cat /etc/os-release; pwd; id -un; echo CHOS=$CHOS)"
+    tab.write_text("".join(f"@reboot {user} {show} >/tmp/cron-{user}.new; mv /tmp/cron-{user}.new /tmp/cron-{user}\n"
+                           for user in ("alice", "root")))
+    tab.chmod(0o644)
+    cron = subprocess.Popen(["/usr/sbin/cron", "-f"], stdin=subprocess.DEVNULL, cwd="/")
+    try:
+        before = os.stat(f"/proc/{cron.pid}/ns/mnt").st_ino
+        deadline = time.monotonic() + 30
+        while not all(Path(f"/tmp/cron-{user}").exists() for user in ("alice", "root")):
+            assert time.monotonic() < deadline, "cron ran nothing"
+            time.sleep(0.05)
+        assert os.stat(f"/proc/{cron.pid}/ns/mnt").st_ino == before
+    finally:
+        cron.terminate()
+        cron.wait()
+        tab.unlink()
+    lines = Path("/tmp/cron-alice").read_text()
+    assert os_id(lines) == "ID=one"
+    assert lines.splitlines()[-3:] == ["/home/alice", "alice", "CHOS=one"]
+    assert os_id(Path("/tmp/cron-root").read_text()) == BASE_ID
+
+
+@pytest.mark.parametrize("service", ["su", "runuser", "sudo"])
+@pytest.mark.parametrize("cause", ["unknown", "pin", "registry", "option"])
+@pytest.mark.parametrize("onerr", ["base", "deny"])
+def test_what_a_failure_means(
+    ready: Node, stacks: Stacks, dotfile: Callable[..., Path], sudoers: None, service: str, cause: str, onerr: str
+) -> None:
+    """onerr=base: in the base, and told why, once. onerr=deny: nothing runs. Root is let in either way."""
+    stacks.add(service, f"onerr={onerr}" + (" nonsense" if cause == "option" else ""))
+    reason = "no environment is prepared"
+    if cause == "unknown":
+        dotfile("bob", "nowhere")
+        reason = "nowhere: no such environment"
+    elif cause == "pin":
+        subprocess.run(["umount", f"/run/chos/gen/{ready.generation('two')}/ns"], check=True)
+        reason = "two: the prepared environment is gone"
+    elif cause == "registry":
+        ready.chosctl("down")
+    else:
+        reason = "not configured correctly"
+    command = {
+        "su": ["su", "bob", "-c", "cat /etc/os-release"],
+        "runuser": ["runuser", "bob", "-c", "cat /etc/os-release"],
+        "sudo": ["sudo", "-u", "bob", "/bin/cat", "/etc/os-release"],
+    }[service]
+    result = run(command)
+    assert result.stderr.count(reason) == 1, result
+    if onerr == "base":
+        assert os_id(result.stdout) == BASE_ID
+        assert result.returncode == 0
+        assert "is in the base system" in result.stderr
+    else:
+        assert result.stdout == ""
+        assert result.returncode != 0
+        assert "is refused" in result.stderr
+    root = run(["root" if word == "bob" else word for word in command])
+    assert os_id(root.stdout) == BASE_ID, root
+    assert root.stderr == ""

@@ -1,0 +1,257 @@
+"""pam_chos in sshd: every kind of session, what it leaves in the daemon, many at once."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import os
+import pty
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from conftest import BASE_ID, Node, Sshd, Stacks, os_id, run, tree_path
+
+
+def settle(sshd: Sshd) -> None:
+    """Wait until no session is left."""
+    deadline = time.monotonic() + 20
+    while sshd.children():
+        assert time.monotonic() < deadline, "a session did not end"
+        time.sleep(0.01)
+
+
+def test_command(two: Node, sshd: Sshd, dotfile: Callable[..., Path]) -> None:
+    """Each user's file decides: OS, home directory, exit status, variables; nothing stays in the daemon."""
+    dotfile("alice", "one\n")
+    dotfile("bob", "\n  two trailing words\nmore")
+    before = (sshd.namespace(), sorted(os.listdir(f"/proc/{sshd.process.pid}/fd")))
+    assert sshd.os("alice") == "ID=one"
+    assert sshd.os("bob") == "ID=two"
+    result = sshd.ssh("alice", 'pwd; echo "$CHOS $CHOS_GENERATION"; id -un; exit 7')
+    assert result.stdout.split() == ["/home/alice", "one", "one.1", "alice"]
+    assert result.returncode == 7
+    assert result.stderr == ""
+    settle(sshd)
+    assert before == (sshd.namespace(), sorted(os.listdir(f"/proc/{sshd.process.pid}/fd")))
+    assert two.chosctl("ps", "--json").stdout.count('"pid"') == 0
+
+
+def test_who_chose_nothing(two: Node, sshd: Sshd, dotfile: Callable[..., Path]) -> None:
+    """Without a file and a default, in the base, silently; with a default, there; `root` means the base."""
+    result = sshd.ssh("alice", "cat /etc/os-release; env")
+    assert os_id(result.stdout) == BASE_ID
+    assert "CHOS" not in result.stdout
+    assert result.stderr == ""
+    two.configure("one:/os/one\ntwo:/os/two\ndefault:/os/two\n")
+    two.up()
+    assert sshd.os("alice") == "ID=two"
+    dotfile("alice", "root")
+    assert sshd.os("alice") == BASE_ID
+
+
+def test_root_is_never_moved(two: Node, sshd: Sshd) -> None:
+    two.configure("one:/os/one\ndefault:/os/one\n")
+    two.up()
+    Path("/root/.chos").write_text("one")
+    try:
+        assert sshd.os("root") == BASE_ID
+    finally:
+        Path("/root/.chos").unlink()
+
+
+def test_terminal(two: Node, sshd: Sshd, dotfile: Callable[..., Path]) -> None:
+    """A pty: the login shell is the tree's, the terminal has a name inside, the login is in the base's wtmp."""
+    dotfile("alice", "one")
+    Path("/var/log/wtmp").touch()
+    size = Path("/var/log/wtmp").stat().st_size
+    script = "cat /etc/os-release; tty; pwd; echo $TREE; exit 5\n"
+    result = sshd.ssh("alice", options=("-tt",), stdin=script)
+    assert result.returncode == 5, result
+    assert os_id(result.stdout.replace("\r", "")) == "ID=one"
+    assert "/dev/pts/" in result.stdout
+    assert "/home/alice" in result.stdout
+    assert "\ntiny" in result.stdout.replace("\r", ""), "the tree's /etc/profile was read"
+    assert Path("/var/log/wtmp").stat().st_size > size
+    settle(sshd)
+
+
+def test_internal_sftp_and_scp(two: Node, sshd: Sshd, dotfile: Callable[..., Path], tmp_path: Path) -> None:
+    """Files of the environment and of the base's home, in both directions."""
+    dotfile("alice", "one")
+    batch = "get /etc/os-release got\nput got /home/alice/put\n"
+    result = run(sshd.command("alice", "-b", "-", "127.0.0.1", program="sftp"), stdin=batch, cwd=tmp_path)
+    assert result.returncode == 0, result
+    assert os_id((tmp_path / "got").read_text()) == "ID=one"
+    assert Path("/home/alice/put").read_text() == (tmp_path / "got").read_text()
+    result = run(sshd.command("alice", "127.0.0.1:/etc/os-release", str(tmp_path / "copied"), program="scp"))
+    assert result.returncode == 0, result
+    assert os_id((tmp_path / "copied").read_text()) == "ID=one"
+    settle(sshd)
+
+
+def install(program: str, tree: Path) -> None:
+    """A program of the base, with its libraries, at the same place in a tree."""
+    output = subprocess.run(["ldd", program], text=True, capture_output=True, check=True).stdout
+    for path in [program, *(word for word in output.split() if word.startswith("/"))]:
+        target = tree / path.lstrip("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(Path(path).read_bytes())
+        target.chmod(0o755)
+
+
+def test_external_sftp_and_old_scp(
+    node: Node, start_sshd: Callable[..., Sshd], stacks: Stacks, dotfile: Callable[..., Path], tmp_path: Path
+) -> None:
+    """They are programs, so they have to be in the tree: where they are, they work; where not, it is a clear failure."""
+    server = "/usr/lib/openssh/sftp-server"
+    tree = node.tree("one")
+    for program in (server, "/usr/bin/scp"):
+        install(program, tree)
+    node.tree("two")
+    node.configure("one:/os/one\ntwo:/os/two\n")
+    node.up()
+    stacks.add("sshd")
+    sshd = start_sshd(f"Subsystem sftp {server}")
+    for name, good in (("one", True), ("two", False)):
+        dotfile("alice", name)
+        result = run(sshd.command("alice", "-b", "-", "127.0.0.1", program="sftp"), stdin="get /etc/os-release got\n", cwd=tmp_path)
+        assert (result.returncode == 0) is good, result
+        copy = sshd.command("alice", "-O", "127.0.0.1:/etc/os-release", str(tmp_path / "old"), program="scp")
+        result = run(copy)
+        assert (result.returncode == 0) is good, result
+    for name in ("got", "old"):
+        assert os_id((tmp_path / name).read_text()) == "ID=one"
+
+
+def test_agent_and_port_forwarding(
+    node: Node, start_sshd: Callable[..., Sshd], stacks: Stacks, dotfile: Callable[..., Path], keys: Path
+) -> None:
+    """The forwarded agent answers inside (trixie has an ssh-add), and a forwarded port arrives."""
+    tree_path("trixie")
+    node.tree("deb", like="trixie")
+    node.configure("deb:/os/deb\n")
+    node.up()
+    stacks.add("sshd")
+    sshd = start_sshd()
+    dotfile("alice", "deb")
+    fingerprint = run(["ssh-keygen", "-l", "-f", str(keys / "user.pub")]).stdout.split()[1]
+    agent = subprocess.Popen(["ssh-agent", "-D", "-a", "/tmp/agent"], stdout=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 10
+        while not Path("/tmp/agent").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        environment = {**os.environ, "SSH_AUTH_SOCK": "/tmp/agent"}
+        subprocess.run(["ssh-add", "-q", str(keys / "user")], env=environment, check=True)
+        command = sshd.command("alice", "ssh-add -l; . /etc/os-release; echo $VERSION_CODENAME")
+        result = run([*command[:3], "-A", *command[3:]], env=environment)
+        assert fingerprint in result.stdout, result
+        assert "trixie" in result.stdout
+    finally:
+        agent.terminate()
+        agent.wait()
+    command = sshd.command("alice", f"127.0.0.1:{sshd.port}")
+    result = run([*command[:3], "-W", command[-1], *command[3:-1]], stdin="")
+    assert result.stdout.startswith("SSH-2.0"), result
+
+
+def test_control_master(two: Node, sshd: Sshd, dotfile: Callable[..., Path]) -> None:
+    """Sessions of one connection share the environment that it began in, whatever the file says by then."""
+    dotfile("alice", "one")
+    master = ("-o", "ControlPath=/tmp/control")
+    assert sshd.ssh("alice", options=("-M", "-N", "-f", *master)).returncode == 0
+    try:
+        assert sshd.os("alice", options=master) == "ID=one"
+        dotfile("alice", "two")
+        assert sshd.os("alice", options=master) == "ID=one"
+        assert sshd.os("alice") == "ID=two"
+    finally:
+        sshd.ssh("alice", options=("-O", "exit", *master))
+    settle(sshd)
+
+
+def test_the_clients_variable_does_not_count(
+    two: Node, start_sshd: Callable[..., Sshd], stacks: Stacks, dotfile: Callable[..., Path]
+) -> None:
+    """SendEnv comes too late to choose, and does not hide what was chosen."""
+    stacks.add("sshd")
+    sshd = start_sshd("AcceptEnv CHOS")
+    dotfile("alice", "one")
+    command = sshd.command("alice", "cat /etc/os-release; echo CHOS=$CHOS")
+    result = run([*command[:3], "-o", "SendEnv=CHOS", *command[3:]], env={**os.environ, "CHOS": "two"})
+    assert os_id(result.stdout) == "ID=one"
+    assert "CHOS=one\n" in result.stdout
+
+
+def test_the_daemons_variable_counts(
+    two: Node, start_sshd: Callable[..., Sshd], stacks: Stacks, dotfile: Callable[..., Path]
+) -> None:
+    """$CHOS of the calling process comes first, as in the original."""
+    stacks.add("sshd")
+    sshd = start_sshd(wrapper=("env", "CHOS=two"))
+    dotfile("alice", "one")
+    assert sshd.os("alice") == "ID=two"
+
+
+def test_private_mounts(
+    two: Node, start_sshd: Callable[..., Sshd], stacks: Stacks, dotfile: Callable[..., Path]
+) -> None:
+    """A daemon with mounts of its own (PrivateTmp=) sees no pins: it goes by way of the base, and keeps its own."""
+    stacks.add("sshd")
+    sshd = start_sshd(
+        wrapper=("unshare", "--mount", "--propagation", "slave", "sh", "-c", 'mount -t tmpfs x /mnt; exec "$0" "$@"')
+    )
+    own = sshd.namespace()
+    assert own != os.stat("/proc/self/ns/mnt").st_ino
+    dotfile("alice", "one")
+    assert sshd.os("alice") == "ID=one"
+    dotfile("alice", "nowhere")
+    result = sshd.ssh("alice", "grep ' /mnt tmpfs' /proc/mounts; cat /etc/os-release")
+    assert "/mnt tmpfs" in result.stdout, "a failure leaves the session in the daemon's own namespace"
+    assert os_id(result.stdout) == BASE_ID
+    assert sshd.namespace() == own
+
+
+def test_many_at_once(two: Node, sshd: Sshd, dotfile: Callable[..., Path]) -> None:
+    """200 logins over three environments, 20 at a time, while one of them is prepared anew again and again."""
+    two.tree("three")
+    two.configure("one:/os/one\ntwo:/os/two\ndefault:/os/three\n")
+    two.up()
+    dotfile("alice", "one")
+    dotfile("bob", "two")
+    subprocess.run(["useradd", "-m", "-s", "/bin/sh", "-p", "*", "carol"], check=False)
+    wanted = {"alice": "ID=one", "bob": "ID=two", "carol": "ID=three"}
+
+    def login(number: int) -> tuple[str, str]:
+        user = list(wanted)[number % 3]
+        return user, sshd.os(user)
+
+    with concurrent.futures.ThreadPoolExecutor(20) as pool:
+        answers = [pool.submit(login, number) for number in range(200)]
+        for _ in range(3):
+            two.up("--renew", "one")
+        results = [answer.result() for answer in answers]
+    wrong = [result for result in results if result[1] != wanted[result[0]]]
+    assert not wrong, wrong
+    settle(sshd)
+    assert two.chosctl("ps", "--json").stdout.count('"pid"') == 0
+
+
+def test_a_terminal_is_told_why(two: Node, sshd: Sshd, dotfile: Callable[..., Path]) -> None:
+    """An unknown name: the login works, in the base, and its terminal shows the reason once."""
+    dotfile("alice", "nowhere\n")
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execvp("ssh", sshd.command("alice"))
+    output = b""
+    os.write(terminal, b"cat /etc/os-release; exit 6\n")
+    try:
+        while chunk := os.read(terminal, 4096):
+            output += chunk
+    except OSError:
+        pass
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 6
+    text = output.decode().replace("\r", "")
+    assert text.count("nowhere: no such environment on this node") == 1, text
+    assert os_id(text) == BASE_ID
