@@ -6,6 +6,10 @@ concerned and a hint at what to do next. Nothing here prints; `cli` does.
 
 from __future__ import annotations
 
+import contextlib
+import errno
+from collections.abc import Iterator
+
 
 class ChosError(Exception):
     """Something that an administrator can act upon.
@@ -65,3 +69,30 @@ class PrivilegeError(ChosError):
 
 class UnsupportedError(ChosError):
     """This kernel or this build lacks something that was asked for."""
+
+
+_RIGHTS = "this needs every right of root's: run it on the node itself, outside of containers"
+_HINTS = {
+    errno.ENOSPC: "is /run full? `df /run /run/chos`, `df -i /run`",
+    errno.EROFS: "remount it writable",
+    errno.EPERM: _RIGHTS,
+    errno.EACCES: _RIGHTS,
+    errno.ENOSYS: "this needs Linux 5.12 or newer",
+}
+
+
+def as_chos_error(error: OSError, object: str = "") -> BuildError:
+    """What the kernel said, as an error to show: with the file where it names one, and a hint where there is one."""
+    where = f": {error.filename}" if error.filename else ""
+    return BuildError(f"{error.strerror or error}{where}", object=object, hint=_HINTS.get(error.errno or 0, ""))
+
+
+@contextlib.contextmanager
+def chos_errors(object: str) -> Iterator[None]:
+    """Turn an OSError inside into what `as_chos_error` makes of it; but not that nobody reads our output."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise as_chos_error(error, object) from error

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import grp
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from chosns.backends.ns import TIME_LIMIT, NamespaceBackend
 from chosns.base import ensure_shared, require_base
 from chosns.config import broken
-from chosns.errors import BuildError, ChosError, ConfigError, NotPrepared, UnknownEnvironment
+from chosns.errors import ChosError, ConfigError, NotPrepared, UnknownEnvironment, as_chos_error, chos_errors
 from chosns.formats import base_text, login_text
 from chosns.model import Environment, Site, escape_name
 from chosns.observe.processes import namespaces_in_use
@@ -72,9 +71,11 @@ def up(
     require_base(command)
     chosen = [find(site, name) for name in names] or list(site.environments)
     report = Report()
-    if ensure_shared():
-        report.notes.append("the base's mounts were private; they are shared now, so that later mounts appear inside")
-    try:
+    with chos_errors("/run/chos"):
+        if ensure_shared():
+            report.notes.append(
+                "the base's mounts were private; they are shared now, so that later mounts appear inside"
+            )
         with create_registry() as registry, registry.lock():
             registry.write("base", base_text())
             registry.write("login", login_text(site.login))
@@ -86,12 +87,8 @@ def up(
                 report.outcomes.append(outcome)
                 done(outcome)
             registry.set_names(_links(site, registry))
-            _forget_failures(site, registry)
+            registry.keep_failures({escape_name(env.name) for env in site.environments})
             _retire(registry, report)
-    except OSError as error:
-        raise BuildError(
-            f"{error.strerror}: {error.filename or ''}", object="/run/chos", hint="is /run full? `df /run /run/chos`"
-        ) from error
     return report
 
 
@@ -111,7 +108,7 @@ def down(names: Sequence[str] = (), *, command: str = "chosctl down") -> Report:
             raise
         report.notes.append("nothing is prepared on this node")
         return report
-    with opened as registry, registry.lock():
+    with chos_errors("/run/chos"), opened as registry, registry.lock():
         links = registry.links()
         # The way back to the base stays as long as anybody is inside.
         gone = [name for name, text in links.items() if text != "../base"]
@@ -127,7 +124,8 @@ def down(names: Sequence[str] = (), *, command: str = "chosctl down") -> Report:
         _retire(registry, report)
         empty = not names and not registry.generations()
     if empty:
-        remove_registry()
+        with chos_errors("/run/chos"):
+            remove_registry()
     return report
 
 
@@ -161,9 +159,7 @@ def _prepare(
         registry.clear_failure(env.name)
         return Outcome(env.name, "made" if prepared.fresh else "unchanged", prepared.generation, prepared.seconds)
     except OSError as error:
-        failure: ChosError = BuildError(
-            f"{error.strerror}: {error.filename or ''}", object=env.name, hint="is /run full? `df /run /run/chos`"
-        )
+        failure: ChosError = as_chos_error(error, env.name)
     except ChosError as error:
         failure = error
     registry.record_failure(env.name, str(failure))
@@ -209,14 +205,6 @@ def _show_base(links: dict[str, str], registry: Registry) -> None:
     # An alias of a name that becomes the base's would lead there with it.
     registry.unpublish([name for name, text in registry.links().items() if text in base and name not in base])
     registry.make_names(base)
-
-
-def _forget_failures(site: Site, registry: Registry) -> None:
-    """Drop what was said of environments that are no longer configured."""
-    known = {escape_name(env.name) for env in site.environments}
-    for name in registry.failures():
-        if name not in known:
-            os.unlink(f"failed/{name}", dir_fd=registry.fd)
 
 
 def _retire(registry: Registry, report: Report) -> None:

@@ -12,7 +12,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -82,14 +82,12 @@ class Registry:
 
     def links(self) -> dict[str, str]:
         """Everything published: file name in env/ → link text."""
-        return {name: os.readlink(f"env/{name}", dir_fd=self.fd) for name in self._names("env")}
+        found = {name: self._link_text(f"env/{name}") for name in self._names("env")}
+        return {name: text for name, text in found.items() if text}
 
     def published(self, name: str) -> str | None:
         """The generation that the environment with this primary name leads to, as `NAME.N`."""
-        try:
-            text = os.readlink(f"env/{escape_name(name)}", dir_fd=self.fd)
-        except FileNotFoundError:
-            return None
+        text = self._link_text(f"env/{escape_name(name)}")
         return text[len("../gen/") :] if text.startswith("../gen/") else None
 
     def generations(self) -> list[Generation]:
@@ -104,7 +102,11 @@ class Registry:
 
     def failures(self) -> dict[str, str]:
         """Registry name → why it could not be prepared."""
-        return {name: self._read(f"failed/{name}").strip() for name in self._names("failed")}
+        found = {}
+        for name in self._names("failed"):
+            with contextlib.suppress(OSError):  # something else, which the next `up` clears
+                found[name] = self._read(f"failed/{name}").strip()
+        return found
 
     def intact(self, generation: Generation, env: Environment) -> bool:
         """Whether C still reads what was written for `env`: cleaners of /run, and hands, may have been there."""
@@ -125,17 +127,25 @@ class Registry:
         return safe and mode in (None, status.st_mode & 0o7777)
 
     def _generation(self, directory: str, name: str, number: int) -> Generation:
-        manifest: dict[str, Any] = {}
-        with contextlib.suppress(FileNotFoundError, ValueError):
+        manifest: Any = None
+        try:
             manifest = json.loads(self._read(f"gen/{directory}/manifest.json"))
+        except PermissionError:
+            raise
+        except (OSError, ValueError):
+            pass
+        if not isinstance(manifest, dict) or not isinstance(manifest.get("namespace"), int):
+            manifest = {}
         pinned = self._pinned(f"gen/{directory}/ns")
-        return Generation(name, number, pinned or int(manifest.get("namespace", 0)), manifest, bool(pinned))
+        return Generation(name, number, pinned or manifest.get("namespace", 0), manifest, bool(pinned))
 
     def _pinned(self, path: str) -> int:
         """Inode of the mount namespace pinned at `path`; 0 where there is no pin (or none visible from here)."""
         try:
             fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=self.fd)
-        except FileNotFoundError:
+        except PermissionError:
+            raise
+        except OSError:
             return 0
         try:
             return os.fstat(fd).st_ino if fcntl.ioctl(fd, _NS_GET_NSTYPE) == syscalls.CLONE_NEWNS else 0
@@ -144,10 +154,19 @@ class Registry:
         finally:
             os.close(fd)
 
+    def _link_text(self, path: str) -> str:
+        """The text of a link; empty where none is."""
+        try:
+            return os.readlink(path, dir_fd=self.fd)
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.EINVAL):
+                return ""
+            raise
+
     def _names(self, directory: str) -> list[str]:
         try:
             fd = self._directory(directory)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return []
         try:
             return sorted(name for name in os.listdir(fd) if not name.startswith("."))
@@ -164,7 +183,14 @@ class Registry:
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         """Keep other writers out, waiting for the one that is in; clear the temporary names of one that was killed."""
-        fd = os.open("lock", os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=self.fd)
+        flags = os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            fd = os.open("lock", flags, 0o600, dir_fd=self.fd)
+        except OSError as error:
+            if error.errno not in (errno.EISDIR, errno.ELOOP):
+                raise
+            _remove("lock", self.fd)
+            fd = os.open("lock", flags, 0o600, dir_fd=self.fd)
         try:
             make_ours(fd, 0o600)
             fcntl.flock(fd, fcntl.LOCK_EX)
@@ -181,7 +207,7 @@ class Registry:
                 try:
                     for name in os.listdir(fd):
                         if name.startswith(".") and name.endswith("new"):
-                            os.unlink(name, dir_fd=fd)
+                            _remove(name, fd)
                 finally:
                     os.close(fd)
 
@@ -189,14 +215,21 @@ class Registry:
         """Replace a file in one step."""
         directory, _, name = path.rpartition("/")
         temporary = f"{directory}/.{name}.new" if directory else f".{name}.new"
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary, dir_fd=self.fd)
+        _remove(temporary, self.fd)
         flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
         fd = os.open(temporary, flags, mode, dir_fd=self.fd)
         with open(fd, "w", encoding="utf-8", errors="surrogateescape") as file:
             file.write(text)
         fault.point()
-        os.rename(temporary, path, src_dir_fd=self.fd, dst_dir_fd=self.fd)
+        self._rename(temporary, path)
+
+    def _rename(self, old: str, new: str) -> None:
+        """Put `old` in the place of `new`, whatever that is."""
+        try:
+            os.rename(old, new, src_dir_fd=self.fd, dst_dir_fd=self.fd)
+        except IsADirectoryError:
+            _remove(new, self.fd)
+            os.rename(old, new, src_dir_fd=self.fd, dst_dir_fd=self.fd)
 
     def set_backend(self, name: str) -> None:
         """Set the node's default backend. Comes last: to readers, a registry is there when this link is."""
@@ -247,14 +280,12 @@ class Registry:
 
     def _link(self, path: str, text: str) -> None:
         """Make `path` a link to `text`, in one step."""
-        with contextlib.suppress(OSError):
-            if os.readlink(path, dir_fd=self.fd) == text:
-                return
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink("env/.new", dir_fd=self.fd)
+        if self._link_text(path) == text:
+            return
+        _remove("env/.new", self.fd)
         os.symlink(text, "env/.new", dir_fd=self.fd)
         fault.point()
-        os.rename("env/.new", path, src_dir_fd=self.fd, dst_dir_fd=self.fd)
+        self._rename("env/.new", path)
         fault.point()
 
     def make_names(self, links: dict[str, str]) -> None:
@@ -267,13 +298,12 @@ class Registry:
         self.make_names(links)
         for name in self._names("env"):
             if name not in links:
-                os.unlink(f"env/{name}", dir_fd=self.fd)
+                _remove(f"env/{name}", self.fd)
 
     def unpublish(self, names: Sequence[str]) -> None:
         """Take away names, so that nobody new enters."""
         for name in names:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(f"env/{name}", dir_fd=self.fd)
+            _remove(f"env/{name}", self.fd)
 
     def retire(self, generation: str) -> None:
         """Unpin a generation and forget it; its namespace goes when the last process leaves."""
@@ -282,17 +312,11 @@ class Registry:
             try:
                 syscalls.umount(pin, syscalls.MNT_DETACH)
             except OSError as error:
-                if error.errno in (errno.EINVAL, errno.ENOENT):
+                if error.errno in (errno.EINVAL, errno.ENOENT, errno.ENOTDIR):
                     break
                 raise
         fault.point()
-        fd = self._directory(f"gen/{generation}")
-        try:
-            for name in os.listdir(fd):
-                os.unlink(name, dir_fd=fd)
-        finally:
-            os.close(fd)
-        os.rmdir(f"gen/{generation}", dir_fd=self.fd)
+        _remove(f"gen/{generation}", self.fd)
 
     def record_failure(self, name: str, why: str) -> None:
         """Leave word for the launcher's message why `name` is not there."""
@@ -300,8 +324,29 @@ class Registry:
 
     def clear_failure(self, name: str) -> None:
         """Forget `record_failure`."""
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(f"failed/{escape_name(name)}", dir_fd=self.fd)
+        _remove(f"failed/{escape_name(name)}", self.fd)
+
+    def keep_failures(self, names: Collection[str]) -> None:
+        """Forget the failures of all others than these registry names."""
+        for name in self._names("failed"):
+            if name not in names:
+                _remove(f"failed/{name}", self.fd)
+
+
+def _remove(path: str, dirfd: int) -> None:
+    """Remove whatever is at `path`, a directory with all that is in it too."""
+    try:
+        os.unlink(path, dir_fd=dirfd)
+    except FileNotFoundError:
+        return
+    except IsADirectoryError:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dirfd)
+        try:
+            for name in os.listdir(fd):
+                _remove(name, fd)
+        finally:
+            os.close(fd)
+        os.rmdir(path, dir_fd=dirfd)
 
 
 def open_registry() -> Registry:

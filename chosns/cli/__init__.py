@@ -9,8 +9,8 @@ import click
 
 from chosns import __version__
 from chosns.cli import configuration, lifecycle, observe
-from chosns.cli.output import fail
-from chosns.errors import ChosError
+from chosns.cli.output import discard_output, fail
+from chosns.errors import ChosError, as_chos_error
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -31,6 +31,7 @@ for module in (lifecycle, observe, configuration):
 
 def main() -> None:
     """Run `chosctl`, turning every expected error into one message with a hint and an exit status."""
+    _open_missing()
     try:
         chosctl.main(standalone_mode=False)
     except click.exceptions.Exit as error:
@@ -47,5 +48,21 @@ def main() -> None:
         fail(error)
         sys.exit(error.exit_code)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        discard_output()
         sys.exit(141)
+    except OSError as error:  # most likely the output itself, so without a hint
+        discard_output()
+        fail(ChosError(as_chos_error(error).message))
+        sys.exit(1)
+
+
+def _open_missing() -> None:
+    """Have descriptors 0 to 2: a file that is opened later must not be taken for the output."""
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+    for name, fd, mode in (("stdin", 0, "r"), ("stdout", 1, "w"), ("stderr", 2, "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(fd, mode, closefd=False))  # noqa: SIM115 -- for as long as we run

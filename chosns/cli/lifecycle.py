@@ -8,7 +8,7 @@ import click
 
 from chosns.backends.ns import TIME_LIMIT
 from chosns.base import require_base
-from chosns.cli.output import json_option, outcome_error, print_json, printable
+from chosns.cli.output import json_option, outcome_error, print_json, printable, writing
 from chosns.config import broken, read_site
 from chosns.lifecycle import Outcome, Report
 from chosns.lifecycle import down as take_down
@@ -72,11 +72,12 @@ def _up(command: str, environments: tuple[str, ...], renew: bool, timeout: float
         if as_json:
             return
         took = f"{outcome.seconds * 1000:8.1f} ms" if outcome.state == "made" else ""
-        click.echo(printable(f"{outcome.environment:20} {outcome.generation:24} {outcome.state:10}{took}").rstrip())
-        if outcome.error:
-            click.echo(f"  {printable(str(outcome.error))}", err=True)
-            if outcome.error.hint:
-                click.echo(f"  {printable(outcome.error.hint)}", err=True)
+        with writing():
+            click.echo(printable(f"{outcome.environment:20} {outcome.generation:24} {outcome.state:10}{took}").rstrip())
+            if outcome.error:
+                click.echo(f"  {printable(str(outcome.error))}", err=True)
+                if outcome.error.hint:
+                    click.echo(f"  {printable(outcome.error.hint)}", err=True)
 
     def progress(text: str) -> None:
         if sys.stderr.isatty() and not as_json:

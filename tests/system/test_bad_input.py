@@ -134,6 +134,25 @@ def test_in_a_users_own_namespace(up: Node) -> None:
     assert "container" in result.stderr
 
 
+@pytest.mark.parametrize("command", ["up", "down"])
+def test_root_without_rights(up: Node, command: str) -> None:
+    """As in a container: root by name."""
+    result = up.run(["setpriv", "--bounding-set", "-sys_admin", "chosctl", command], user="root")
+    message(result, 1, "Operation not permitted", "outside of containers")
+    assert "full?" not in result.stderr
+    assert up.chos("one", "true").returncode == (0 if command == "up" else 125)
+
+
+@pytest.mark.parametrize("command", ["up", "status", "list", "ps", "check", "explain one"])
+def test_output_that_cannot_be_written(up: Node, command: str) -> None:
+    """A full disk is said to be so; where there is no output at all, the work is done without."""
+    for end, status, words in ((">/dev/full", 1, "No space left on device"), (">&-", 0, ""), ("<&- >&- 2>&-", 0, "")):
+        result = up.run(["sh", "-c", f"chosctl {command} {end}"], user="root")
+        assert (result.returncode, result.stdout) == (status, ""), (end, result)
+        assert words in result.stderr and "Traceback" not in result.stderr and "/run full" not in result.stderr
+        assert result.stderr.count("\n") == status, result.stderr
+
+
 # --- where up may run ---------------------------------------------------------------------------------------------
 
 
@@ -360,6 +379,49 @@ def test_a_pin_that_somebody_unmounted(up: Node) -> None:
     message(up.chos("one", "echo", "ran"), 125, "prepared environment is gone", "chosctl up")
     up.up()
     assert up.chos("one", "true").returncode == 0
+
+
+@pytest.mark.parametrize("what", ["file", "directory", "full directory", "loop"])
+@pytest.mark.parametrize(
+    "where",
+    ["env/one", "env/root", "backend", "base", "login", "env", "failed/one", "lock", "stage"]
+    + ["gen/one.1", "gen/one.1/ns", "gen/one.1/tree", "gen/one.1/policy", "gen/one.1/manifest.json", "gen/one.1/more"]
+    + ["gen/one.7", "gen/one.1/ns/x"],
+)
+def test_something_else_in_the_place_of_it(up: Node, where: str, what: str) -> None:
+    """Whatever a hand has put into the registry, nobody sees a traceback, and `up` writes it anew."""
+    place = REGISTRY / where
+    if where.startswith("gen/one.1"):
+        subprocess.run(["umount", f"{REGISTRY}/gen/one.1/ns"], check=True)
+    if place.parent.is_file():
+        place.parent.unlink()
+        place.parent.mkdir()
+    subprocess.run(["rm", "-rf", str(place)], check=True)
+    if what == "file":
+        place.write_text("x\n")
+    elif what == "loop":
+        place.symlink_to("loop")
+    else:
+        place.mkdir()
+    if what.startswith("full"):
+        (place / "more").mkdir()
+        (place / "more/file").write_text("x")
+    for command in ("status", "list", "ps"):
+        assert "Traceback" not in up.chosctl(command, check=False).stderr, command
+    assert "Traceback" not in up.chos("one", "true").stderr
+    result = up.up(check=False)
+    assert result.returncode == 0, result.stderr
+    assert up.chos("one", "cat", "/etc/os-release").returncode == 0
+    up.chosctl("down")
+    assert not REGISTRY.exists()
+
+
+def test_down_with_something_else_in_a_generation(up: Node) -> None:
+    (REGISTRY / "gen/one.1/directory").mkdir()
+    (REGISTRY / "gen/one.1/directory/file").write_text("x")
+    (REGISTRY / "env/two").write_text("x")
+    up.chosctl("down")
+    assert not REGISTRY.exists()
 
 
 def test_interrupting_up(up: Node) -> None:
