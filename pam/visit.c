@@ -42,10 +42,10 @@ static int may_enter(const struct chos_session *s, void *context, struct chos_er
     return chos_fail(e, CHOS_DENIED, err != 0 ? err : answer.err == EACCES ? 0 : answer.err, s->alias);
 }
 
-/* In the child, inside. */
+/* In the child, inside. To open a directory takes no right over the directory itself; to go there does. */
 static void open_directory(const void *path, struct answer *answer)
 {
-    answer->fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    answer->fd = chdir(path) ? -1 : open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
     answer->err = answer->fd < 0 ? errno : 0;
 }
 

@@ -164,7 +164,15 @@ class Sshd:
 
     def command(self, user: str, *arguments: str, program: str = "ssh") -> list[str]:
         port = "-P" if program in ("scp", "sftp") else "-p"
-        return [program, "-F", str(self.directory / "client"), port, str(self.port), *self._user(program, user), *arguments]
+        return [
+            program,
+            "-F",
+            str(self.directory / "client"),
+            port,
+            str(self.port),
+            *self._user(program, user),
+            *arguments,
+        ]
 
     def _user(self, program: str, user: str) -> list[str]:
         return [f"{user}@127.0.0.1"] if program == "ssh" else ["-o", f"User={user}"]

@@ -17,8 +17,24 @@ SHOW = "cat /etc/os-release; pwd; id -un; echo CHOS=$CHOS; exit 7"
 
 def as_alice(command: str, **more: object) -> subprocess.CompletedProcess[str]:
     """A command line that alice types, on the base."""
-    return run(["setpriv", "--reuid", "alice", "--regid", "alice", "--init-groups", "env", "-i",
-                "PATH=/usr/bin:/bin:/usr/sbin", "HOME=/home/alice", "/bin/sh", "-c", command], **more)  # type: ignore[arg-type]
+    return run(
+        [
+            "setpriv",
+            "--reuid",
+            "alice",
+            "--regid",
+            "alice",
+            "--init-groups",
+            "env",
+            "-i",
+            "PATH=/usr/bin:/bin:/usr/sbin",
+            "HOME=/home/alice",
+            "/bin/sh",
+            "-c",
+            command,
+        ],
+        **more,
+    )  # type: ignore[arg-type]
 
 
 def check(result: subprocess.CompletedProcess[str], name: str, cwd: str, user: str, status: int = 7) -> None:
@@ -132,8 +148,12 @@ def test_cron(ready: Node) -> None:
     for user in ("alice", "root"):
         Path(f"/tmp/cron-{user}").unlink(missing_ok=True)
     show = "(cat /etc/os-release; pwd; id -un; echo CHOS=$CHOS)"
-    tab.write_text("".join(f"@reboot {user} {show} >/tmp/cron-{user}.new; mv /tmp/cron-{user}.new /tmp/cron-{user}\n"
-                           for user in ("alice", "root")))
+    tab.write_text(
+        "".join(
+            f"@reboot {user} {show} >/tmp/cron-{user}.new; mv /tmp/cron-{user}.new /tmp/cron-{user}\n"
+            for user in ("alice", "root")
+        )
+    )
     tab.chmod(0o644)
     cron = subprocess.Popen(["/usr/sbin/cron", "-f"], stdin=subprocess.DEVNULL, cwd="/")
     try:

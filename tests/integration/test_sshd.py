@@ -103,7 +103,7 @@ def install(program: str, tree: Path) -> None:
 def test_external_sftp_and_old_scp(
     node: Node, start_sshd: Callable[..., Sshd], stacks: Stacks, dotfile: Callable[..., Path], tmp_path: Path
 ) -> None:
-    """They are programs, so they have to be in the tree: where they are, they work; where not, it is a clear failure."""
+    """They are programs, so they have to be in the tree: where they are they work, where not it is a clear failure."""
     server = "/usr/lib/openssh/sftp-server"
     tree = node.tree("one")
     for program in (server, "/usr/bin/scp"):
@@ -115,7 +115,11 @@ def test_external_sftp_and_old_scp(
     sshd = start_sshd(f"Subsystem sftp {server}")
     for name, good in (("one", True), ("two", False)):
         dotfile("alice", name)
-        result = run(sshd.command("alice", "-b", "-", "127.0.0.1", program="sftp"), stdin="get /etc/os-release got\n", cwd=tmp_path)
+        result = run(
+            sshd.command("alice", "-b", "-", "127.0.0.1", program="sftp"),
+            stdin="get /etc/os-release got\n",
+            cwd=tmp_path,
+        )
         assert (result.returncode == 0) is good, result
         copy = sshd.command("alice", "-O", "127.0.0.1:/etc/os-release", str(tmp_path / "old"), program="scp")
         result = run(copy)

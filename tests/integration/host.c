@@ -1,0 +1,113 @@
+/* A host process for PAM sessions, for the tests: host SERVICE USER WORD... does each word and says what it sees.
+ *
+ * open, close     the session           reopen       the same with a handle of its own, in the same process
+ * show            one line about this process: namespace, root, cwd, personality, no_new_privs, uids, descriptors, children
+ * ns              the mount namespace alone, without a descriptor
+ * env             the variables that the session would get
+ * ignore          SIGCHLD is ignored    count        SIGCHLD is counted, and shown
+ * thread          starts a thread       silent       PAM_SILENT from here on
+ * bench=N         opens and closes N times, and says what one takes
+ */
+#include <dirent.h>
+#include <pthread.h>
+#include <security/pam_appl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/personality.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static volatile sig_atomic_t signals;
+static int at_exit;
+
+static void count(int number) { (void)number; signals++; }
+static void *sleeper(void *unused) { for (;;) pause(); return unused; }
+static void ended(void) { if (at_exit == 0) at_exit = 1; else printf("atexit twice\n"); }
+
+static int converse(int n, const struct pam_message **message, struct pam_response **response, void *data)
+{
+    (void)data;
+    *response = calloc((size_t)n, sizeof **response);
+    for (int i = 0; i < n; i++)
+        printf("message: %s\n", message[i]->msg);
+    return PAM_SUCCESS;
+}
+
+static void show(void)
+{
+    struct stat ns, root;
+    char cwd[4096] = "";
+    int fds = 0, children = 0;
+    siginfo_t info = {0};
+    stat("/proc/self/ns/mnt", &ns);
+    stat("/", &root);
+    if (!getcwd(cwd, sizeof cwd))
+        strcpy(cwd, "?");
+    DIR *dir = opendir("/proc/self/fd");
+    while (readdir(dir) != NULL)
+        fds++;
+    closedir(dir);
+    if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT | __WALL) == 0)
+        children = 1;
+    printf("show: ns=%lu root=%lu.%lu cwd=%s personality=%x nnp=%d uid=%d euid=%d fds=%d children=%d sigchld=%d\n", (unsigned long)ns.st_ino,
+           (unsigned long)root.st_dev, (unsigned long)root.st_ino, cwd, (unsigned)personality(0xffffffff),
+           prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0), (int)getuid(), (int)geteuid(), fds, children, (int)signals);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct pam_conv conv = {converse, NULL};
+    pam_handle_t *pamh = NULL;
+    int flags = 0;
+    pthread_t thread;
+    setvbuf(stdout, NULL, _IONBF, 0);
+    atexit(ended);
+    if (argc < 3 || pam_start(argv[1], argv[2], &conv, &pamh) != PAM_SUCCESS)
+        return 2;
+    for (char **word = argv + 3; *word != NULL; word++) {
+        struct timespec a, b;
+        clock_gettime(CLOCK_MONOTONIC, &a);
+        if (strcmp(*word, "open") == 0)
+            printf("open: %d\n", pam_open_session(pamh, flags));
+        else if (strcmp(*word, "close") == 0)
+            printf("close: %d\n", pam_close_session(pamh, flags));
+        else if (strcmp(*word, "reopen") == 0) {
+            pam_end(pamh, PAM_SUCCESS);
+            pam_start(argv[1], argv[2], &conv, &pamh);
+            printf("reopen: %d\n", pam_open_session(pamh, flags));
+        } else if (strcmp(*word, "show") == 0)
+            show();
+        else if (strcmp(*word, "ns") == 0) {
+            struct stat ns;
+            printf("ns: %lu\n", stat("/proc/self/ns/mnt", &ns) == 0 ? (unsigned long)ns.st_ino : 0UL);
+        } else if (strcmp(*word, "env") == 0) {
+            for (char **env = pam_getenvlist(pamh); *env != NULL; env++)
+                printf("env: %s\n", *env);
+        } else if (strcmp(*word, "ignore") == 0)
+            signal(SIGCHLD, SIG_IGN);
+        else if (strcmp(*word, "count") == 0)
+            signal(SIGCHLD, count);
+        else if (strcmp(*word, "thread") == 0)
+            pthread_create(&thread, NULL, sleeper, NULL);
+        else if (strcmp(*word, "silent") == 0)
+            flags = PAM_SILENT;
+        else if (strncmp(*word, "bench=", 6) == 0) {
+            int n = atoi(*word + 6);
+            for (int i = 0; i < n; i++) {
+                pam_open_session(pamh, flags);
+                pam_close_session(pamh, flags);
+            }
+            clock_gettime(CLOCK_MONOTONIC, &b);
+            printf("bench: %.1f us\n", ((double)(b.tv_sec - a.tv_sec) * 1e9 + (double)(b.tv_nsec - a.tv_nsec)) / 1000 / n);
+        }
+        clock_gettime(CLOCK_MONOTONIC, &b);
+        printf("took: %s %.3f\n", *word, (double)(b.tv_sec - a.tv_sec) + (double)(b.tv_nsec - a.tv_nsec) / 1e9);
+    }
+    pam_end(pamh, PAM_SUCCESS);
+    return 0;
+}

@@ -1,0 +1,596 @@
+"""pam_chos by itself, in a host process that says what was done to it (host.c): options, order, policy, attacks."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import re
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from conftest import LINE, Node, Stacks, run
+
+SUCCESS, ABORT = 0, 26
+HOST = Path("/tmp/pam-host")
+
+
+@dataclass
+class Seen:
+    """What the host said."""
+
+    stdout: str
+    codes: dict[str, int] = field(default_factory=dict)
+    shows: list[dict[str, str]] = field(default_factory=list)
+    env: dict[str, str] = field(default_factory=dict)
+    messages: list[str] = field(default_factory=list)
+    took: dict[str, float] = field(default_factory=dict)
+
+
+@pytest.fixture(scope="session")
+def program() -> Path:
+    source = Path(__file__).with_name("host.c")
+    subprocess.run(["gcc", "-D_GNU_SOURCE", "-O1", "-pthread", str(source), "-lpam", "-o", str(HOST)], check=True)
+    return HOST
+
+
+Host = Callable[..., Seen]
+
+
+@pytest.fixture
+def host(program: Path, stacks: Stacks) -> Host:
+    """A function: options of the module, then the words of host.c; `user`, `env`, `cwd`, `service`, `wrapper`."""
+
+    def call(
+        options: str,
+        *words: str,
+        user: str = "alice",
+        env: dict[str, str] | None = None,
+        cwd: str = "/",
+        service: str = "chos-test",
+        wrapper: tuple[str, ...] = (),
+        line: str = LINE,
+    ) -> Seen:
+        stacks.write(service, f"{line} {options}\n")
+        result = run(
+            [*wrapper, str(program), service, user, *(words or ("show", "open", "show", "env", "close", "show"))],
+            env={"PATH": "/usr/bin:/bin", **(env or {})},
+            cwd=cwd,
+        )
+        assert result.returncode == 0, result
+        seen = Seen(result.stdout)
+        message = ""
+        for text in result.stdout.splitlines():
+            kind, _, rest = text.partition(": ")
+            if kind in ("open", "close", "reopen"):
+                seen.codes[kind] = int(rest)
+            elif kind == "show":
+                seen.shows.append(dict(word.split("=", 1) for word in rest.split()))
+            elif kind == "env":
+                name, _, value = rest.partition("=")
+                seen.env[name] = value
+            elif kind == "took":
+                seen.took[rest.split()[0]] = float(rest.split()[1])
+            elif kind == "message":
+                message = rest
+                seen.messages.append(message)
+            elif seen.messages:
+                seen.messages[-1] += "\n" + text
+        return seen
+
+    return call
+
+
+def inside(node: Node, seen: Seen, name: str) -> None:
+    """The session was in this environment, quietly, and the host was itself again afterwards."""
+    assert seen.codes["open"] == SUCCESS, seen
+    assert seen.messages == []
+    assert int(seen.shows[1]["ns"]) == node.pin(node.generation(name)), seen
+    unmoved(seen, seen.shows[2])
+
+
+def unmoved(seen: Seen, show: dict[str, str] | None = None, but: tuple[str, ...] = ()) -> None:
+    """The host is what it was: namespace, root, working directory, ids; no child, no descriptor, no signal."""
+    now = show or seen.shows[1]
+    assert now == {**seen.shows[0], **{key: now[key] for key in ("nnp", *but)}}, seen
+
+
+def refused(seen: Seen, *words: str, code: int = SUCCESS, but: tuple[str, ...] = ()) -> None:
+    """Left in the base, and told so, once."""
+    assert seen.codes["open"] == code, seen
+    assert len(seen.messages) == 1, seen
+    for word in words:
+        assert word in seen.messages[0], seen
+    assert all(char == "\n" or " " <= char <= "~" for char in seen.messages[0]), seen
+    assert "CHOS" not in seen.env
+    unmoved(seen, but=but)
+
+
+# --- order and options --------------------------------------------------------------------------------------------
+
+
+def test_the_order(two: Node, host: Host, dotfile: Callable[..., Path]) -> None:
+    """$CHOS, the file, `default`, nothing."""
+    assert host("").env == {}
+    two.configure("one:/os/one\ntwo:/os/two\nthree:/os/one\ndefault:/os/two\n")
+    two.up()
+    inside(two, host(""), "two")
+    dotfile("alice", "one")
+    inside(two, host(""), "one")
+    inside(two, host("", env={"CHOS": "two"}), "two")
+    inside(two, host("", env={"CHOS": ""}), "one")
+    dotfile("alice", " \n\t\n")
+    inside(two, host(""), "two")
+
+
+def test_what_the_session_gets(two: Node, host: Host, dotfile: Callable[..., Path]) -> None:
+    dotfile("alice", "one")
+    seen = host("")
+    assert seen.env == {"CHOS": "one", "CHOS_GENERATION": "one.1"}
+    assert seen.shows[1]["uid"] == "0"
+
+
+def test_an_alias_and_a_path(two: Node, host: Host, dotfile: Callable[..., Path]) -> None:
+    """The variable keeps what the user wrote; the generation is the environment's."""
+    dotfile("alice", "/os/two")
+    seen = host("")
+    inside(two, seen, "two")
+    assert seen.env == {"CHOS": "/os/two", "CHOS_GENERATION": "two.1"}
+
+
+def test_the_base_by_name(two: Node, host: Host, dotfile: Callable[..., Path]) -> None:
+    """`root` in the file: the base, in spite of a default; and nothing moves, not even the working directory."""
+    two.configure("one:/os/one\ndefault:/os/one\n")
+    two.up()
+    dotfile("alice", "root")
+    seen = host("", cwd="/usr")
+    assert seen.env == {"CHOS": "root"}
+    assert {**seen.shows[1], "fds": ""} == {**seen.shows[0], "fds": ""}
+    unmoved(seen, seen.shows[2])
+
+
+def test_user_conf_file(two: Node, host: Host, dotfile: Callable[..., Path]) -> None:
+    dotfile("alice", "two")
+    other = Path("/home/alice/.config/os")
+    other.parent.mkdir(exist_ok=True)
+    other.write_text("one")
+    inside(two, host("user_conf_file=.config/os"), "one")
+    for wrong in ("user_conf_file=/etc/hostname", "user_conf_file="):
+        refused(host(wrong), "not configured correctly")
+
+
+def test_fail_to_default(two: Node, host: Host, dotfile: Callable[..., Path]) -> None:
+    """Only for names that nobody knows; the user is told."""
+    two.configure("one:/os/one\ndefault:/os/one\n")
+    two.up()
+    dotfile("alice", "nowhere")
+    refused(host("fail_to_default=0"), "nowhere: no such environment")
+    for name in ("nowhere", "no/name", "../gen/one.1"):
+        dotfile("alice", name)
+        seen = host("fail_to_default=1")
+        assert int(seen.shows[1]["ns"]) == two.pin(two.generation("one"))
+        assert seen.env["CHOS"] == "default"
+        assert len(seen.messages) == 1 and "tries `default` instead" in seen.messages[0]
+        unmoved(seen, seen.shows[2])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    ["nonsense", "fail_to_default=2", "fail_to_default", "onerr=maybe", "timeout=0", "timeout=1e3", "Debug", "debug=1"],
+)
+def test_wrong_options(two: Node, host: Host, log: Callable[[str], list[str]], wrong: str) -> None:
+    """Said in the log with the word, and not ignored."""
+    refused(host(wrong), "not configured correctly", "in the base system", but=("fds",))  # libc's, to the log
+    assert [line for line in log("unknown option") if wrong in line]
+    assert host(f"{wrong} onerr=deny").codes["open"] == ABORT
+    assert host(wrong, user="root").codes["open"] == SUCCESS
+
+
+def test_deny(two: Node, host: Host, dotfile: Callable[..., Path]) -> None:
+    dotfile("alice", "nowhere")
+    refused(host("onerr=deny"), "nowhere", "refused", code=ABORT)
+
+
+def test_silence_is_not_for_errors(two: Node, host: Host, dotfile: Callable[..., Path]) -> None:
+    dotfile("alice", "nowhere")
+    assert len(host("", "silent", "open").messages) == 1
+
+
+def test_nothing_prepared(node: Node, host: Host, dotfile: Callable[..., Path]) -> None:
+    """Where CHOS is not up, who asked for nothing is not disturbed, not even with onerr=deny; who asked is told."""
+    for options in ("", "onerr=deny"):
+        seen = host(options)
+        assert seen.codes["open"] == SUCCESS and seen.messages == []
+        unmoved(seen)
+    dotfile("alice", "one")
+    refused(host(""), "no environment is prepared")
+    refused(host("onerr=deny"), code=ABORT)
+
+
+def test_the_log(two: Node, host: Host, dotfile: Callable[..., Path], log: Callable[[str], list[str]]) -> None:
+    """authpriv, one line, escaped."""
+    dotfile("alice", "bad\x1b[2J/name")
+    seen = host("debug")
+    assert "\\x1b" in seen.messages[0]
+    lines = log("not a legal environment name")
+    assert len(lines) == 1
+    assert int(lines[0][1 : lines[0].index(">")]) >> 3 == 10
+    assert "\n" not in lines[0] and "\x1b" not in lines[0]
+    assert log("entering")
+
+
+# --- policy -------------------------------------------------------------------------------------------------------
+
+
+def test_policy(node: Node, host: Host, dotfile: Callable[..., Path]) -> None:
+    """no_new_privs, personality and variables; the personality goes again with the session."""
+    node.tree("one")
+    node.configure(
+        "one:/os/one\n",
+        site='[environment.one]\npolicy = { no_new_privs = true, personality = "linux32" }\n'
+        '[environment.one.env]\nLANG = "C"\nEMPTY = ""\n',
+    )
+    node.up()
+    dotfile("alice", "one")
+    seen = host("")
+    inside(node, seen, "one")
+    assert seen.env == {"CHOS": "one", "CHOS_GENERATION": "one.1", "LANG": "C", "EMPTY": ""}
+    assert (seen.shows[1]["nnp"], seen.shows[1]["personality"]) == ("1", "8")
+
+
+def test_the_working_directory(two: Node, host: Host, dotfile: Callable[..., Path]) -> None:
+    dotfile("alice", "one")
+    for directory, expected in (("/home/alice", "/home/alice"), ("/root", "/"), ("/usr", "/usr"), ("/tmp", "/tmp")):
+        seen = host("", cwd=directory)
+        assert seen.shows[1]["cwd"] == expected
+        inside(two, seen, "one")
+
+
+# --- the host -----------------------------------------------------------------------------------------------------
+
+
+def test_root_is_never_moved(two: Node, host: Host) -> None:
+    """By uid, not by name; whatever is broken."""
+    two.configure("default:/os/one\n")
+    two.up()
+    subprocess.run(["useradd", "-o", "-u", "0", "-d", "/home/alice", "toor"], check=True)
+    try:
+        for user in ("root", "toor"):
+            for env in ({}, {"CHOS": "default"}, {"CHOS": "nowhere"}):
+                seen = host("onerr=deny", user=user, env=env)
+                assert seen.codes["open"] == SUCCESS and seen.messages == [] and seen.env == {}
+                unmoved(seen)
+    finally:
+        subprocess.run(["userdel", "-f", "toor"], check=False, capture_output=True)
+
+
+def test_sessions_one_after_the_other(two: Node, host: Host, dotfile: Callable[..., Path]) -> None:
+    """Closing is symmetric and may be repeated; the next session of the same process begins in the base."""
+    dotfile("alice", "one")
+    seen = host("", "show", "open", "close", "close", "show", "open", "show", "close", "reopen", "close", "show")
+    assert set(seen.codes.values()) == {SUCCESS}
+    unmoved(seen)
+    assert int(seen.shows[2]["ns"]) == two.pin("one.1")
+    unmoved(seen, seen.shows[3])
+
+
+def test_named_twice(two: Node, host: Host, dotfile: Callable[..., Path]) -> None:
+    """A stack that names it twice (su-l includes su) neither moves nor tells twice."""
+    dotfile("alice", "one")
+    inside(two, host("", line=f"{LINE}\n{LINE}"), "one")
+    dotfile("alice", "nowhere")
+    refused(host("", line=f"{LINE}\n{LINE}"), "nowhere")
+
+
+@pytest.mark.parametrize("word", ["ignore", "count"])
+def test_the_hosts_children(two: Node, host: Host, dotfile: Callable[..., Path], word: str) -> None:
+    """Rule 14: a host that ignores or handles SIGCHLD gets none for ours, and nobody is left to be waited for."""
+    dotfile("alice", "one")
+    inside(two, host("", word, "show", "open", "show", "close", "show", cwd="/tmp"), "one")
+
+
+def test_threads_and_slurm(two: Node, host: Host, dotfile: Callable[..., Path]) -> None:
+    """Stepping aside is silent, also with onerr=deny."""
+    dotfile("alice", "one")
+    for seen in (host("onerr=deny", "thread", "show", "open", "show"), host("onerr=deny", service="slurm")):
+        assert seen.codes["open"] == SUCCESS and seen.messages == [] and seen.env == {}
+        unmoved(seen)
+
+
+def test_a_module_that_is_missing(two: Node, host: Host) -> None:
+    """The snippet that is installed lets everybody in where the module is not there; nobody is locked out."""
+    snippet = Path("/usr/share/chos/pam.d/chos").read_text()
+    [line] = [line for line in snippet.splitlines() if not line.startswith("#")]
+    permit = "session required pam_permit.so\n"
+    for user in ("alice", "root"):
+        seen = host("", user=user, line=permit + line.replace("pam_chos.so", "pam_chos_gone.so"))
+        assert seen.codes["open"] == SUCCESS
+    env = {"CHOS": "nowhere"}
+    assert host("onerr=deny", env=env, line=permit + line).codes["open"] == ABORT
+    assert host("onerr=deny", env=env, line=permit + line, user="root").codes["open"] == SUCCESS
+    inside(two, host("", env={"CHOS": "one"}, line=permit + line), "one")
+
+
+def test_few_descriptors(two: Node, host: Host, program: Path, dotfile: Callable[..., Path]) -> None:
+    """Without descriptors to spare it is an error like others; at no number is the host left elsewhere."""
+    dotfile("alice", "one")
+    entered, told = 0, 0
+    host("")  # writes the stack
+    for number in range(4, 30):
+        limit = f"import os, resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, ({number}, {number})); "
+        command = ["python3", "-c", limit + "os.execv(sys.argv[1], sys.argv[1:])", str(program), "chos-test", "alice"]
+        text = run([*command, "open", "ns", "close", "ns"]).stdout
+        spaces = re.findall(r"^ns: (\d+)", text, re.MULTILINE)
+        if "open: 0" not in text:
+            continue
+        assert "close: 0" in text, (number, text)
+        assert int(spaces[1]) == os.stat("/proc/self/ns/mnt").st_ino, (number, text)
+        if int(spaces[0]) == two.pin("one.1"):
+            entered += 1
+        else:
+            told += "in the base system" in text
+            assert spaces[0] == spaces[1], (number, text)
+    assert entered
+    assert told
+
+
+def test_nothing_is_opened_inside_as_root(two: Node, host: Host, dotfile: Callable[..., Path]) -> None:
+    """Rule 5: between setns and the return to the host, root opens no file of the environment."""
+    dotfile("alice", "one")
+    trace = Path("/tmp/pam-trace")
+    host("", "open", "close", wrapper=("strace", "-o", str(trace), "-e", "trace=setns,/open,execve,/write"))
+    calls = trace.read_text().splitlines()
+    first = next(i for i, call in enumerate(calls) if call.startswith("setns("))
+    rest = [call for call in calls[first + 1 :] if not call.startswith(("write(1", "+++", "---"))]
+    back = next(i for i, call in enumerate(rest) if call.startswith("setns("))
+    assert rest[:back] == [], rest
+
+
+# --- who may enter ------------------------------------------------------------------------------------------------
+
+
+def test_a_closed_environment(two: Node, host: Host, dotfile: Callable[..., Path]) -> None:
+    """The host is root and could; the user may not, so it does not. The groups are the account's."""
+    subprocess.run(["groupadd", "-f", "secret"], check=True)
+    two.configure("one:/os/one\ntwo:/os/two\n", two='[environment.two]\ngroups = ["secret"]\n')
+    two.up()
+    dotfile("alice", "two")
+    refused(host(""), "two: the administrator has not allowed you")
+    refused(host("fail_to_default=1"), "has not allowed")
+    refused(host("onerr=deny"), code=ABORT)
+    refused(host("", env={"CHOS": "/os/two"}), "has not allowed")
+    assert two.chos("two", "true").returncode == 125
+    subprocess.run(["usermod", "-a", "-G", "secret", "alice"], check=True)
+    try:
+        inside(two, host(""), "two")
+    finally:
+        subprocess.run(["gpasswd", "-d", "alice", "secret"], check=True, capture_output=True)
+    subprocess.run(["setfacl", "-m", "u:alice:rx", f"/run/chos/gen/{two.generation('two')}"], check=True)
+    inside(two, host(""), "two")
+
+
+def test_an_account_with_many_groups(
+    two: Node, host: Host, dotfile: Callable[..., Path], etc: Callable[[str], Path]
+) -> None:
+    """More than fit at first."""
+    names = [f"many{number}" for number in range(300)]
+    with etc("group").open("a") as file:
+        file.writelines(f"{name}:x:{70000 + number}:alice\n" for number, name in enumerate(names))
+    two.configure("one:/os/one\ntwo:/os/two\n", two='[environment.two]\ngroups = ["many299"]\n')
+    two.up()
+    dotfile("alice", "two")
+    inside(two, host(""), "two")
+
+
+# --- attacks on the user's file -----------------------------------------------------------------------------------
+
+SECRET = "root:secret-that-must-not-be-seen"
+FILES = {
+    "FIFO": "mkfifo .chos",
+    "device": "mknod .chos c 1 5",
+    "terminal": "mknod .chos c 5 0",
+    "directory": "mkdir .chos",
+    "socket": "python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\".chos\")'",
+    "link to a secret": "ln -s /root/secret .chos",
+    "link to shadow": "ln -s /etc/shadow .chos",
+    "link to a program": "ln -s /proc/self/exe .chos",
+    "link to the process's root": "ln -s /proc/self/root/etc/hostname .chos",
+    "link to itself": "ln -s .chos .chos",
+    "no permission": "echo one >.chos; chmod 000 .chos",
+    "root's": "echo one >.chos; chmod 600 .chos; chown root .chos",
+    "a name that is too long": "head -c 5000 /dev/zero | tr '\\0' a >.chos",
+    "a path": "echo ../../etc >.chos",
+    "a generation": "echo ../gen/two.1 >.chos",
+    "an escaped path": "echo %2Fos%2Fone >.chos",
+    "control characters": "printf 'a\\033]0;b\\007\\n' >.chos",
+    "NUL": "printf 'one\\0two' >.chos",
+    "zeros": "truncate -s 1G .chos",
+    "random": "head -c 4096 /dev/urandom >.chos",
+    "an option": "echo --backend=ns >.chos",
+}
+
+
+@pytest.mark.parametrize("what", FILES)
+def test_attacks_on_the_file(two: Node, host: Host, dotfile: Callable[..., Path], what: str) -> None:
+    """Rule 12: none hangs or breaks a login or shows what root could read; the host is as it was."""
+    path = dotfile("alice", None)
+    Path("/root/secret").write_text(SECRET + "\n")
+    Path("/root/secret").chmod(0o600)
+    subprocess.run(["/bin/sh", "-ec", f"{FILES[what]}; chown -h alice .chos || true"], cwd="/home/alice", check=True)
+    if what == "root's":
+        os.chown(path, 0, 0)
+    seen = host("")
+    assert "secret" not in seen.stdout and "root:" not in seen.stdout
+    assert seen.took["open"] < 2
+    refused(seen)
+    assert host("onerr=deny").codes["open"] == ABORT
+
+
+def test_a_link_to_a_file_of_the_users(two: Node, host: Host, dotfile: Callable[..., Path]) -> None:
+    """Dotfiles are often links into a repository."""
+    path = dotfile("alice", None)
+    target = Path("/home/alice/dotfiles-chos")
+    target.write_text("one")
+    path.symlink_to(target)
+    inside(two, host(""), "one")
+    target.unlink()
+    assert host("").messages == [], "a link that leads nowhere is no file"
+
+
+def test_a_home_that_is_missing(two: Node, host: Host) -> None:
+    subprocess.run(["useradd", "-M", "-d", "/nonexistent/home", "homeless"], check=False)
+    for home in ("/nonexistent/home", "/etc/passwd"):
+        subprocess.run(["usermod", "-d", home, "homeless"], check=True)
+        seen = host("", user="homeless")
+        assert seen.codes["open"] == SUCCESS and seen.messages == []
+
+
+@contextlib.contextmanager
+def silent_home(where: Path, reads: bool) -> Iterator[None]:
+    """A FUSE mount whose server never answers; with `reads` it takes the requests, so that nobody can withdraw his."""
+    try:
+        fd = os.open("/dev/fuse", os.O_RDWR)
+    except OSError:
+        pytest.skip("no /dev/fuse here")
+    where.mkdir(parents=True, exist_ok=True)
+    options = f"fd={fd},rootmode=40000,user_id=0,group_id=0,allow_other".encode()
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.mount(b"silent", bytes(where), b"fuse.silent", 0, options) != 0:
+        os.close(fd)
+        pytest.skip(f"FUSE mounts do not work here: {os.strerror(ctypes.get_errno())}")
+    thread = None
+    if reads:
+        thread = threading.Thread(target=_swallow, args=(fd,), daemon=True)
+        thread.start()
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-f", "-l", str(where)], check=False)  # ends what waits for it
+        os.close(fd)
+
+
+def _swallow(fd: int) -> None:
+    """Answer the greeting, then take every request and say nothing."""
+    import struct
+
+    with contextlib.suppress(OSError):
+        request = os.read(fd, 1 << 20)
+        unique = struct.unpack("<IIQ", request[:16])[2]
+        body = struct.pack("<IIIIHHII9I", 7, 31, 65536, 0, 12, 9, 65536, 1, *([0] * 9))
+        body = body[:64].ljust(64, b"\0")
+        os.write(fd, struct.pack("<IiQ", 16 + len(body), 0, unique) + body)
+        while os.read(fd, 1 << 20):
+            pass
+
+
+@pytest.mark.parametrize("reads", [False, True], ids=["deaf", "swallows"])
+def test_a_home_that_hangs(two: Node, host: Host, reads: bool) -> None:
+    """A stopped server: the login goes on after the time limit, in the base, and nothing of the host hangs."""
+    subprocess.run(["useradd", "-M", "-d", "/hung", "hung"], check=False)
+    with silent_home(Path("/hung"), reads):
+        seen = host("timeout=1", "show", "open", "show", user="hung")
+        # A process whose request was taken cannot even be killed: it stays until the server answers or goes.
+        refused(seen, "home directory does not answer", but=("children",) if reads else ())
+        assert 0.9 < seen.took["open"] < 3
+        seen = host("timeout=1 onerr=deny", "show", "open", "show", user="hung", cwd="/")
+        assert seen.codes["open"] == ABORT
+        # Who names the environment himself needs no home, and a working directory that hangs is left.
+        inside(two, host("timeout=1", user="hung", env={"CHOS": "one"}), "one")
+
+
+def test_a_child_that_is_killed(two: Node, host: Host) -> None:
+    """The user may kill, stop or limit the child that has his uid; it is an error like others, or the time limit."""
+    subprocess.run(["useradd", "-M", "-d", "/hung", "hung"], check=False)
+    for signal, words in (("KILL", "nobody could be asked"), ("STOP", "does not answer")):
+        with silent_home(Path("/hung"), False):
+            done, problems = threading.Event(), []
+
+            def attack(signal: str = signal, done: threading.Event = done, problems: list[str] = problems) -> None:
+                while not done.is_set():
+                    if found := run(["pgrep", "-u", "hung"]).stdout.split():
+                        problems += look_and_kill(found[0], signal)
+                        return
+                    time.sleep(0.01)
+                problems.append("the child was not seen")
+
+            thread = threading.Thread(target=attack)
+            thread.start()
+            seen = host("timeout=2", "show", "open", "show", user="hung")
+            done.set()
+            thread.join()
+            assert not problems
+            refused(seen, words)
+
+
+def look_and_kill(pid: str, signal: str) -> list[str]:
+    """What the user `hung` could read of a process of its uid; then the signal."""
+    as_user = ["setpriv", "--reuid", "hung", "--regid", "hung", "--clear-groups"]
+    seen = []
+    for path in ("mem", "environ", "fd", "root", "maps"):
+        command = f"cat /proc/{pid}/{path} || ls /proc/{pid}/{path}/"
+        if run([*as_user, "sh", "-c", command]).stdout:
+            seen.append(path)
+    if run([*as_user, "strace", "-p", pid]).returncode == 0:
+        seen.append("strace")
+    if run([*as_user, "kill", f"-{signal}", pid]).returncode != 0:
+        seen.append("no signal")
+    return seen
+
+
+# --- by pamtester, and from unusual places ------------------------------------------------------------------------
+
+
+def test_pamtester(two: Node, stacks: Stacks, dotfile: Callable[..., Path]) -> None:
+    dotfile("alice", "one")
+    stacks.write("chos-test", f"{LINE}\n")
+    result = run(["pamtester", "chos-test", "alice", "open_session", "close_session"])
+    assert result.returncode == 0, result
+    assert "successfully opened" in result.stdout and "has successfully been closed" in result.stdout
+    dotfile("alice", "nowhere")
+    assert run(["pamtester", "chos-test", "alice", "open_session"]).returncode == 0
+    stacks.write("chos-test", f"{LINE} onerr=deny\n")
+    assert run(["pamtester", "chos-test", "alice", "open_session"]).returncode != 0
+
+
+def test_private_mounts_and_a_chroot(two: Node, host: Host, dotfile: Callable[..., Path]) -> None:
+    """From a namespace of its own the host comes back to that one, from a chroot into the chroot."""
+    dotfile("alice", "one")
+    for wrapper in (
+        ("unshare", "--mount", "--propagation", "private"),
+        ("unshare", "--mount", "--propagation", "slave", "sh", "-c", 'mount -t tmpfs x /mnt; cd /usr; exec "$0" "$@"'),
+    ):
+        inside(two, host("", wrapper=wrapper), "one")
+        dotfile("alice", "nowhere")
+        refused(host("", wrapper=wrapper), "nowhere")
+        dotfile("alice", "one")
+
+
+def test_the_user_in_a_user_namespace(two: Node, host: Host, dotfile: Callable[..., Path]) -> None:
+    """Root of a user namespace is not root: the kernel refuses, the session goes on where it is."""
+    dotfile("alice", "one")
+    seen = host("", "show", "open", "show", wrapper=("unshare", "--user", "--map-root-user"))
+    assert seen.codes["open"] == SUCCESS
+    assert len(seen.messages) == 1
+    unmoved(seen)
+
+
+def test_damaged_generations(two: Node, host: Host, dotfile: Callable[..., Path]) -> None:
+    """A broken pin, a damaged policy, a wrong root: told, and the host is where it was."""
+    dotfile("alice", "one")
+    policy = Path("/run/chos/gen/one.1/policy")
+    text = policy.read_text()
+    for damaged, words in (
+        (text + "unknown=1\n", "is damaged"),
+        (re.sub("root=.*", "root=1 1", text), "does not hold what the registry says"),
+    ):
+        policy.write_text(damaged)
+        refused(host(""), words)
+    policy.write_text(text)
+    inside(two, host(""), "one")
+    subprocess.run(["umount", "/run/chos/gen/one.1/ns"], check=True)
+    refused(host(""), "is gone")
