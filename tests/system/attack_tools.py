@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from conftest import REPO, Node
+from conftest import REPO, Node, wait_for
 
 FAILED = 125
 PROGRAMS = Path("/tmp/attack-programs")
@@ -60,6 +60,17 @@ def spawn(
         check=False,
         **more,
     )
+
+
+def inside(node: Node, generation: str, process: subprocess.Popen[Any], command: str) -> None:
+    """Wait until a process lives in a generation and has become the command: the launcher is done with it."""
+
+    def there() -> bool:
+        assert process.poll() is None, f"it ended: {process.returncode}"
+        name = Path(f"/proc/{process.pid}/comm").read_text().strip()
+        return name == command and os.stat(f"/proc/{process.pid}/ns/mnt").st_ino == node.pin(generation)
+
+    wait_for(there, f"{command} in {generation}")
 
 
 class Marker:

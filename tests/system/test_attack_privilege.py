@@ -6,12 +6,11 @@ import os
 import re
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 from attack_tools import Marker, one, spawn, status_of
-from conftest import Node
+from conftest import Node, wait_for
 
 # The one look between setns and the drop: is this root the recorded one?
 LOOKS_AT_ROOT = r'(stat|lstat|newfstatat|statx)\((AT_FDCWD, )?"/", '
@@ -63,7 +62,8 @@ def test_nothing_of_the_environment_is_opened_with_privilege(node: Node) -> None
         found = PATH_OF_CALL.match(call)
         if found:
             assert re.fullmatch(
-                r"/run/chos|/proc/self/ns/(mnt|user)|base|backend|login|policy|ns|env/one|gen/one\.1|/|\.", found["path"]
+                r"/run/chos|/proc/self/ns/(mnt|user)|base|backend|login|policy|ns|env/one|gen/one\.1|/|\.",
+                found["path"],
             ), call
 
 
@@ -101,50 +101,35 @@ print([ctypes.CDLL(None).ptrace(how, int(sys.argv[1]), 0, 0) for how in (16, 0x4
 def test_nobody_looks_into_the_launcher_while_it_is_privileged(node: Node) -> None:
     """Rule 6: stopped in the middle, it can neither be traced nor read by the user who started it."""
     one(node)
+    log = Path("/tmp/trace-stop")
+    log.unlink(missing_ok=True)
     tracer = subprocess.Popen(
-        [
-            "strace",
-            "-u",
-            "alice",
-            "-o",
-            "/dev/null",
-            "-e",
-            "inject=setns:signal=STOP",
-            "/usr/bin/chos",
-            "/bin/sleep",
-            "9",
-        ],
+        ["strace", "-u", "alice", "-o", log, "-e", "inject=setns:signal=STOP", "/usr/bin/chos", "/bin/sleep", "600"],
         env={"CHOS": "one", "PATH": "/bin"},
         cwd="/",
     )
-    pid = ""
-    for _ in range(100):
-        time.sleep(0.03)
-        children = Path(f"/proc/{tracer.pid}/task/{tracer.pid}/children").read_text().split()
-        stopped = [
-            child
-            for child in children
-            if status_of(Path(f"/proc/{child}/status").read_text())["State"][0] in "tT"
-            and Path(f"/proc/{child}/comm").read_text() == "chos\n"
-        ]
-        if stopped:
-            pid = stopped[0]
-            time.sleep(0.1)
-            if status_of(Path(f"/proc/{pid}/status").read_text())["State"][0] in "tT":
-                break
+
+    def stopped() -> bool:
+        assert tracer.poll() is None, "it did not stop"
+        return log.exists() and "--- stopped by SIGSTOP ---" in log.read_text()
+
+    def status() -> dict[str, str]:
+        return status_of(Path(f"/proc/{pid}/status").read_text())
+
+    wait_for(stopped, "the launcher stops at setns")
+    (pid,) = Path(f"/proc/{tracer.pid}/task/{tracer.pid}/children").read_text().split()
     tracer.kill()
     tracer.wait()
-    time.sleep(0.1)
     try:
-        assert pid, "it did not stop"
-        status = status_of(Path(f"/proc/{pid}/status").read_text())
-        assert status["TracerPid"] == "0"
-        assert int(status["CapEff"], 16) != 0, "it was stopped too late"
+        # Without its tracer it is stopped as by any SIGSTOP.
+        wait_for(lambda: status()["TracerPid"] == "0" and status()["State"][0] == "T", "its tracer is gone")
+        assert Path(f"/proc/{pid}/comm").read_text() == "chos\n"
+        assert int(status()["CapEff"], 16) != 0, "it was stopped too late"
         assert spawn(["/bin/sh", "-c", LOOK, pid]).stdout == ""
         assert spawn(["/usr/bin/python3", "-I", "-c", ATTACH, pid]).stdout == "[-1, -1]\n"
+        assert status()["State"][0] == "T", "it was there all the time"
     finally:
-        if pid:
-            os.kill(int(pid), signal.SIGKILL)
+        os.kill(int(pid), signal.SIGKILL)
 
 
 # A parent that moves to a user namespace with a registry of its own, and a child that does not.
@@ -186,13 +171,15 @@ over("base", "chos-base 1\\nns=%d\\nroot=%d %d\\n" % (os.stat("/proc/self/ns/mnt
 policy = "chos-policy 1\\nname=one\\ngeneration=1\\nroot=%d %d\\nno_new_privs=0\\n"
 over("gen/one.1/policy", policy % (root.st_dev, root.st_ino))
 for cpu in sorted(os.sched_getaffinity(0)) * 4:  # some kernels refuse the pin on the wrong CPU
+    moved_r, moved_w = os.pipe()
     other = os.fork()
     if other == 0:
         os.sched_setaffinity(0, {cpu})
         libc.unshare(0x20000)
-        time.sleep(9)
+        os.write(moved_w, b"x")
+        time.sleep(600)
         os._exit(0)
-    time.sleep(.2)
+    os.read(moved_r, 1)
     if libc.mount(b"/proc/%d/ns/mnt" % other, b"/run/chos/gen/one.1/ns", None, 0x1000, None) == 0:
         break
     os.kill(other, 9)
@@ -227,7 +214,8 @@ mount -t tmpfs -o mode=0755 forged /run/chos || exit 99
 mkdir -p /run/chos/env /run/chos/gen/one.1 && cd /run/chos/gen/one.1 || exit 99
 :>ns
 for cpu in 0 1 0 1 0 1 0 1; do
-    taskset -c $cpu unshare -m sleep 9 >/dev/null 2>&1 & sleep .2
+    taskset -c $cpu unshare -m sleep 600 >/dev/null 2>&1 &
+    until [ "$(readlink /proc/$!/ns/mnt)" != "$(readlink /proc/self/ns/mnt)" ]; do sleep .01; done
     mount --bind /proc/$!/ns/mnt ns && break   # some kernels refuse it on the wrong CPU
 done
 mountpoint -q ns || grep -q nsfs /proc/self/mountinfo || exit 98

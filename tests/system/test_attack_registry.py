@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,15 +35,13 @@ def up(node: Node) -> Iterator[Node]:
 
 
 def each(node: Node, cases: list[str], name: str = "one") -> None:
-    """Tamper in each way with a fresh registry: entering `name` is refused, at once, and nothing runs."""
+    """Tamper in each way with a fresh registry: entering `name` is refused, without a hang, and nothing runs."""
     for case in cases:
         sh(case)
-        started = time.monotonic()
         try:
             refuse(name)
         except (AssertionError, subprocess.TimeoutExpired) as error:
             raise AssertionError(f"after: {case}\n{error}") from error
-        assert time.monotonic() - started < 5, case
         mounts = Path("/proc/self/mountinfo").read_text().splitlines()
         for point in sorted((line.split()[4] for line in mounts), reverse=True):
             if point.startswith("/run/chos"):
@@ -90,7 +87,8 @@ def test_a_pin_of_something_else(up: Node) -> None:
             f"umount {GEN}/ns; mount --bind {REGISTRY}/gen/two.1/ns {GEN}/ns",
             # Some kernels refuse the pin on the wrong CPU.
             f"umount {GEN}/ns; for cpu in 0 1 0 1 0 1 0 1; do "
-            "taskset -c $cpu unshare -m --propagation private sleep 9 & sleep .2; "
+            "taskset -c $cpu unshare -m --propagation private sleep 600 & "
+            'until [ "$(readlink /proc/$!/ns/mnt)" != "$(readlink /proc/self/ns/mnt)" ]; do sleep .01; done; '
             f"mount --bind /proc/$!/ns/mnt {GEN}/ns && break; done; mountpoint -q {GEN}/ns",
             f"sed -i 's/^root=.*/root=1 2/' {GEN}/policy",
             f"sed -i \"s/^root=.*/root=$(stat -c '%d %i' /)/\" {GEN}/policy",

@@ -7,12 +7,11 @@ import os
 import stat
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from attack_tools import Marker, clean, one, refuse, spawn
+from attack_tools import Marker, clean, inside, one, refuse, spawn
 from conftest import REGISTRY, REPO, Node
 
 sys.path.insert(0, str(REPO))
@@ -59,28 +58,32 @@ def test_groups_are_the_kernels_to_judge(closed: Node) -> None:
 
 def test_nobody_enters_through_a_process(closed: Node) -> None:
     """Rule 23: /proc/PID/ns/mnt and /proc/PID/root of somebody who is inside lead nobody in."""
-    inside = subprocess.Popen(
-        ["setpriv", "--reuid", "bob", "--regid", "bob", "--init-groups", "/usr/bin/chos", "/bin/sleep", "20"],
+    theirs = subprocess.Popen(
+        ["setpriv", "--reuid", "bob", "--regid", "bob", "--init-groups", "/usr/bin/chos", "/bin/sleep", "600"],
         env={"CHOS": "two", "PATH": "/bin"},
         cwd="/",
     )
     own = subprocess.Popen(
-        ["setpriv", "--reuid", "alice", "--regid", "alice", "--init-groups", "/usr/bin/chos", "/bin/sleep", "20"],
+        ["setpriv", "--reuid", "alice", "--regid", "alice", "--init-groups", "/usr/bin/chos", "/bin/sleep", "600"],
         env={"CHOS": "one", "PATH": "/bin"},
         cwd="/",
     )
     try:
-        time.sleep(0.3)
-        for pid in (inside.pid, own.pid):
+        inside(closed, "two.1", theirs, "sleep")
+        inside(closed, "one.1", own, "sleep")
+        for process, name in ((theirs, "two"), (own, "one")):
+            assert f"ID={name}" in Path(f"/proc/{process.pid}/root/etc/os-release").read_text(), "root sees it"
+        for pid in (theirs.pid, own.pid):
             attempts = (
                 f"nsenter --mount=/proc/{pid}/ns/mnt cat /etc/os-release;"
                 f" nsenter --target {pid} --mount cat /etc/os-release;"
                 f" unshare -Ur nsenter --mount=/proc/{pid}/ns/mnt cat /etc/os-release"
             )
             assert "ID=" not in spawn(["/bin/sh", "-c", attempts]).stdout
-        assert "ID=" not in spawn(["cat", f"/proc/{inside.pid}/root/etc/os-release"]).stdout
+        assert "ID=" not in spawn(["cat", f"/proc/{theirs.pid}/root/etc/os-release"]).stdout
+        assert theirs.poll() is None and own.poll() is None, "there was nobody to enter through"
     finally:
-        for process in (inside, own):
+        for process in (theirs, own):
             process.kill()
             process.wait()
 
@@ -101,8 +104,9 @@ def test_the_registry_belongs_to_root_alone(closed: Node) -> None:
     for program in ([], ["/usr/bin/chos"]):
         written = spawn([*program, "/bin/sh", "-c", attempts], env={"CHOS": "one"}).stdout
         assert "/run/chos" not in written
-        assert not {"lock", "env", "rm"} & set(written.split()) or not Path("/run/chos/env/three").exists()
-    assert Path("/run/chos/env/one").is_symlink()
+        assert not {"lock", "env", "rm"} & set(written.split()), written
+        assert Path("/run/chos/env/one").is_symlink()
+        assert not os.path.lexists("/run/chos/env/three")
 
 
 def test_prefixes_are_compared_by_component() -> None:
@@ -150,13 +154,11 @@ def test_configuration_that_others_can_change(node: Node, what: str) -> None:
     node.up()
     node.configure("evil:/os/evil\none:/os/evil\n")
     subprocess.run(["/bin/sh", "-ec", CONFIG[what]], check=True)
-    started = time.monotonic()
     result = node.up(check=False)
     subprocess.run(
         ["/bin/sh", "-c", "chown root /etc; chmod 755 /etc; rm -rf /etc/chos /home/alice/chos /home/alice/d"],
         check=True,
     )
-    assert time.monotonic() - started < 10
     assert result.returncode != 0, result
     assert "Traceback" not in result.stderr
     clean(result.stderr.replace("—", "-"))
@@ -195,7 +197,7 @@ def test_a_restriction_is_never_lost(closed: Node, change: str) -> None:
     ],
 )
 def test_a_misspelt_restriction(node: Node, file: str, text: str, closed: set[str]) -> None:
-    """Rules 22 and 23: a restriction that was spelt wrong opens nothing; where nobody can tell whose it is, it is said."""
+    """Rules 22 and 23: a restriction that was spelt wrong opens nothing, or is said aloud."""
     for name in ("one", "two"):
         node.tree(name)
     node.configure("one:/os/one\ntwo:/os/two\n")
@@ -316,14 +318,14 @@ def test_hostile_processes_in_ps(node: Node) -> None:
             "/usr/bin/chos",
             "/bin/sh",
             "-c",
-            "sleep 20; :",
+            "sleep 600; :",
             title,
         ],
         env={"CHOS": "one", "PATH": "/bin"},
         cwd="/",
     )
     try:
-        time.sleep(0.3)
+        inside(node, "one.1", process, "sh")
         for options in ([], ["--json"]):
             result = node.chosctl("ps", *options)
             assert "owned" in result.stdout
