@@ -6,7 +6,7 @@ import contextlib
 import os
 
 from chosns import syscalls
-from chosns.errors import PrivilegeError, RegistryError
+from chosns.errors import PrivilegeError, RegistryError, UnsupportedError
 from chosns.mountinfo import read_mounts
 from chosns.registry import open_registry
 
@@ -42,6 +42,17 @@ def _private(command: str) -> PrivilegeError:
         object=command,
         hint=f"nsenter --target 1 --mount {command} (in a systemd unit: no PrivateTmp= and the like)",
     )
+
+
+def require_kernel() -> None:
+    """Refuse to go on where the kernel lacks the mount API. :raises UnsupportedError: naming what it lacks."""
+    missing = syscalls.missing_calls()
+    if missing:
+        raise UnsupportedError(
+            f"this kernel lacks {', '.join(missing)}",
+            object=f"Linux {os.uname().release}",
+            hint="preparing environments needs Linux 5.12 or newer; in a container, a filter may hide the calls",
+        )
 
 
 def ensure_shared() -> bool:

@@ -81,10 +81,11 @@ _HINTS = {
 }
 
 
-def as_chos_error(error: OSError, object: str = "") -> BuildError:
+def as_chos_error(error: OSError, object: str = "") -> ChosError:
     """What the kernel said, as an error to show: with the file where it names one, and a hint where there is one."""
     where = f": {error.filename}" if error.filename else ""
-    return BuildError(f"{error.strerror or error}{where}", object=object, hint=_HINTS.get(error.errno or 0, ""))
+    kind = UnsupportedError if error.errno == errno.ENOSYS else BuildError
+    return kind(f"{error.strerror or error}{where}", object=object, hint=_HINTS.get(error.errno or 0, ""))
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ below a root that it cannot leave, and every mount gets its flags while it is st
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -82,6 +83,8 @@ class Executor:
         try:
             yield
         except OSError as error:
+            if error.errno == errno.ENOSYS:
+                raise  # is about the kernel, not about this operation
             message = f"{' '.join(operation.describe().split())}: {error.strerror}"
             hint = f"planned because: {operation.why}"
             if isinstance(operation, Overlay) and error.strerror:

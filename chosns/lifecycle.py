@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from chosns.backends.ns import TIME_LIMIT, NamespaceBackend
-from chosns.base import ensure_shared, require_base
+from chosns.base import ensure_shared, require_base, require_kernel
 from chosns.config import broken
 from chosns.errors import ChosError, ConfigError, NotPrepared, UnknownEnvironment, as_chos_error, chos_errors
 from chosns.formats import base_text, login_text
@@ -69,6 +69,7 @@ def up(
     :raises ChosError: nothing can be prepared at all.
     """
     require_base(command)
+    require_kernel()
     chosen = [find(site, name) for name in names] or list(site.environments)
     report = Report()
     with chos_errors("/run/chos"):

@@ -10,6 +10,7 @@ Sources: open_tree(2), move_mount(2), fsopen(2), fsconfig(2), fsmount(2), mount_
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -86,6 +87,27 @@ class _MountAttr(ctypes.Structure):
         ("propagation", ctypes.c_uint64),
         ("userns_fd", ctypes.c_uint64),
     ]
+
+
+def missing_calls() -> list[str]:
+    """Names of the calls below that this kernel lacks: each is tried once with arguments that it must refuse."""
+    numbers = {
+        "open_tree": _NR_OPEN_TREE,
+        "move_mount": _NR_MOVE_MOUNT,
+        "fsopen": _NR_FSOPEN,
+        "fsconfig": _NR_FSCONFIG,
+        "fsmount": _NR_FSMOUNT,
+        "openat2": _NR_OPENAT2,
+        "mount_setattr": _NR_MOUNT_SETATTR,
+    }
+    missing = []
+    for name, number in numbers.items():
+        try:
+            _syscall(name, number, -1, None, -1, None, -1, None)
+        except OSError as error:
+            if error.errno == errno.ENOSYS:
+                missing.append(name)
+    return missing
 
 
 def openat2(dirfd: int, path: str, flags: int, resolve: int) -> int:

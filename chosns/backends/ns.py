@@ -17,7 +17,7 @@ from dataclasses import asdict
 from chosns import fault, syscalls
 from chosns.backends import Prepared
 from chosns.backends.worker import Worker
-from chosns.errors import BuildError, UnsupportedError
+from chosns.errors import BuildError
 from chosns.execute import Executor, verify
 from chosns.install import find_launcher
 from chosns.model import Environment, Site
@@ -175,18 +175,9 @@ def _build(worker: Worker, plan: Plan, env: Environment) -> None:
     """Carry out the plan in this process's namespace, check the result, and become the tree's shell."""
     with open_tree_root(env.tree) as tree, DirectoryView("/") as base:
         executor = Executor(plan, tree.fd, base.fd, f"{PATH}/stage")
-        try:
-            executor.run()
-            verify(plan, executor.root)
-            name = os_name(tree)
-        except OSError as error:
-            if error.errno == errno.ENOSYS:
-                raise UnsupportedError(
-                    "this kernel lacks the mount API",
-                    object=os.uname().release,
-                    hint="the ns backend needs Linux 5.12 or newer",
-                ) from error
-            raise
+        executor.run()
+        verify(plan, executor.root)
+        name = os_name(tree)
     root = os.stat("/")
     fault.point()
     worker.send("built", plan=plan.to_json(), os=name, root=[root.st_dev, root.st_ino])

@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any
 
 from chosns import errors, syscalls
-from chosns.errors import BuildError, ChosError
+from chosns.errors import BuildError, ChosError, as_chos_error
 
 _KILL_GRACE = 2.0  # seconds for a killed process to be gone, unless it is stuck in the kernel
 _LAST_WORDS = 4096  # how much of what the program said is kept; it may say more, and has nothing to gain by it
@@ -80,13 +80,16 @@ class Worker:
             self._main(self)
             os._exit(0)
         except ChosError as error:
-            self.send("error", type=type(error).__name__, **error.to_json())
+            self._confess(error)
+        except OSError as error:
+            self._confess(as_chos_error(error, self._environment))
         except BaseException as error:
-            self.send(
-                "error", type="BuildError", error=f"{type(error).__name__}: {error}", object=self._environment, hint=""
-            )
+            self._confess(BuildError(f"{type(error).__name__}: {error}", object=self._environment))
         finally:
             os._exit(1)
+
+    def _confess(self, error: ChosError) -> None:
+        self.send("error", type=type(error).__name__, **error.to_json())
 
     def send(self, what: str, **content: Any) -> None:
         """Report to the parent."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -216,6 +217,18 @@ def test_entering_from_a_private_namespace(up: Node) -> None:
         check=True,
     )
     assert 'PRETTY_NAME="one"' in result.stdout
+
+
+@pytest.mark.parametrize("call", ["openat2", "fsopen", "mount_setattr"])
+def test_a_kernel_that_is_too_old(up: Node, call: str) -> None:
+    if not shutil.which("strace"):
+        pytest.skip("strace is not installed")
+    inject = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}", "-e", f"inject={call}:error=ENOSYS"]
+    message(up.run([*inject, "chosctl", "up"], user="root"), 1, f"lacks {call}", "Linux 5.12")
+    # Only the worker's: a filter that came with it.
+    late = up.run([*inject[:-1], inject[-1] + ":when=2+", "chosctl", "up", "--renew"], user="root")
+    assert late.returncode == 1 and "Linux 5.12" in late.stderr and "Traceback" not in late.stderr, late
+    assert up.chos("one", "true").returncode == 0
 
 
 # --- a full /run --------------------------------------------------------------------------------------------------
