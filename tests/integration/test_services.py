@@ -118,6 +118,10 @@ def test_sudo(ready: Node, sudoers: None) -> None:
     for command in ("sudo", "sudo -i"):
         assert os_id(as_alice(f"{command} /bin/cat /etc/os-release").stdout) == BASE_ID
     assert os_id(as_alice("CHOS=one sudo /bin/cat /etc/os-release").stdout) == BASE_ID
+    # sudo hides the caller's variables from modules too, but for those that it is told to keep.
+    assert os_id(as_alice("CHOS=one sudo -u bob /bin/cat /etc/os-release").stdout) == "ID=two"
+    with Path("/etc/sudoers.d/chos-test").open("a") as file:
+        file.write("Defaults env_keep += CHOS\n")
     assert os_id(as_alice("CHOS=one sudo -u bob /bin/cat /etc/os-release").stdout) == "ID=one"
 
 
