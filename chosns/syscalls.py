@@ -12,6 +12,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import sys
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -22,6 +23,18 @@ _NR_FSCONFIG = 431
 _NR_FSMOUNT = 432
 _NR_OPENAT2 = 437
 _NR_MOUNT_SETATTR = 442
+# Older than that: the number depends on the architecture, here of 64-bit programs.
+_NR_KEYCTL = {
+    "x86_64": 250,
+    "i686": 250,  # so uname(2) calls x86_64 below `setarch i686`
+    "aarch64": 219,
+    "riscv64": 219,
+    "loongarch64": 219,
+    "ppc64": 271,
+    "ppc64le": 271,
+    "s390x": 280,
+}
+_KEYCTL_JOIN_SESSION_KEYRING = 1
 
 AT_FDCWD = -100
 AT_EMPTY_PATH = 0x1000
@@ -198,6 +211,21 @@ def setns(fd: int, nstype: int) -> None:
 def die_with_parent(signal: int) -> None:
     """Have the kernel send `signal` to this process when its parent ends (PR_SET_PDEATHSIG, prctl(2))."""
     _check(_libc.prctl(_PR_SET_PDEATHSIG, signal, 0, 0, 0), "prctl")
+
+
+def leave_session_keyring() -> None:
+    """Take a new, empty session keyring: what root's session holds cannot be found any more (keyctl(2)).
+
+    :raises OSError: EOPNOTSUPP on an architecture that this module does not know.
+    """
+    number = _NR_KEYCTL.get(os.uname().machine) if sys.maxsize > 2**32 else None
+    if number is None:
+        raise OSError(errno.EOPNOTSUPP, "no number of keyctl(2) is known for this architecture", os.uname().machine)
+    try:
+        _syscall("keyctl", number, _KEYCTL_JOIN_SESSION_KEYRING, None, 0, 0, 0)
+    except OSError as error:
+        if error.errno != errno.ENOSYS:  # a kernel without keyrings has none to leave
+            raise
 
 
 def become_nobody(uid: int, gid: int) -> None:

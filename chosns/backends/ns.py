@@ -17,7 +17,7 @@ from dataclasses import asdict
 from chosns import fault, syscalls
 from chosns.backends import Prepared
 from chosns.backends.worker import Worker
-from chosns.errors import BuildError
+from chosns.errors import BuildError, UnsupportedError
 from chosns.execute import Executor, verify
 from chosns.install import find_launcher
 from chosns.model import Environment, Site
@@ -179,6 +179,8 @@ def _build(worker: Worker, plan: Plan, env: Environment) -> None:
         verify(plan, executor.root)
         name = os_name(tree)
     root = os.stat("/")
+    # Not earlier: keys may be what opens the tree (AFS, Kerberos). Not later: what fails from here on is the shell's.
+    _leave_keys(env)
     fault.point()
     worker.send("built", plan=plan.to_json(), os=name, root=[root.st_dev, root.st_ino])
     # The tree's code runs here for the first time: as nobody, with nothing left to lose.
@@ -188,3 +190,13 @@ def _build(worker: Worker, plan: Plan, env: Environment) -> None:
         most = most if hard == resource.RLIM_INFINITY else min(most, hard)
         resource.setrlimit(kind, (most, most))
     worker.become("/bin/sh", ["sh", "-c", ":"], {"PATH": "/usr/bin:/bin"})
+
+
+def _leave_keys(env: Environment) -> None:
+    """Have the tree's shell find none of the keys that root's session holds."""
+    try:
+        syscalls.leave_session_keyring()
+    except OSError as error:
+        raise UnsupportedError(
+            f"cannot keep root's keys from the tree's shell: {error.strerror}: {error.filename}", object=env.name
+        ) from error
