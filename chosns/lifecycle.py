@@ -17,7 +17,7 @@ from chosns.config import broken
 from chosns.errors import ChosError, ConfigError, NotPrepared, UnknownEnvironment, as_chos_error, chos_errors
 from chosns.formats import base_text, login_text
 from chosns.model import Environment, Site, escape_name
-from chosns.observe.processes import namespaces_in_use
+from chosns.observe.processes import count_residents
 from chosns.registry import Registry, open_registry
 from chosns.registry_mount import create_registry, remove_registry
 
@@ -211,11 +211,12 @@ def _show_base(links: dict[str, str], registry: Registry) -> None:
 def _retire(registry: Registry, report: Report) -> None:
     """Unpin what no name leads to and no process lives in; and clear what a killed writer left."""
     live = {text[len("../gen/") :] for text in registry.links().values() if text.startswith("../gen/")}
-    used = namespaces_in_use()
-    for generation in registry.generations():
+    generations = registry.generations()
+    used = count_residents(generations)
+    for generation in generations:
         if str(generation) in live:
             continue
-        residents = used.get(generation.namespace, 0)
+        residents = used[str(generation)]
         if generation.complete and residents:
             report.kept[str(generation)] = residents
         else:

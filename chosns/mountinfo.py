@@ -7,13 +7,17 @@ from typing import NamedTuple
 
 
 class Mount(NamedTuple):
-    """One line: where, with which per-mount flags, and how it propagates (`shared:N`, `master:N`, …)."""
+    """One line: where, with which per-mount flags, and how it propagates (`shared:N`, `master:N`, …).
+
+    `root`: what of its file system is shown; `device`: st_dev of that file system, as `MAJOR:MINOR`.
+    """
 
     target: str
     root: str
     flags: list[str]
     propagation: list[str]
     fstype: str
+    device: str
 
 
 _ESCAPE = re.compile(r"\\([0-7]{3})")
@@ -29,7 +33,8 @@ def read_mounts(path: str = "/proc/self/mountinfo") -> list[Mount]:
 def _parse(line: str) -> Mount:
     fields = line.split(" ")
     end = fields.index("-", 6)
-    return Mount(_unescape(fields[4]), _unescape(fields[3]), fields[5].split(","), fields[6:end], fields[end + 1])
+    flags, propagation, fstype = fields[5].split(","), fields[6:end], fields[end + 1]
+    return Mount(_unescape(fields[4]), _unescape(fields[3]), flags, propagation, fstype, fields[2])
 
 
 def _unescape(text: str) -> str:

@@ -4,22 +4,13 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import psutil
 
+from chosns.mountinfo import read_mounts
 from chosns.registry import Generation
-
-
-def namespaces_in_use() -> Counter[int]:
-    """Mount namespace (inode number) → number of processes in it that the caller may look at."""
-    found: Counter[int] = Counter()
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            namespace = mount_namespace(entry)
-            if namespace:
-                found[namespace] += 1
-    return found
 
 
 def mount_namespace(pid: int | str) -> int:
@@ -28,6 +19,58 @@ def mount_namespace(pid: int | str) -> int:
         return os.stat(f"/proc/{pid}/ns/mnt").st_ino
     except OSError:
         return 0
+
+
+class Homes:
+    """Tells in which of `generations` a process lives."""
+
+    def __init__(self, generations: Sequence[Generation]) -> None:
+        self._by_namespace = {generation.namespace: generation for generation in generations if generation.namespace}
+        # Each generation's root is a tmpfs of its own, which a namespace made inside has too.
+        self._by_device = {_device(generation): generation for generation in generations if _device(generation)}
+        self._base = mount_namespace("self")
+        self._nested: dict[tuple[int, str], Generation | None] = {}
+
+    def of(self, pid: int | str) -> tuple[Generation | None, bool]:
+        """The generation, and whether the process is in a namespace that was made in it."""
+        space = mount_namespace(pid)
+        if space in self._by_namespace:
+            return self._by_namespace[space], False
+        if space in (0, self._base):
+            return None, False
+        try:
+            key = space, os.readlink(f"/proc/{pid}/root")
+            if key not in self._nested:
+                self._nested[key] = self._look(pid)
+            return self._nested[key], self._nested[key] is not None
+        except OSError:  # gone, or not the caller's to know
+            return None, False
+
+    def _look(self, pid: int | str) -> Generation | None:
+        """Not stat(2) of the process's root: it may be on a file system of a user's, which does not answer."""
+        for mount in read_mounts(f"/proc/{pid}/mountinfo"):
+            if mount.device in self._by_device:
+                return self._by_device[mount.device]
+        return None
+
+
+def _device(generation: Generation) -> str:
+    """st_dev of a generation's root, as in mountinfo; empty where that was not recorded."""
+    root = generation.manifest.get("root")
+    device = root[0] if isinstance(root, list) and root else None
+    return f"{os.major(device)}:{os.minor(device)}" if isinstance(device, int) else ""
+
+
+def count_residents(generations: Sequence[Generation]) -> Counter[str]:
+    """Generation, as NAME.N → number of processes in it, or in a namespace made in it, that the caller may look at."""
+    homes = Homes(generations)
+    found: Counter[str] = Counter()
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            generation = homes.of(entry)[0]
+            if generation is not None:
+                found[str(generation)] += 1
+    return found
 
 
 @dataclass(frozen=True)
@@ -43,22 +86,18 @@ class Resident:
     nested: bool = False
 
 
-def residents(generations: list[Generation]) -> list[Resident]:
+def residents(generations: Sequence[Generation]) -> list[Resident]:
     """Every process that lives in one of `generations`, or in a namespace made by one that does.
 
     Root sees all of them; others see their own.
     """
-    known = {generation.namespace: generation for generation in generations if generation.namespace}
-    spaces = {pid: mount_namespace(pid) for pid in psutil.pids()}
-    base = mount_namespace("self")
+    homes = Homes(generations)
+    known = {pid: homes.of(pid) for pid in psutil.pids()}
     found = []
     for process in psutil.process_iter():
-        space = spaces.get(process.pid, 0)
-        generation = known.get(space)
-        nested = False
-        if generation is None and space not in (0, base):
-            generation = _of_ancestor(process, spaces, known)
-            nested = generation is not None
+        generation, nested = known.get(process.pid, (None, False))
+        if generation is None and mount_namespace(process.pid) not in (0, mount_namespace("self")):
+            generation, nested = _of_ancestor(process, known), True
         if generation is not None:
             with_details = _describe(process, generation, nested)
             if with_details:
@@ -66,12 +105,13 @@ def residents(generations: list[Generation]) -> list[Resident]:
     return found
 
 
-def _of_ancestor(process: psutil.Process, spaces: dict[int, int], known: dict[int, Generation]) -> Generation | None:
-    """For a process in a namespace that is not ours: the generation of the nearest ancestor that is in one."""
+def _of_ancestor(process: psutil.Process, known: dict[int, tuple[Generation | None, bool]]) -> Generation | None:
+    """For a process in a container with another root: the generation of the nearest ancestor that is in one."""
     try:
         for ancestor in process.parents():
-            if spaces.get(ancestor.pid) in known:
-                return known[spaces[ancestor.pid]]
+            generation = known.get(ancestor.pid, (None, False))[0]
+            if generation is not None:
+                return generation
     except psutil.Error:
         pass
     return None

@@ -8,7 +8,7 @@ from typing import Any
 
 from chosns.errors import NotPrepared
 from chosns.model import Environment, Severity, Site, escape_name
-from chosns.observe.processes import namespaces_in_use
+from chosns.observe.processes import count_residents
 from chosns.registry import Generation, Registry, open_registry
 
 
@@ -91,11 +91,12 @@ def node_state(site: Site) -> NodeState:
 
 
 def _prepared_state(site: Site, registry: Registry) -> NodeState:
-    used = namespaces_in_use()
+    found = registry.generations()
+    used = count_residents(found)
     grouped: dict[str, list[tuple[Generation, int]]] = {}
-    for generation in registry.generations():
+    for generation in found:
         if generation.manifest:
-            grouped.setdefault(generation.name, []).append((generation, used[generation.namespace]))
+            grouped.setdefault(generation.name, []).append((generation, used[str(generation)]))
     failures = registry.failures()
     states = []
     for env in site.environments:

@@ -97,6 +97,25 @@ def test_ps_sees_containers_inside(node: Node) -> None:
     assert len(nested) == 1 and nested[0]["generation"] == "new.1" and "read x" in nested[0]["command"]
 
 
+def test_a_namespace_without_an_ancestor_inside(site: Node) -> None:
+    """`chos` becomes the command, so nobody is left in the environment itself; it is in use all the same."""
+    site.up()
+    if site.chos("one", "busybox", "unshare", "-Um", "true").returncode != 0:
+        pytest.skip("users may not make user namespaces here")
+    script = "echo ready; read x; cat /etc/os-release"
+    nested = site.start(["chos", "busybox", "unshare", "-Um", "sh", "-c", script], env={"CHOS": "one"})
+    assert nested.stdout and nested.stdout.readline() == "ready\n"
+    for user in ("root", "alice"):
+        assert [(one["pid"], one["generation"], one["nested"]) for one in parsed(site, "ps", user=user)] == [
+            (nested.pid, "one.1", True)
+        ]
+    assert "still used by 1 process" in site.up("--renew", "one").stdout
+    one = next(env for env in parsed(site, "status")["environments"] if env["name"] == "one")
+    assert {gen["generation"]: gen["processes"] for gen in one["generations"]} == {"one.1": 1, "one.2": 0}
+    assert "ID=one" in nested.communicate("\n")[0]
+    assert "one.1 is retired" in site.up().stdout
+
+
 def test_ps_from_inside(site: Node) -> None:
     """The registry is found below /local there; chosctl itself is a program of the base."""
     site.up()
