@@ -149,7 +149,8 @@ class Site:
     """All that the configuration says, and all that is wrong with it.
 
     `leave` holds the aliases that mean "back to the base". `bindmaps` holds every map that some
-    environment names, `sysconfig` is None where /etc/sysconfig/chos does not exist.
+    environment names, `sysconfig` is None where /etc/sysconfig/chos does not exist. `blocked` is the problem for
+    which nothing may be prepared at all, where there is one.
     """
 
     environments: tuple[Environment, ...] = ()
@@ -158,6 +159,7 @@ class Site:
     sysconfig: Sysconfig | None = None
     bindmaps: dict[str, BindMap] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
+    blocked: Problem | None = None
 
     def find(self, name: str) -> Environment | None:
         """The environment that `name` (primary, alias or tree path) leads to, or None."""

@@ -9,7 +9,7 @@ import click
 from chosns.backends.ns import TIME_LIMIT
 from chosns.base import require_base
 from chosns.cli.output import json_option, outcome_error, print_json, printable, writing
-from chosns.config import broken, read_site
+from chosns.config import broken, read_site, require_usable
 from chosns.lifecycle import Outcome, Report
 from chosns.lifecycle import down as take_down
 from chosns.lifecycle import up as bring_up
@@ -67,6 +67,7 @@ def down(environments: tuple[str, ...], as_json: bool) -> None:
 def _up(command: str, environments: tuple[str, ...], renew: bool, timeout: float, as_json: bool) -> None:
     require_base(command)
     site = read_site()
+    require_usable(site)
 
     def done(outcome: Outcome) -> None:
         if as_json:

@@ -7,6 +7,6 @@ text; only `site` and `trusted` open files, and only `groups` asks the name serv
 from __future__ import annotations
 
 from chosns.config.groups import check_groups
-from chosns.config.site import broken, read_site, shipped_bindmap_dirs
+from chosns.config.site import broken, read_site, require_usable, shipped_bindmap_dirs
 
-__all__ = ["broken", "check_groups", "read_site", "shipped_bindmap_dirs"]
+__all__ = ["broken", "check_groups", "read_site", "require_usable", "shipped_bindmap_dirs"]

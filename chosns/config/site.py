@@ -71,9 +71,11 @@ def read_site(
 ) -> Site:
     """Read the configuration below `root`, with everything that is wrong in it as `Site.problems`.
 
+    Where /etc/chos.conf is unsafe or unreadable the site is read, and `require_usable` refuses to prepare it.
+
     :param bindmap_dirs: where maps are that no file of /etc/chos.d/bindmaps replaces; None: the shipped ones.
     :param trusted_uids: who may own the files and the directories above them, up to `root`.
-    :raises ConfigError: /etc/chos is missing, or it or /etc/chos.conf is unsafe or unreadable.
+    :raises ConfigError: /etc/chos is missing, unsafe or unreadable.
     """
     reading = _Reading(root, trusted_uids)
     text = reading.text(ALLOW_LIST)
@@ -81,7 +83,7 @@ def read_site(
         raise ConfigError("does not exist", object=reading.shown(ALLOW_LIST), hint=MISSING_HINT)
     allowed = parse_allow_list(text, reading.shown(ALLOW_LIST))
     reading.problems.extend(allowed.problems)
-    login = _login(reading)
+    login, blocked = _login(reading)
     sysconfig = _sysconfig(reading)
     sections = _sections(reading, allowed)
     environments = group(allowed.entries, sections)
@@ -96,6 +98,7 @@ def read_site(
         sysconfig=sysconfig,
         bindmaps=maps,
         problems=tuple(reading.problems),
+        blocked=blocked,
     )
 
 
@@ -110,6 +113,15 @@ def broken(site: Site) -> dict[str, list[Problem]]:
         if problem.severity is Severity.ERROR:
             found.setdefault(problem.environment, []).append(problem)
     return found
+
+
+def require_usable(site: Site) -> None:
+    """Called before anything is prepared.
+
+    :raises ConfigError: nobody knows what login shells would keep.
+    """
+    if site.blocked:
+        raise ConfigError(site.blocked.message, object=str(site.blocked.origin), hint=site.blocked.hint)
 
 
 def shipped_bindmap_dirs() -> tuple[str, ...]:
@@ -129,13 +141,18 @@ def as_problem(error: ConfigError, environment: str = "") -> Problem:
     return Problem(Origin(error.object), error.message, error.hint, environment=environment)
 
 
-def _login(reading: _Reading) -> LoginShell:
-    text = reading.text(LOGIN)
+def _login(reading: _Reading) -> tuple[LoginShell, Problem | None]:
+    """What it says, or why it is not known."""
+    try:
+        text = reading.text(LOGIN)
+    except ConfigError as error:
+        reading.problems.append(as_problem(error))
+        return BUILTIN, reading.problems[-1]
     if text is None:
-        return BUILTIN
+        return BUILTIN, None
     login, problems = parse_login(text, reading.shown(LOGIN))
     reading.problems.extend(problems)
-    return login
+    return login, None
 
 
 def _sysconfig(reading: _Reading) -> Sysconfig | None:

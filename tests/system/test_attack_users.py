@@ -213,6 +213,19 @@ def test_a_misspelt_restriction(node: Node, file: str, text: str, closed: set[st
     assert node.chosctl("check", check=False).returncode == 1
 
 
+def test_login_settings_that_others_can_change(node: Node) -> None:
+    """Rule 22: `up` is refused and nothing changes; `check` shows that and everything else."""
+    one(node)
+    node.configure("one:/os/one\ntwo:/os/two\n", a="x = 1\n")
+    Path("/etc/chos.conf").write_text("%ENV\nLD_PRELOAD\n")
+    Path("/etc/chos.conf").chmod(0o666)
+    result = node.up(check=False)
+    assert result.returncode == 1 and "/etc/chos.conf: is writable by others" in result.stderr, result
+    assert not (REGISTRY / "env/two").exists() and "LD_PRELOAD" not in (REGISTRY / "login").read_text()
+    checked = node.chosctl("check", check=False)
+    assert checked.returncode == 1 and "/etc/chos.conf" in checked.stdout and "a.toml:1" in checked.stdout
+
+
 EVIL = """
 import os
 open("/tmp/evil-ran", "a").write(__name__)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chosns.config import broken, check_groups, read_site, shipped_bindmap_dirs
+from chosns.config import broken, check_groups, read_site, require_usable, shipped_bindmap_dirs
 from chosns.config.allowlist import Entry
 from chosns.config.grouping import group, leaving, name_problems
 from chosns.config.login import BUILTIN
@@ -97,10 +97,22 @@ def test_missing_allow_list(tmp_path: Path) -> None:
     assert caught.value.hint.endswith("%SHELLS\nel9:/os/el9")
 
 
-@pytest.mark.parametrize("name", ["etc/chos", "etc/chos.conf", "etc"])
+@pytest.mark.parametrize("name", ["etc/chos", "etc"])
 def test_unsafe_allow_list_is_refused(reader: Reader, name: str) -> None:
     with pytest.raises(ConfigError, match="is writable by others"):
         reader({"etc/chos": ALLOWED, "etc/chos.conf": "%ENV\n"}, unsafe=(name,))
+
+
+def test_unsafe_login_settings_hide_nothing_and_block_up(reader: Reader) -> None:
+    files = {"etc/chos": ALLOWED + "no colon\n", "etc/chos.conf": "%ENV\n", "etc/chos.d/a.toml": "x = 1\n"}
+    require_usable(reader(files))
+    site = reader(files, unsafe=("etc/chos.conf",))
+    said = lines(site)
+    assert "etc/chos.conf: is writable by others than its owner" in said
+    assert 'etc/chos:6: no colon in "no colon", skipped' in said and any("a.toml:1" in line for line in said)
+    assert site.login == BUILTIN
+    with pytest.raises(ConfigError, match="etc/chos.conf: is writable by others"):
+        require_usable(site)
 
 
 def test_unsafe_sysconfig_is_ignored_with_an_error(reader: Reader) -> None:
