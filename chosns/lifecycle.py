@@ -96,7 +96,7 @@ def up(
 def down(names: Sequence[str] = (), *, command: str = "chosctl down") -> Report:
     """Take environments away: nobody new enters, whoever is in stays until the end.
 
-    :param names: primary names; empty for everything, the registry itself included.
+    :param names: names or aliases; empty for everything, the registry itself included.
     :raises NotPrepared: nothing is prepared, and `names` were given.
     :raises UnknownEnvironment: a name is not prepared. Nothing was done then.
     """
@@ -116,9 +116,8 @@ def down(names: Sequence[str] = (), *, command: str = "chosctl down") -> Report:
         if names:
             gone = []
             for name in names:
-                target = links.get(name, "")
-                primary = target if target in links else name
-                if primary not in links or links[primary] == "../base":
+                primary = registry.primary(name)
+                if primary is None:
                     raise UnknownEnvironment("is not prepared", object=name, hint="`chosctl status` lists what is")
                 gone += [alias for alias, text in links.items() if primary in (alias, text)]
         registry.unpublish(gone)

@@ -90,6 +90,21 @@ class Registry:
         text = self._link_text(f"env/{escape_name(name)}")
         return text[len("../gen/") :] if text.startswith("../gen/") else None
 
+    def primary(self, name: str) -> str | None:
+        """Which environment, by its registry name, a published name or alias means; None where that is none."""
+        try:
+            found = escape_name(name)
+        except ValueError:
+            return None
+        for _ in range(2):
+            text = self._link_text(f"env/{found}")
+            if text.startswith("../gen/"):
+                return found
+            if not text or text.startswith("../"):
+                return None
+            found = text
+        return None
+
     def generations(self) -> list[Generation]:
         """All generations that the caller may look into, unfinished ones included, in order."""
         found = []

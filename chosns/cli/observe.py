@@ -9,6 +9,7 @@ import click
 
 from chosns.cli.output import json_option, print_json, printable, since, table
 from chosns.config import read_site
+from chosns.errors import UnknownEnvironment
 from chosns.observe.processes import residents
 from chosns.observe.state import node_state
 from chosns.registry import open_registry
@@ -89,14 +90,21 @@ def list_environments(names: bool, everything: bool, as_json: bool) -> None:
 @click.argument("environment", required=False)
 @json_option
 def ps(environment: str | None, as_json: bool) -> None:
-    """Show which process lives in which environment: all that you may see, or those of ENVIRONMENT."""
+    """Show which process lives in which environment: all that you may see, or those of ENVIRONMENT.
+
+    ENVIRONMENT is a name, an alias, or a generation such as el9.7.
+    """
     with open_registry() as registry:
         generations = registry.generations()
-    found = [
-        resident
-        for resident in residents(generations)
-        if environment in (None, resident.environment, resident.generation)
-    ]
+        if environment is not None:
+            primary = registry.primary(environment)
+            wanted = primary or environment
+            generations = [
+                one for one in generations if wanted in (one.name, str(one), one.manifest.get("environment"))
+            ]
+            if not primary and not generations:
+                raise UnknownEnvironment("is not prepared", object=environment, hint="`chosctl list` shows what is")
+    found = residents(generations)
     if as_json:
         print_json([asdict(resident) for resident in found])
         return

@@ -113,10 +113,10 @@ def _state(
 ) -> EnvironmentState:
     published = registry.published(env.name) if registry else None
     state = "up" if published else "failed" if failure else "down"
-    if published and failure:
+    if registry and published and not may_enter(registry, published):
+        state = "closed"  # whatever else it is: nobody is shown what they may not enter
+    elif published and failure:
         state = "outdated"
-    elif registry and published and not may_enter(registry, published):
-        state = "closed"
     manifest = found[-1][0].manifest if found else {}
     return EnvironmentState(
         env.name,

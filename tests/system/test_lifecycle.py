@@ -169,6 +169,18 @@ def test_down_by_an_alias(node: Node) -> None:
         assert node.chos(name, "true").returncode == 125
 
 
+def test_down_of_an_environment_whose_name_is_a_path(node: Node) -> None:
+    node.tree("one")
+    for given in ("/auto/rh73", "old", "/os/one"):
+        node.configure("/auto/rh73:/os/one\nold:/os/one\n")
+        node.up()
+        node.chosctl("down", given)
+        assert node.chos("/auto/rh73", "true").returncode == 125, given
+    node.up()
+    wrong = node.chosctl("down", "no/name", check=False)
+    assert wrong.returncode == 1 and "not prepared" in wrong.stderr and "Traceback" not in wrong.stderr
+
+
 def test_down_leaves_nothing(node: Node) -> None:
     before = mount_points()
     for name in ("one", "two"):

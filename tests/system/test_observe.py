@@ -57,7 +57,12 @@ def test_ps(site: Node) -> None:
     found = {entry["pid"]: entry for entry in parsed(site, "ps", "one")}
     assert {pid: entry["generation"] for pid, entry in found.items()} == {alice.pid: "one.1", second.pid: "one.2"}
     assert {entry["pid"] for entry in parsed(site, "ps", "one.1")} == {alice.pid}
-    assert parsed(site, "ps", "nothing") == []
+    for name in ("alias", "/auto/one", "/os/one"):
+        assert {entry["pid"] for entry in parsed(site, "ps", name)} == {alice.pid, second.pid}
+    assert {entry["pid"] for entry in parsed(site, "ps", "two", user="bob")} == {bob.pid}
+    for name in ("nothing", "one.7", "root", "../one", ""):
+        wrong = site.chosctl("ps", name, check=False)
+        assert (wrong.returncode, wrong.stdout) == (1, "") and "is not prepared" in wrong.stderr, name
 
 
 def test_ps_for_a_user_shows_his_own(site: Node) -> None:
@@ -201,6 +206,19 @@ def test_list(site: Node) -> None:
     assert {env["name"]: env["state"] for env in everything} == {"one": "up", "two": "closed"}
     out = site.chosctl("list", user="alice").stdout
     assert "The first one" in out and "\x1b" not in out
+
+
+def test_what_is_outdated_stays_hidden_from_whom_it_is_closed_to(site: Node) -> None:
+    site.up()
+    os.rename("/os/two/bin/sh", "/os/two/bin/sh.kept")
+    assert site.up("--renew", check=False).returncode == 1
+    assert site.chosctl("list", "--names", user="alice").stdout.split() == ["one", "alias"]
+    assert site.chosctl("list", "--names", user="bob").stdout.split() == ["one", "alias", "two"]
+    states = {
+        user: {env["name"]: env["state"] for env in parsed(site, "status", user=user)["environments"]}
+        for user in ("alice", "bob", "root")
+    }
+    assert [states[user]["two"] for user in ("alice", "bob", "root")] == ["closed", "outdated", "outdated"]
 
 
 def test_list_of_nothing(site: Node) -> None:
