@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import os
 import re
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from conftest import LINE, Node, Stacks, run
+from conftest import LINE, Node, Stacks, run, silent_home
 
 SUCCESS, ABORT = 0, 26
 HOST = Path("/tmp/pam-host")
@@ -448,44 +446,6 @@ def test_a_home_that_is_missing(two: Node, host: Host) -> None:
         subprocess.run(["usermod", "-d", home, "homeless"], check=True)
         seen = host("", user="homeless")
         assert seen.codes["open"] == SUCCESS and seen.messages == []
-
-
-@contextlib.contextmanager
-def silent_home(where: Path, reads: bool) -> Iterator[None]:
-    """A FUSE mount whose server never answers; with `reads` it takes the requests, so that nobody can withdraw his."""
-    try:
-        fd = os.open("/dev/fuse", os.O_RDWR)
-    except OSError:
-        pytest.skip("no /dev/fuse here")
-    where.mkdir(parents=True, exist_ok=True)
-    options = f"fd={fd},rootmode=40000,user_id=0,group_id=0,allow_other".encode()
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.mount(b"silent", bytes(where), b"fuse.silent", 0, options) != 0:
-        os.close(fd)
-        pytest.skip(f"FUSE mounts do not work here: {os.strerror(ctypes.get_errno())}")
-    thread = None
-    if reads:
-        thread = threading.Thread(target=_swallow, args=(fd,), daemon=True)
-        thread.start()
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "-f", "-l", str(where)], check=False)  # ends what waits for it
-        os.close(fd)
-
-
-def _swallow(fd: int) -> None:
-    """Answer the greeting, then take every request and say nothing."""
-    import struct
-
-    with contextlib.suppress(OSError):
-        request = os.read(fd, 1 << 20)
-        unique = struct.unpack("<IIQ", request[:16])[2]
-        body = struct.pack("<IIIIHHII9I", 7, 31, 65536, 0, 12, 9, 65536, 1, *([0] * 9))
-        body = body[:64].ljust(64, b"\0")
-        os.write(fd, struct.pack("<IiQ", 16 + len(body), 0, unique) + body)
-        while os.read(fd, 1 << 20):
-            pass
 
 
 @pytest.mark.parametrize("reads", [False, True], ids=["deaf", "swallows"])

@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from conftest import BASE_ID, Node, Sshd, Stacks, os_id, run, tree_path
+import pytest
+from conftest import BASE_ID, LINE, Node, Sshd, Stacks, os_id, run, silent_home, tree_path, wait_for
 
 
 def settle(sshd: Sshd) -> None:
@@ -259,3 +260,65 @@ def test_a_terminal_is_told_why(two: Node, sshd: Sshd, dotfile: Callable[..., Pa
     text = output.decode().replace("\r", "")
     assert text.count("nowhere: no such environment on this node") == 1, text
     assert os_id(text) == BASE_ID
+
+
+@pytest.mark.parametrize("cause", ["unknown", "pin", "registry", "closed", "option"])
+@pytest.mark.parametrize("onerr", ["base", "deny"])
+def test_what_a_failure_means(
+    two: Node,
+    start_sshd: Callable[..., Sshd],
+    stacks: Stacks,
+    dotfile: Callable[..., Path],
+    log: Callable[[str], list[str]],
+    cause: str,
+    onerr: str,
+) -> None:
+    """onerr=base: in the base. onerr=deny: nothing runs. The log says why in both; root is let in either way."""
+    stacks.add("sshd", f"onerr={onerr}" + (" nonsense" if cause == "option" else ""))
+    sshd = start_sshd("Subsystem sftp internal-sftp")
+    dotfile("alice", "nowhere" if cause == "unknown" else "two")
+    if cause == "pin":
+        subprocess.run(["umount", f"/run/chos/gen/{two.generation('two')}/ns"], check=True)
+    elif cause == "registry":
+        two.chosctl("down")
+    elif cause == "closed":
+        subprocess.run(["groupadd", "-f", "secret"], check=True)
+        two.configure("one:/os/one\ntwo:/os/two\n", two='[environment.two]\ngroups = ["secret"]\n')
+        two.up()
+    result = sshd.ssh("alice", "cat /etc/os-release")
+    sftp = run(sshd.command("alice", "-b", "-", "127.0.0.1", program="sftp"), stdin="ls /etc/os-release\n")
+    if onerr == "base":
+        assert os_id(result.stdout) == BASE_ID, result
+        assert sftp.returncode == 0, "a message does not get into a protocol"
+    else:
+        assert "ID=" not in result.stdout
+        assert "this session is refused" in result.stdout, "the client sees it, with the message of the day"
+        assert result.returncode in (254, 255), result
+        assert sftp.returncode != 0
+    reason = {
+        "unknown": "nowhere: no such environment",
+        "pin": "two: the prepared environment is gone",
+        "registry": "no environment is prepared",
+        "closed": "has not allowed you",
+        "option": "not configured correctly",
+    }[cause]
+    assert len(log(reason)) == 2
+    assert sshd.os("root") == BASE_ID
+    settle(sshd)
+
+
+def test_a_home_that_hangs(
+    two: Node, start_sshd: Callable[..., Sshd], stacks: Stacks, log: Callable[[str], list[str]]
+) -> None:
+    """The module gives up after its time limit. (sshd itself waits for such a home afterwards; that is its own.)"""
+    # Alone: pam_env and pam_mail look into the home directory too, without any limit.
+    stacks.write("sshd", f"account required pam_permit.so\nsession required pam_permit.so\n{LINE} timeout=1\n")
+    sshd = start_sshd()
+    subprocess.run(["useradd", "-M", "-d", "/hung", "-s", "/bin/sh", "-p", "*", "hung"], check=False)
+    with silent_home(Path("/hung"), reads=False):
+        client = subprocess.Popen(
+            sshd.command("hung", "true"), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        wait_for(lambda: log("home directory does not answer"), "the time limit")
+        assert sshd.os("root") == BASE_ID, "others are not held up"
+    assert client.wait(20) is not None
