@@ -182,14 +182,30 @@ def _build(worker: Worker, plan: Plan, env: Environment) -> None:
     # Not earlier: keys may be what opens the tree (AFS, Kerberos). Not later: what fails from here on is the shell's.
     _leave_keys(env)
     fault.point()
-    worker.send("built", plan=plan.to_json(), os=name, root=[root.st_dev, root.st_ino])
+    null = _null(env)
     # The tree's code runs here for the first time: as nobody, with nothing left to lose.
     syscalls.become_nobody(_NOBODY, _NOBODY)
     for kind, most in _SHELL_LIMITS:
         hard = resource.getrlimit(kind)[1]
         most = most if hard == resource.RLIM_INFINITY else min(most, hard)
         resource.setrlimit(kind, (most, most))
-    worker.become("/bin/sh", ["sh", "-c", ":"], {"PATH": "/usr/bin:/bin"})
+    # Only now: whatever the worker says after this is taken for the shell's last words.
+    worker.send("built", plan=plan.to_json(), os=name, root=[root.st_dev, root.st_ino])
+    worker.become("/bin/sh", ["sh", "-c", ":"], {"PATH": "/usr/bin:/bin"}, null)
+
+
+def _null(env: Environment) -> int:
+    """/dev/null of the environment. Users need one, and it shows whether the place is the base's /dev."""
+    try:
+        fd = os.open("/dev/null", os.O_RDWR)
+        if os.fstat(fd).st_rdev == os.makedev(1, 3):
+            return fd
+        why = "is not that device"
+    except OSError as error:
+        why = error.strerror or ""
+    raise BuildError(
+        f"its /dev/null cannot be used: {why}", object=env.name, hint="what does the configuration put at /dev?"
+    )
 
 
 def _leave_keys(env: Environment) -> None:

@@ -101,16 +101,22 @@ class Worker:
         """The parent's next order; empty when there is no more to do."""
         return os.read(self._orders, 64).decode().strip()
 
-    def become(self, path: str, arguments: list[str], environment: dict[str, str]) -> None:
-        """Execute a program in place of the child, its standard error read by `finish`. It gets no other descriptor."""
+    def become(self, path: str, arguments: list[str], environment: dict[str, str], null: int) -> None:
+        """Execute a program in place of the child, what it says read by `finish`. It gets no other descriptor.
+
+        :param null: /dev/null, its standard input.
+        """
         # Changing the user has undone it (prctl(2)).
         syscalls.die_with_parent(signal.SIGKILL)
         if os.getppid() != self._parent:
             os._exit(1)
-        null = os.open("/dev/null", os.O_RDWR)
         for target, source in ((0, null), (1, self._report), (2, self._report)):
             os.dup2(source, target)
-        os.execve(path, arguments, environment)
+        try:
+            os.execve(path, arguments, environment)
+        except OSError as error:
+            os.write(2, f"{path}: {error.strerror}\n".encode())
+            os._exit(127)
 
     # The parent's side.
 

@@ -223,7 +223,8 @@ class Layout:
         elif mount is not None and mount.side == "tree":
             self.add_entry(target, why, file=kind is Kind.FILE)
         else:
-            owner = f"{spot.existing} is the base's" if mount else "something else is placed there"
+            placed = f" ({mount.why.origin})" if mount and mount.why.origin else ""
+            owner = f"{spot.existing} is the base's{placed}" if mount else "something else is placed there"
             hint = f"create {target} on the base" if mount and mount is not _LOCAL else "choose another target"
             raise PlanError(f"cannot be a mount point inside: {owner}", object=target, hint=hint)
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from conftest import REGISTRY, Node, mount_points
+from silent import silent_file_system
 
 
 @pytest.fixture
@@ -105,6 +103,34 @@ def test_a_tree_that_is_none(node: Node, kind: str, reason: str) -> None:
 
 def test_a_command_that_the_tree_lacks(up: Node) -> None:
     message(up.chos("one", "gcc", "-v"), 127, "gcc", "not found in this environment", "installed in the OS tree")
+
+
+@pytest.mark.parametrize("kind", ["nothing", "file"])
+def test_a_dev_that_is_none(up: Node, kind: str) -> None:
+    Path("/srv/dev").mkdir()
+    if kind == "file":
+        Path("/srv/dev/null").touch()
+    bind = '[environment.one]\nbind = [{ source = "/srv/dev", target = "/dev" }]\n'
+    up.configure("one:/os/one\n", site=bind)
+    result = up.up(check=False)
+    assert result.returncode == 1 and "/dev/null cannot be used" in result.stderr and "{" not in result.stderr
+    assert up.generation("one") == "one.1"
+    subprocess.run(["rm", "-r", "/srv/dev"], check=True)
+
+
+def test_a_shell_of_another_architecture(up: Node) -> None:
+    Path("/os/one/bin/sh").unlink()
+    Path("/os/one/bin/sh").write_bytes(b"\x7fELF" + bytes(60))
+    Path("/os/one/bin/sh").chmod(0o755)
+    result = up.up("--renew", check=False)
+    assert "(status 127): /bin/sh: " in result.stderr and "{" not in result.stderr and "architecture" in result.stderr
+
+
+def test_a_bind_in_the_place_of_the_launcher(up: Node) -> None:
+    bind = '[environment.one]\n\nbind = [{ source = "/srv", target = "/usr/bin" }]\n'
+    up.configure("one:/os/one\n", site=bind)
+    result = up.up(check=False)
+    assert result.returncode == 1 and "/usr/bin is the base's (/etc/chos.d/site.toml:3)" in result.stderr
 
 
 # --- rights -------------------------------------------------------------------------------------------------------
@@ -268,26 +294,6 @@ def test_a_full_run_before_the_first_up(node: Node) -> None:
 
 
 # --- a file system that does not answer ---------------------------------------------------------------------------
-
-
-@contextmanager
-def silent_file_system(where: Path) -> Iterator[None]:
-    """A FUSE mount whose server never says a word, as an NFS server that is down."""
-    try:
-        fd = os.open("/dev/fuse", os.O_RDWR)
-    except OSError:
-        pytest.skip("no /dev/fuse here")
-    where.mkdir(parents=True, exist_ok=True)
-    libc = ctypes.CDLL(None, use_errno=True)
-    options = f"fd={fd},rootmode=40000,user_id=0,group_id=0,allow_other"
-    if libc.mount(b"silent", bytes(where), b"fuse.silent", 0, options.encode()) != 0:
-        os.close(fd)
-        pytest.skip(f"FUSE mounts do not work here: {os.strerror(ctypes.get_errno())}")
-    try:
-        yield
-    finally:
-        os.close(fd)  # ends the file system: whoever waits for it gets an error
-        subprocess.run(["umount", "-l", str(where)], check=True)
 
 
 def test_a_tree_that_does_not_answer(node: Node) -> None:

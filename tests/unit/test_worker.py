@@ -29,7 +29,11 @@ def start(main: Callable[[Worker], None], limit: float = 10.0) -> Worker:
 
 
 def shell(script: str) -> Callable[[Worker], None]:
-    return lambda worker: worker.become("/bin/sh", ["sh", "-c", script], {"PATH": "/usr/bin:/bin"})
+    return lambda worker: become(worker, "/bin/sh", ["sh", "-c", script], {"PATH": "/usr/bin:/bin"})
+
+
+def become(worker: Worker, path: str, arguments: list[str], environment: dict[str, str]) -> None:
+    worker.become(path, arguments, environment, os.open("/dev/null", os.O_RDWR))
 
 
 def hang(_: Worker) -> None:
@@ -237,9 +241,12 @@ def test_a_program_that_fails_has_its_last_words(script: str, words: str) -> Non
 
 def test_a_program_that_cannot_be_executed() -> None:
     def main(worker: Worker) -> None:
-        worker.become("/nothing", ["x"], {})
+        become(worker, "/nothing", ["x"], {})
 
-    with start(main) as worker, pytest.raises(BuildError, match="/nothing"):
+    with (
+        start(main) as worker,
+        pytest.raises(BuildError, match=r"\(status 127\): /nothing: No such file or directory$"),
+    ):
         worker.finish()
 
 
