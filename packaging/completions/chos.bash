@@ -1,21 +1,34 @@
-# bash completion for chos(1), and for the names after CHOS= is left to `chosctl list --names`
+# bash completion for chos(1). Names of environments are not completed: CHOS=NAME stands before the command.
 
 _chos() {
-    local current=${COMP_WORDS[COMP_CWORD]} at
+    local current=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} at=1
     COMPREPLY=()
-    # From the first word that is no option on, it is another command's line.
-    for ((at = 1; at < COMP_CWORD; at++)); do
-        case ${COMP_WORDS[at]} in
-            -* | = | ns | kmod | userns) ;;
-            *)
-                if declare -F _command_offset >/dev/null; then _command_offset "$at"; else mapfile -t COMPREPLY < <(compgen -f -- "$current"); fi
-                return ;;
-        esac
-    done
-    case $current in
-        --backend=*) mapfile -t COMPREPLY < <(compgen -P --backend= -W 'ns kmod userns' -- "${current#--backend=}") ;;
-        -*) mapfile -t COMPREPLY < <(compgen -W '--help --version --backend=ns --backend=kmod --backend=userns' -- "$current") ;;
-        *) mapfile -t COMPREPLY < <(compgen -c -- "$current") ;;
-    esac
+    # From the first word that is no option on, it is another command's line. bash takes `--backend=ns` apart at the `=`.
+    if [ "${1##*/}" = chos ]; then
+        while ((at < COMP_CWORD)); do
+            case ${COMP_WORDS[at]} in
+                --) ((at++)); break ;;
+                -* | =) ;;
+                *) [ "${COMP_WORDS[at - 1]}" = = ] || break ;;
+            esac
+            ((at++))
+        done
+        if ((at == COMP_CWORD)); then
+            if [ "$current" = = ] || [ "$before" = = ]; then
+                mapfile -t COMPREPLY < <(compgen -W 'auto ns' -- "${current#=}")
+                return
+            elif [[ $current == -* && $before != -- ]]; then
+                mapfile -t COMPREPLY < <(compgen -W '-v --which --help --version --backend=auto --backend=ns' -- "$current")
+                return
+            fi
+        fi
+    fi
+    if declare -F _command_offset >/dev/null; then
+        _command_offset "$at"
+    elif ((at < COMP_CWORD)); then
+        mapfile -t COMPREPLY < <(compgen -f -- "$current")
+    else
+        mapfile -t COMPREPLY < <(compgen -c -- "$current")
+    fi
 }
 complete -F _chos chos chos-job-starter

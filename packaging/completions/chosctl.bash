@@ -7,7 +7,7 @@ _chosctl() {
         case $word in -*) ;; *) verb=$word; break ;; esac
     done
     if [ -z "$verb" ]; then
-        mapfile -t COMPREPLY < <(compgen -W 'up down reload status list explain ps check --help --version' -- "$current")
+        mapfile -t COMPREPLY < <(compgen -W 'up down reload status list explain ps check -h --help -V --version' -- "$current")
         return
     fi
     case $current in
