@@ -10,7 +10,21 @@
 
 struct file { const char *home, *path; };
 
-static const char blank[] = " \t\r\n\f\v";
+static bool is_blank(char c)
+{
+    return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
+/* Pure: moves to the first word of a text and tells its length. A NUL is a letter of a word that is no name. */
+size_t dotfile_word(const char **text, size_t n)
+{
+    const char *end = *text + n, *stop;
+    while (*text < end && is_blank(**text))
+        ++*text;
+    for (stop = *text; stop < end && !is_blank(*stop);)
+        stop++;
+    return (size_t)(stop - *text);
+}
 
 /* Regular files only, and looked at before they are opened: opening a device may be an act. What the file
  * becomes between the two is looked at again. Links are followed with the user's rights, but not those of /proc. */
@@ -43,14 +57,9 @@ static void read_word(const void *context, struct answer *answer)
         answer->err = errno;
         return;
     }
-    const char *begin = text, *end = text + n;
-    while (begin < end && *begin != '\0' && strchr(blank, *begin) != NULL)
-        begin++;
-    const char *stop = begin;
-    while (stop < end && (*stop == '\0' || strchr(blank, *stop) == NULL))
-        stop++;
-    answer->len = (size_t)(stop - begin);
-    memcpy(answer->bytes, begin, answer->len);
+    const char *word = text;
+    answer->len = dotfile_word(&word, (size_t)n);
+    memcpy(answer->bytes, word, answer->len);
 }
 
 static int refuse(const struct pam_options *o, struct chos_text *why, const char *what, int err)

@@ -102,6 +102,7 @@ def test_the_callers_variable(ready: Node) -> None:
 
 
 def test_runuser(ready: Node) -> None:
+    assert os_id(run(["runuser", "-u", "alice", "--", "cat", "/etc/os-release"]).stdout) == "ID=one"
     check(run(["runuser", "alice", "-c", SHOW], cwd="/tmp"), "one", "/tmp", "alice")
     check(run(["runuser", "-", "bob", "-c", SHOW], cwd="/tmp"), "two", "/home/bob", "bob")
 

@@ -26,6 +26,7 @@ def test_command(two: Node, sshd: Sshd, dotfile: Callable[..., Path]) -> None:
     """Each user's file decides: OS, home directory, exit status, variables; nothing stays in the daemon."""
     dotfile("alice", "one\n")
     dotfile("bob", "\n  two trailing words\nmore")
+    settle(sshd)  # the connection that tried whether it listens
     before = (sshd.namespace(), sorted(os.listdir(f"/proc/{sshd.process.pid}/fd")))
     assert sshd.os("alice") == "ID=one"
     assert sshd.os("bob") == "ID=two"

@@ -1,0 +1,84 @@
+/* The pure parts of pam_chos.so: its options, and the first word of a file that anybody may have written. */
+#include "check.h"
+#include "pam_chos.h"
+
+#include <stdlib.h>
+
+int passed, failed;
+
+static struct pam_options parse(const char *one, const char *two)
+{
+    const char *words[] = {one, two};
+    struct pam_options o;
+    pam_options_parse(two != NULL ? 2 : one != NULL ? 1 : 0, words, &o);
+    return o;
+}
+
+static void test_options(void)
+{
+    static const char *const wrong[] = {
+        "", "=", "debug=1", "Debug", "onerr", "onerr=", "onerr=Deny", "onerr=deny ", "fail_to_default", "fail_to_default=2",
+        "fail_to_default=01", "user_conf_file=", "user_conf_file=/etc/shadow", "user_conf_files=x", "timeout", "timeout=",
+        "timeout=0", "timeout=-1", "timeout=05", "timeout=601", "timeout=99999999999999999999", "timeout=5s", "use_first_pass",
+    };
+    struct pam_options o = parse(NULL, NULL);
+    CHECK_TEXT(o.file, ".chos");
+    CHECK(!o.fail_to_default && !o.deny && !o.debug && o.timeout == 5 && o.wrong == NULL);
+    o = parse("user_conf_file=a/b", "timeout=600");
+    CHECK_TEXT(o.file, "a/b");
+    CHECK(o.timeout == 600 && o.wrong == NULL);
+    o = parse("fail_to_default=1", "debug");
+    CHECK(o.fail_to_default && o.debug && o.wrong == NULL);
+    CHECK(!parse("fail_to_default=1", "fail_to_default=0").fail_to_default);
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        o = parse(wrong[i], "onerr=deny");   /* which counts though it comes after */
+        CHECK(o.wrong == wrong[i] && o.deny && o.timeout == 5);
+    }
+    o = parse("first", "second");
+    CHECK_TEXT(o.wrong, "first");
+}
+
+/* The word of these bytes, in a buffer of exactly their size: the sanitizer sees one byte more. */
+static void word_is(const char *bytes, size_t n, const char *wanted, size_t length)
+{
+    char *text = malloc(n + (n == 0));
+    memcpy(text, bytes, n);
+    const char *word = text;
+    size_t len = dotfile_word(&word, n);
+    CHECK(len == length && (size_t)(word - text) + len <= n && memcmp(word, wanted, len) == 0);
+    free(text);
+}
+
+static void test_words(void)
+{
+    word_is("", 0, "", 0);
+    word_is("el9", 3, "el9", 3);
+    word_is("el9\n", 4, "el9", 3);
+    word_is(" \t\r\n\v\f el9 el8\n", 16, "el9", 3);
+    word_is("  \n", 3, "", 0);
+    word_is("a\0b c", 5, "a\0b", 3);
+    word_is("\0", 1, "\0", 1);
+    word_is("\xff\xfe", 2, "\xff\xfe", 2);
+    srand(1);
+    for (int i = 0; i < 20000; i++) {
+        char bytes[64];
+        size_t n = (size_t)rand() % sizeof bytes;
+        for (size_t k = 0; k < n; k++)
+            bytes[k] = " \n\ta\0\xff"[rand() % 6];
+        const char *word = bytes;
+        size_t len = dotfile_word(&word, n);
+        bool blank = false;
+        for (size_t k = 0; k < len; k++)
+            blank = blank || strchr(" \n\t", word[k] != '\0' ? word[k] : 'a') != NULL;
+        if (word < bytes || word + len > bytes + n || blank)
+            CHECK(!"a word within the text, without blanks");
+    }
+}
+
+int main(void)
+{
+    test_options();
+    test_words();
+    printf("%d passed, %d failed\n", passed, failed);
+    return failed != 0;
+}
