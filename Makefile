@@ -3,6 +3,8 @@
 
 PREFIX ?= /usr
 DESTDIR ?=
+# meson takes a relative one as below the build directory.
+override DESTDIR := $(if $(DESTDIR),$(abspath $(DESTDIR)))
 FUZZ_SECONDS ?= 60
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
