@@ -1,7 +1,8 @@
 """Bind maps: TOML files that say what an environment takes from its tree and what from the base (bindmap(5)).
 
 `parse_bind_map` reads one file, `resolve_bind_map` follows `extends` and makes the `BindMap` that the planner
-reads. Pure: which files there are is `chosns.config`'s business. Never raises for bad content.
+reads. Pure: which files there are is `chosns.config`'s business. Must never raise for bad content, nor use a map of
+which a part was not understood. Called by `chosns.config.site`.
 """
 
 from __future__ import annotations

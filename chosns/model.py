@@ -109,7 +109,6 @@ class Sysconfig:
 
     bind_mounts: tuple[Bind, ...] = ()
     make_links: bool = False
-    private_mounts: bool = True
     origin: Origin = Origin("")
 
 

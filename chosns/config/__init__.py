@@ -1,7 +1,8 @@
 """The configuration of a node: /etc/chos, /etc/chos.conf, /etc/chos.d and /etc/sysconfig/chos.
 
 `read_site` reads it all and never stops at the first mistake. The readers beside it are pure functions over
-text; only `site` and `trusted` open files, and only `groups` asks the name service. Nothing here writes.
+text; only `site` and `trusted` open files, and only `groups` asks the name service. Must never write, and never run
+anything. Called by `cli`, `lifecycle` and `doctor`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """/etc/chos, the allow-list: which names there are, and which OS tree each leads to.
 
-The format is the original's, see chos.conf(5). Pure: text in, entries and problems out; never raises.
-Called by `site`.
+The format is the original's, see chos.conf(5). Pure: text in, entries and problems out; never raises. Must never
+give an alias that was refused to another line's tree. Called by `site`.
 """
 
 from __future__ import annotations
@@ -58,11 +58,6 @@ def parse_allow_list(text: str, file: str) -> AllowList:
         problems.extend(_doubts(alias, path, origin))
         entries.append(Entry(alias, normal_path(path), origin))
     return AllowList(tuple(entries), tuple(refused), tuple(problems))
-
-
-def print_allow_list(entries: tuple[Entry, ...]) -> str:
-    """The text that `parse_allow_list` reads as these entries."""
-    return "%SHELLS\n" + "".join(f"{entry.alias}:{entry.path}\n" for entry in entries)
 
 
 def _shell_lines(text: str, file: str, problems: list[Problem]) -> Iterator[tuple[Origin, str]]:

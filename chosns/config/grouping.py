@@ -1,7 +1,8 @@
 """From lines and sections to environments: which names share one, and which of them is the primary.
 
 Pure. Names of one tree share an environment, so that a node prepares the tree once; a name with a section of
-its own in /etc/chos.d is an environment of its own. Called by `site`.
+its own in /etc/chos.d is an environment of its own. Must never lead a name to another tree than its line says.
+Called by `site`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Do the groups that environments name exist on this node? Asked by `chosctl check` and `chosctl up`.
 
-Apart from the readers because it asks the name service, which may be slow and differs from node to node.
+Apart from the readers because it asks the name service, which may be slow and differs from node to node. Must
+never be asked on the way into an environment.
 """
 
 from __future__ import annotations

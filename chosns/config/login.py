@@ -1,7 +1,7 @@
 """/etc/chos.conf: which variables a login shell started by `chos` keeps.
 
 The format is the original's, see chos.conf(5). Pure: text in, `LoginShell` and problems out; never raises.
-Called by `site`.
+Must never return more than fits into the registry. Called by `site`.
 """
 
 from __future__ import annotations
@@ -50,12 +50,6 @@ def parse_login(text: str, file: str) -> tuple[LoginShell, tuple[Problem, ...]]:
         problems.append(Problem(Origin(file), "has no %ENV: login shells keep no variable", hint, Severity.WARNING))
     set_path = names.pop("PATH", None) is not None
     return LoginShell(_fitting(names, problems), set_path, bashlogin), tuple(problems)
-
-
-def print_login(login: LoginShell) -> str:
-    """The text that `parse_login` reads as these settings."""
-    names = (("PATH",) if login.set_path else ()) + login.keep
-    return "%ENV\n" + "".join(f"{name}\n" for name in names) + ("%BEH\nBASHLOGIN\n" if login.bashlogin else "")
 
 
 def _add_names(words: list[str], origin: Origin, names: dict[str, Origin], problems: list[Problem]) -> None:

@@ -1,6 +1,6 @@
 """/etc/sysconfig/chos: the settings of the original's boot script, which read them as shell.
 
-The text is never executed: quoting is undone as the shell would, and whatever would need a shell (`$`, a
+The text must never be executed: quoting is undone as the shell would, and whatever would need a shell (`$`, a
 command substitution, `if`) is reported and left out. Pure; never raises. Called by `site`.
 """
 
@@ -26,11 +26,13 @@ def parse_sysconfig(text: str, file: str) -> tuple[Sysconfig, tuple[Problem, ...
     for origin, command in _commands(text, file):
         for name, value in _assignments(command, origin, problems):
             values[name] = (value, origin)
+    if not _yes_no("PRIVATE_MOUNTS", values, True, problems):
+        message = "PRIVATE_MOUNTS=no has no effect: nothing that is mounted inside ever reaches the base"
+        problems.append(Problem(values["PRIVATE_MOUNTS"][1], message, "take the line out", Severity.WARNING))
     return (
         Sysconfig(
             bind_mounts=_bind_mounts(*values.get("BINDMOUNT", ("", Origin(file))), problems),
             make_links=_yes_no("MAKELINKS", values, False, problems),
-            private_mounts=_yes_no("PRIVATE_MOUNTS", values, True, problems),
             origin=Origin(file),
         ),
         tuple(problems),

@@ -1,16 +1,15 @@
 """TOML read with a line number for everything, and a table reader that collects problems.
 
 `parse_toml` turns text into a `Document`; `Fields` takes the known keys out of one of its tables, each with
-the type it must have, and reports the rest. Nothing here raises for bad content. Called by `sections` and
-`chosns.bindmap`.
+the type it must have, and reports the rest. Must never raise for bad content, nor pass over a key in silence.
+Called by `sections` and `chosns.bindmap`.
 """
 
 from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from chosns.config.text import nearest, quoted
@@ -160,8 +159,3 @@ class Fields:
 def kind(value: object) -> str:
     """How messages call the type of a TOML value."""
     return _KINDS.get(type(value), "a date or time")
-
-
-def concerning(problems: Iterable[Problem], environment: str) -> list[Problem]:
-    """The same problems, as those of one environment."""
-    return [replace(problem, environment=environment) for problem in problems]

@@ -1,8 +1,8 @@
 """On which line of a TOML document is a key? `tomllib` does not say; a good error message must.
 
 A single pass over tokens, knowing just enough of TOML: headers, keys, brackets, strings and comments. It is
-meant for documents that `tomllib` accepted; for any other text it gives some answer and never an exception.
-Called by `tomldoc`.
+meant for documents that `tomllib` accepted; for any other text it gives some answer and never an exception. Must
+never decide what a document says: only where. Called by `tomldoc`.
 """
 
 from __future__ import annotations

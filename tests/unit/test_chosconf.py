@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chosns.config.login import BUILTIN, parse_login, print_login
+from chosns.config.login import BUILTIN, parse_login
 from chosns.config.sysconfig import parse_sysconfig
 from chosns.model import Bind, LoginShell, Origin, Problem, Severity
 
@@ -62,6 +62,12 @@ def test_at_most_8191_bytes() -> None:
     assert said(problems) == [(3, "error", "%ENV is longer than 8191 bytes")]
 
 
+def printed(login: LoginShell) -> str:
+    """The text that `parse_login` reads as these settings."""
+    names = (("PATH",) if login.set_path else ()) + login.keep
+    return "%ENV\n" + "".join(f"{name}\n" for name in names) + ("%BEH\nBASHLOGIN\n" if login.bashlogin else "")
+
+
 @given(
     st.one_of(st.text(), st.lists(st.sampled_from(["%ENV", "%BEH", "A", "PATH", "BASHLOGIN", "#", ""])).map("\n".join))
 )
@@ -69,7 +75,7 @@ def test_any_text_fits_into_the_registry(text: str) -> None:
     login, _ = parse_login(text, FILE)
     assert len(login.keep) <= 256 and "PATH" not in login.keep
     assert all(name.isidentifier() and name.isascii() for name in login.keep)
-    assert parse_login(print_login(login), FILE) == (login, ())
+    assert parse_login(printed(login), FILE) == (login, ())
 
 
 SYS = "/etc/sysconfig/chos"
@@ -91,12 +97,18 @@ def test_the_original_sample() -> None:
         Bind("/var", "/var", optional=True, origin=here),
         Bind("/root", "/root", optional=True, origin=here),
     )
-    assert (settings.make_links, settings.private_mounts) == (False, True)
+    assert settings.make_links is False
 
 
 def test_yes_and_no() -> None:
-    settings, problems = parse_sysconfig("export MAKELINKS=yes; PRIVATE_MOUNTS='NO' # remark\n", SYS)
-    assert (settings.make_links, settings.private_mounts, problems) == (True, False, ())
+    settings, problems = parse_sysconfig("export MAKELINKS=yes; PRIVATE_MOUNTS='YES' # remark\n", SYS)
+    assert (settings.make_links, problems) == (True, ())
+
+
+def test_what_has_no_effect_is_said() -> None:
+    _, (problem,) = parse_sysconfig("MAKELINKS=yes\nexport PRIVATE_MOUNTS=no\n", SYS)
+    assert (problem.origin.line, problem.severity) == (2, Severity.WARNING)
+    assert problem.message.startswith("PRIVATE_MOUNTS=no has no effect")
 
 
 @pytest.mark.parametrize(
@@ -141,7 +153,7 @@ def test_what_needs_a_shell_is_not_guessed(text: str, line: int, message: str) -
     settings, problems = parse_sysconfig(text, SYS)
     assert [(p.origin.line, p.severity) for p in problems] == [(line, Severity.WARNING)]
     assert message in problems[0].message
-    assert (settings.bind_mounts, settings.make_links, settings.private_mounts) == ((), False, True)
+    assert (settings.bind_mounts, settings.make_links) == ((), False)
 
 
 @pytest.mark.parametrize(

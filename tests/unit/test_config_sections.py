@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chosns.config.sections import Section, SectionFile, Unread, parse_sections
-from chosns.config.tomldoc import concerning
 from chosns.model import Bind, Origin, Policy
 
 FILE = "/etc/chos.d/a.toml"
@@ -238,8 +237,3 @@ def test_nothing_raises_and_what_has_no_error_is_safe(text: str) -> None:
             assert bind.target.startswith("/") and bind.target.split("/")[1] not in ("", "local", "proc", "chos")
         assert len(section.variables) <= 32
         assert not any("\0" in value or "\n" in value for _, value in section.variables)
-
-
-def test_problems_can_be_given_to_an_environment() -> None:
-    problems = parse_sections("x = 1", FILE).problems
-    assert [problem.environment for problem in concerning(problems, "el9")] == ["el9"]
