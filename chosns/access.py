@@ -6,7 +6,7 @@ import errno
 import os
 from collections.abc import Sequence
 
-from chosns.formats import acl
+from chosns.formats import acl, acl_groups
 
 _ACL_XATTR = "system.posix_acl_access"
 _NO_ACL = (errno.ENODATA, errno.EOPNOTSUPP)
@@ -17,7 +17,27 @@ def grant(fd: int, group_ids: Sequence[int]) -> None:
 
     One that is right already is not touched, so that nobody is refused meanwhile.
     """
-    wanted = _wanted(group_ids)
+    _set(fd, _wanted(group_ids))
+
+
+def narrow(fd: int, group_ids: Sequence[int]) -> bool:
+    """Close the directory `fd` to all who are in none of these groups (none given: to nobody), and open it to nobody.
+
+    :returns: whether anybody but root is left who may enter.
+    """
+    wanted, found = set(group_ids), _groups(fd)
+    if found is None:
+        grant(fd, group_ids)
+        return True
+    left = found & wanted if wanted else found
+    if left:
+        grant(fd, sorted(left))
+    else:
+        _set(fd, (0, 0, 0o700, None))
+    return bool(left)
+
+
+def _set(fd: int, wanted: tuple[int, int, int, bytes | None]) -> None:
     if _found(fd) == wanted:
         return
     uid, gid, mode, entries = wanted
@@ -50,6 +70,16 @@ def _wanted(group_ids: Sequence[int]) -> tuple[int, int, int, bytes | None]:
 def _found(fd: int) -> tuple[int, int, int, bytes | None]:
     status = os.fstat(fd)
     return status.st_uid, status.st_gid, status.st_mode & 0o7777, _acl(fd)
+
+
+def _groups(fd: int) -> set[int] | None:
+    """The groups that may enter; None where everyone may."""
+    _, gid, mode, entries = _found(fd)
+    if mode & 0o001:
+        return None
+    if entries is not None:
+        return acl_groups(entries)
+    return {gid} if mode & 0o010 else set()
 
 
 def _acl(fd: int) -> bytes | None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from chosns.model import Environment, LoginShell
 
 _FORMAT = 1
+_ACL_GROUP = 0x08
 
 
 def policy_text(env: Environment, name: str, number: str, root: tuple[int, int]) -> str:
@@ -43,8 +44,13 @@ def base_text() -> str:
 def acl(group_ids: Sequence[int]) -> bytes:
     """A POSIX ACL, `u::rwx g::--- g:GID:r-x … m::r-x o::---`, in the kernel's form (linux/posix_acl_xattr.h)."""
     undefined = 0xFFFFFFFF
-    user_obj, group_obj, group, mask, other = 0x01, 0x04, 0x08, 0x10, 0x20
+    user_obj, group_obj, mask, other = 0x01, 0x04, 0x10, 0x20
     entries = [(user_obj, 7, undefined), (group_obj, 0, undefined)]
-    entries += [(group, 5, gid) for gid in sorted(set(group_ids))]
+    entries += [(_ACL_GROUP, 5, gid) for gid in sorted(set(group_ids))]
     entries += [(mask, 5, undefined), (other, 0, undefined)]
     return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+
+
+def acl_groups(entries: bytes) -> set[int]:
+    """The groups by number that a POSIX ACL lets enter."""
+    return {gid for tag, may, gid in struct.iter_unpack("<HHI", entries[4:]) if tag == _ACL_GROUP and may & 1}

@@ -20,6 +20,7 @@ from chosns.model import Environment, Site, escape_name
 from chosns.observe.processes import count_residents
 from chosns.registry import Registry, open_registry
 from chosns.registry_mount import create_registry, remove_registry
+from chosns.restrict import restrict
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,8 @@ def up(
 ) -> Report:
     """Prepare the named environments (all where none is named), and make the registry say what `site` says.
 
-    An environment that has not changed keeps its generation. One that fails fails alone, and keeps its old one.
+    An environment that has not changed keeps its generation. One that fails fails alone, and keeps its old one, unless
+    that lets in, or allows, more than the configuration does now.
 
     :param renew: make a new generation even of what has not changed.
     :param limit: seconds that one environment may take.
@@ -142,11 +144,15 @@ def _prepare(
     env: Environment, site: Site, registry: Registry, renew: bool, limit: float, progress: Callable[[str], None]
 ) -> Outcome:
     """One environment, from configuration to a published generation."""
+    stays = False
     try:
         problems = broken(site).get(env.name)
         if problems:
             raise ConfigError(problems[0].message, object=str(problems[0].origin), hint=problems[0].hint)
-        group_ids = [_group_id(name, env) for name in env.groups]
+        group_ids, unknown = _group_ids(env)
+        stays = restrict(env, registry, None if unknown else group_ids)
+        if unknown:
+            raise unknown
         backend = NamespaceBackend(limit)
         prepared = backend.prepare(env, site, registry, group_ids=group_ids, renew=renew, progress=progress)
         if prepared.fresh:
@@ -162,19 +168,29 @@ def _prepare(
         failure: ChosError = as_chos_error(error, env.name)
     except ChosError as error:
         failure = error
+    if not stays and registry.published(env.name):
+        registry.unpublish(_names_of(escape_name(env.name), registry))
+        failure.message += "; nobody can enter until this is mended"
     registry.record_failure(env.name, str(failure))
     return Outcome(env.name, "failed", error=failure)
 
 
-def _group_id(name: str, env: Environment) -> int:
-    try:
-        return grp.getgrnam(name).gr_gid
-    except KeyError:
-        raise ConfigError(
-            f"group {name} of environment {env.name} is unknown on this node",
-            object=env.name,
-            hint="nobody could enter: correct `groups`, or create the group",
-        ) from None
+def _group_ids(env: Environment) -> tuple[list[int], ConfigError | None]:
+    """Who may enter, and an error where a group is not known here."""
+    found = []
+    for name in env.groups:
+        try:
+            found.append(grp.getgrnam(name).gr_gid)
+        except KeyError:
+            message = f"group {name} of environment {env.name} is unknown on this node"
+            hint = "correct `groups`, or create the group"
+            return [], ConfigError(message, object=env.name, hint=hint)
+    return found, None
+
+
+def _names_of(primary: str, registry: Registry) -> list[str]:
+    """Every name that is published and leads to this environment, its own first."""
+    return [primary, *(name for name, text in registry.links().items() if text == primary)]
 
 
 def _links(site: Site, registry: Registry) -> dict[str, str]:

@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any
 
 from chosns import fault, syscalls
-from chosns.access import grant, make_ours
+from chosns.access import grant, make_ours, narrow
 from chosns.errors import NotPrepared, RegistryError
 from chosns.formats import policy_text
 from chosns.model import Environment, escape_name
@@ -114,6 +114,11 @@ class Registry:
                 with contextlib.suppress(PermissionError):
                     found.append(self._generation(name, match["name"], int(match["number"])))
         return sorted(found, key=lambda generation: (generation.name, generation.number))
+
+    def generation(self, text: str) -> Generation | None:
+        """One of them, by `NAME.N`; None where that is no name of one. :raises PermissionError: it is closed."""
+        match = _GENERATION.fullmatch(text)
+        return self._generation(text, match["name"], int(match["number"])) if match else None
 
     def failures(self) -> dict[str, str]:
         """Registry name → why it could not be prepared."""
@@ -289,6 +294,16 @@ class Registry:
         finally:
             os.close(fd)
         fault.point()
+
+    def narrow(self, generation: str, group_ids: Sequence[int]) -> bool:
+        """Close a generation to whom `grant` would not let in; returns whether anybody is left."""
+        fd = self._directory(f"gen/{generation}")
+        try:
+            left = narrow(fd, group_ids)
+        finally:
+            os.close(fd)
+        fault.point()
+        return left
 
     def _directory(self, path: str) -> int:
         return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self.fd)

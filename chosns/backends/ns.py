@@ -23,6 +23,7 @@ from chosns.install import find_launcher
 from chosns.model import Environment, Site
 from chosns.plan import Plan, make_plan
 from chosns.registry import PATH, Registry
+from chosns.restrict import recorded
 from chosns.trees.check import open_tree_root, os_name
 from chosns.trees.view import DirectoryView
 
@@ -85,6 +86,7 @@ class NamespaceBackend:
                     "namespace": namespace,
                     "created": time.time(),
                     "plan": report["plan"],
+                    **recorded(env),
                 }
                 device, inode = report["root"]
                 registry.write_generation(generation, env, (int(device), int(inode)), manifest)
@@ -119,9 +121,9 @@ def _pin(worker: Worker, registry: Registry, generation: str, env: Environment, 
 def _current(registry: Registry, env: Environment) -> tuple[str, str] | None:
     """The published generation, when it is whole, and its fingerprint."""
     published = registry.published(env.name)
-    for generation in registry.generations():
-        if str(generation) == published and generation.complete and registry.intact(generation, env):
-            return published, str(generation.manifest.get("fingerprint"))
+    generation = registry.generation(published) if published else None
+    if generation and generation.complete and registry.intact(generation, env):
+        return str(generation), str(generation.manifest.get("fingerprint"))
     return None
 
 

@@ -382,6 +382,10 @@ def test_a_configuration_that_others_could_change(up: Node, how: str) -> None:
     result = up.up("--renew", check=False)
     assert result.returncode == 1 and "/etc/chos" in result.stderr, result.stderr
     assert "ch" in result.stderr.split("/etc/chos", 1)[1]
+    if how == "a directory above":
+        assert "nobody can enter until this is mended" in result.stderr, "it may have restricted every environment"
+        assert up.chos("one", "true").returncode == 125
+        return
     assert up.pin("one.1") == before and up.chos("one", "true").returncode == 0, "what was there goes on"
 
 
