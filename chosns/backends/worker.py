@@ -73,9 +73,7 @@ class Worker:
             if os.getppid() != parent:
                 os._exit(1)
             signal.signal(signal.SIGINT, signal.SIG_DFL)
-            for fd in os.listdir("/proc/self/fd"):  # whoever started us may have left some open that are root's alone
-                with contextlib.suppress(OSError):
-                    os.set_inheritable(int(fd), int(fd) <= 2)
+            self._close_others()
             gc.disable()  # short-lived, and collecting would copy every page that is shared with the parent
             self._main(self)
             os._exit(0)
@@ -87,6 +85,17 @@ class Worker:
             self._confess(BuildError(f"{type(error).__name__}: {error}", object=self._environment))
         finally:
             os._exit(1)
+
+    def _close_others(self) -> None:
+        """Keep nothing open of the parent's: a child that is stuck for ever would keep its lock and the pipe that its
+        output is read from, and what it becomes must not have what whoever started us left open."""
+        null = os.open("/dev/null", os.O_RDWR)
+        for target in range(3):
+            os.dup2(null, target)
+        for fd in map(int, os.listdir("/proc/self/fd")):
+            if fd > 2 and fd not in (self._report, self._orders):
+                with contextlib.suppress(OSError):  # the listing's own
+                    os.close(fd)
 
     def _confess(self, error: ChosError) -> None:
         self.send("error", type=type(error).__name__, **error.to_json())
