@@ -425,11 +425,9 @@ def test_setuid_programs_and_devices_of_a_tree(node: Node) -> None:
         shutil.copy(program, place)
         os.chown(place, 0, 0)
         os.chmod(place, 0o4755)
-        subprocess.run(
-            ["setcap", "cap_setuid,cap_sys_admin+ep", place.replace("evil", "evil-cap")],
-            check=False,
-            capture_output=True,
-        )
+        shutil.copy(program, place + "-cap")
+        os.chmod(place + "-cap", 0o755)
+        subprocess.run(["setcap", "cap_setuid,cap_sys_admin+ep", place + "-cap"], check=True)
         if not Path(place + "-null").exists():
             os.mknod(place + "-null", stat.S_IFCHR | 0o666, os.makedev(1, 3))
             os.chmod(place + "-null", 0o666)
@@ -437,6 +435,7 @@ def test_setuid_programs_and_devices_of_a_tree(node: Node) -> None:
     node.up()
     uid = spawn(["id", "-u"]).stdout.strip()
     assert spawn(["/usr/bin/evil"]).stdout == f"{uid} 0\n"  # it is a real attack
+    assert spawn(["/usr/bin/evil-cap"]).returncode == 7  # so is this one: it became root
     for place in (
         "/usr/bin/evil",
         "/local/usr/bin/evil",
@@ -447,6 +446,8 @@ def test_setuid_programs_and_devices_of_a_tree(node: Node) -> None:
         "/os/one/usr/bin/evil",
     ):
         assert spawn(["/usr/bin/chos", place], env={"CHOS": "one"}).stdout == f"{uid} {uid}\n", place
+        capable = spawn(["/usr/bin/chos", place + "-cap"], env={"CHOS": "one"})
+        assert (capable.returncode, capable.stdout) == (0, f"{uid} {uid}\n"), place
         opened = spawn(["/usr/bin/chos", "/bin/sh", "-c", f"echo x >{place}-null"], env={"CHOS": "one"})
         assert opened.returncode != 0, place
     assert (
@@ -457,6 +458,7 @@ def test_setuid_programs_and_devices_of_a_tree(node: Node) -> None:
     )
     for place in places[1:]:
         Path(place).unlink()
+        Path(place + "-cap").unlink()
         Path(place + "-null").unlink()
 
 

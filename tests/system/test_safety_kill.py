@@ -282,11 +282,12 @@ def test_a_full_run(node: Node) -> None:
 
 
 REFUSING = """
-import errno, os
+import atexit, errno, json, os
 from chosns.registry import Registry
 real, left, cpus = Registry.pin, [{times}], []
+atexit.register(lambda: print("\\n" + json.dumps(cpus)))
 def pin(self, generation, pid):
-    cpus.append(os.sched_getaffinity(pid))
+    cpus.append(sorted(os.sched_getaffinity(pid)))
     if left[0]:
         left[0] -= 1
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), "pin")
@@ -295,11 +296,18 @@ Registry.pin = pin
 """
 
 
+def tried(result: subprocess.CompletedProcess[str]) -> list[list[int]]:
+    """On which CPUs the worker might run, each time that its namespace was to be pinned."""
+    return json.loads(result.stdout.splitlines()[-1])  # type: ignore[no-any-return]
+
+
 def test_the_pin_is_refused_for_a_while(node: Node) -> None:
     """Rule 21: a spurious EINVAL is met by trying again on other CPUs."""
     one(node)
     result = patched(REFUSING.format(times=1), "up", "--renew")
     assert result.returncode == 0, result
+    cpus = sorted(os.sched_getaffinity(0))
+    assert tried(result) == [cpus, cpus[:1]]
     assert node.generation("one") != "one.1"
     assert node.chos("one", "true").returncode == 0
     cleared()
@@ -312,6 +320,8 @@ def test_the_pin_is_always_refused(node: Node) -> None:
     assert result.returncode == 1, result
     assert "refuses to pin" in result.stderr
     assert "6.18" in result.stderr
+    cpus = sorted(os.sched_getaffinity(0))
+    assert tried(result) == [cpus, *([cpu] for cpu in cpus)]
     assert node.generation("one") == "one.1"
     assert node.chos("one", "true").returncode == 0
     cleared()
