@@ -16,7 +16,6 @@ from itertools import groupby
 
 from chosns import fault, syscalls
 from chosns.errors import BuildError
-from chosns.mountinfo import read_mounts
 from chosns.plan.operations import (
     Bind,
     Flags,
@@ -30,15 +29,11 @@ from chosns.plan.operations import (
 )
 from chosns.plan.view import parent, split
 from chosns.trees.view import INSIDE, open_inside
+from chosns.verify import Origins, Shown, attributes, whole
 
 # Only directories and links live there; the limits keep a mistake from eating memory.
 _TMPFS_OPTIONS: dict[str, str | None] = {"mode": "0755", "size": "1m", "nr_inodes": "4096", "source": "chos"}
 _STRICT = syscalls.RESOLVE_NO_SYMLINKS | INSIDE
-_ATTRIBUTE_OF = {
-    "nosuid": syscalls.MOUNT_ATTR_NOSUID,
-    "nodev": syscalls.MOUNT_ATTR_NODEV,
-    "ro": syscalls.MOUNT_ATTR_RDONLY,
-}
 _LAYERS = "/local"  # the overlays' generated layers stand here until the overlays hold them
 
 
@@ -56,18 +51,23 @@ class Executor:
     base: int
     stage: str
     root: int = -1
+    shown: dict[str, Shown] = field(default_factory=dict)
     _sources: dict[Bind, int] = field(default_factory=dict)
 
     def run(self) -> None:
-        """Do every operation in order; afterwards this process's root is the environment's.
+        """Do every operation in order; afterwards this process's root is the environment's, and `shown` says what
+        is to be seen at each target.
 
         :raises BuildError: an operation failed; it says which.
         """
+        origins = Origins()
         for operation in self.plan.operations:
+            if isinstance(operation, Pivot):
+                self.shown[operation.target] = origins.of(self.base)
             if isinstance(operation, Bind):
                 # All sources first: the pivot restricts the base's mounts, and copies would inherit that.
                 with self._naming(operation):
-                    self._sources[operation] = self._detached_copy(operation)
+                    self._sources[operation] = self._detached_copy(operation, origins)
         for kind, group in groupby(self.plan.operations, type):
             if kind is Overlay:
                 self._overlays([operation for operation in group if isinstance(operation, Overlay)])
@@ -93,8 +93,9 @@ class Executor:
 
     def _do(self, operation: Operation) -> None:
         if isinstance(operation, MakeRoot):
-            self.root = syscalls.new_mount("tmpfs", _TMPFS_OPTIONS, _attributes(operation.flags))
+            self.root = syscalls.new_mount("tmpfs", _TMPFS_OPTIONS, attributes(operation.flags))
             syscalls.move_mount(self.root, syscalls.AT_FDCWD, self.stage)
+            self.shown[operation.target] = whole(self.root)
         elif isinstance(operation, MakeDirectory):
             _make(self.root, operation.target[1:], file=operation.file)
         elif isinstance(operation, MakeSymlink):
@@ -105,20 +106,21 @@ class Executor:
             os.fchdir(self.root)
             syscalls.pivot_root(".", operation.put_old[1:])
             os.chdir("/")
-            syscalls.mount_setattr(self.root, operation.put_old[1:], set_=_attributes(operation.flags), recursive=True)
+            syscalls.mount_setattr(self.root, operation.put_old[1:], set_=attributes(operation.flags), recursive=True)
 
-    def _detached_copy(self, bind: Bind) -> int:
+    def _detached_copy(self, bind: Bind, origins: Origins) -> int:
         """A copy of the source, everything mounted below it included, with its flags already set."""
         side = self.tree if bind.side == "tree" else self.base
         source = open_inside(side, bind.source, os.O_PATH | os.O_NOFOLLOW, _STRICT)
         try:
+            self.shown[bind.target] = origins.of(source)
             flags = syscalls.OPEN_TREE_CLONE | syscalls.AT_EMPTY_PATH | syscalls.AT_RECURSIVE
             copy = syscalls.open_tree(source, "", flags)
         finally:
             os.close(source)
-        attributes = _attributes(bind.flags)
-        if attributes:
-            syscalls.mount_setattr(copy, "", set_=attributes, recursive=True)
+        restricted = attributes(bind.flags)
+        if restricted:
+            syscalls.mount_setattr(copy, "", set_=restricted, recursive=True)
         return copy
 
     def _attach(self, mount: int, target: str) -> None:
@@ -135,7 +137,7 @@ class Executor:
     def _overlays(self, overlays: list[Overlay]) -> None:
         """All overlays of the plan. Their generated layers share one tmpfs, which is gone from sight afterwards:
         each overlay keeps a private hold of it."""
-        layers = syscalls.new_mount("tmpfs", _TMPFS_OPTIONS, _attributes(Flags()))
+        layers = syscalls.new_mount("tmpfs", _TMPFS_OPTIONS, attributes(Flags()))
         # Attached only because overlayfs refuses layers that are not in this namespace (Linux >= 5.14).
         spot = open_inside(self.root, _LAYERS, os.O_PATH, _STRICT)
         syscalls.move_mount(layers, spot, "")
@@ -143,7 +145,9 @@ class Executor:
         for number, overlay in enumerate(overlays):
             fault.point()
             with self._naming(overlay):
-                self._attach(self._overlay(overlay, layers, str(number)), overlay.target)
+                mount = self._overlay(overlay, layers, str(number))
+                self.shown[overlay.target] = whole(mount)
+                self._attach(mount, overlay.target)
         os.close(layers)
         syscalls.umount(self.stage + _LAYERS)
 
@@ -167,19 +171,10 @@ class Executor:
                 "source": "chos",
                 "lowerdir": f"/proc/self/fd/{upper}:/proc/self/fd/{lower}",
             }
-            return syscalls.new_mount("overlay", options, _attributes(overlay.flags))
+            return syscalls.new_mount("overlay", options, attributes(overlay.flags))
         finally:
             os.close(upper)
             os.close(lower)
-
-
-def _attributes(flags: Flags) -> int:
-    """MOUNT_ATTR_ bits of `flags`."""
-    return (
-        (syscalls.MOUNT_ATTR_NOSUID if flags.nosuid else 0)
-        | (syscalls.MOUNT_ATTR_NODEV if flags.nodev else 0)
-        | (syscalls.MOUNT_ATTR_RDONLY if flags.read_only else 0)
-    )
 
 
 def _make(dirfd: int, path: str, *, file: bool = False) -> None:
@@ -203,39 +198,3 @@ def _make_parents(dirfd: int, path: str) -> None:
     above = parent(path)[1:]
     if above:
         _make(dirfd, above)
-
-
-def verify(plan: Plan, root: int) -> None:
-    """Compare what the kernel says is mounted in this namespace with the plan.
-
-    Every operation's mount must be there, every mount must be at least as restricted as the operation that
-    covers it says, and none may be shared, or something mounted inside would show on the base.
-    A mount that came from the base meanwhile is restricted here, as the ones before it were.
-
-    :raises BuildError: naming the first difference.
-    """
-    wanted = {
-        op.target: _attributes(op.flags) for op in plan.operations if not isinstance(op, (MakeDirectory, MakeSymlink))
-    }
-    mounts = {mount.target: mount for mount in read_mounts()}  # the uppermost at each place
-    missing = set(wanted) - set(mounts)
-    if missing:
-        raise BuildError(f"nothing is mounted at {min(missing)}", object=plan.environment)
-    for mount in mounts.values():
-        if mount.propagation and mount.propagation[0].startswith("shared:"):
-            raise BuildError(f"{mount.target} is a shared mount", object=plan.environment)
-        lacking = _wanted_at(mount.target, wanted)
-        for name in mount.flags:
-            lacking &= ~_ATTRIBUTE_OF.get(name, 0)
-        if lacking and mount.target in wanted:
-            raise BuildError(f"{mount.target} lacks flags of the plan", object=plan.environment)
-        if lacking:
-            with contextlib.suppress(FileNotFoundError):  # gone again
-                syscalls.mount_setattr(root, mount.target[1:], set_=lacking)
-
-
-def _wanted_at(target: str, wanted: dict[str, int]) -> int:
-    """The flags of the innermost operation that covers `target`; the root's covers everything."""
-    while target not in wanted:
-        target = target.rpartition("/")[0] or "/"
-    return wanted[target]

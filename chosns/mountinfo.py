@@ -27,10 +27,11 @@ def read_mounts(path: str = "/proc/self/mountinfo") -> list[Mount]:
     """Every mount of the process's namespace, in the kernel's order."""
     # Lines end in \n only: a mount point of a user's (FUSE) may have \r in its name, which the kernel does not escape.
     with open(path, encoding="utf-8", errors="surrogateescape", newline="\n") as file:
-        return [_parse(line) for line in file]
+        return [parse_mount(line) for line in file]
 
 
-def _parse(line: str) -> Mount:
+def parse_mount(line: str) -> Mount:
+    """One line of mountinfo."""
     fields = line.split(" ")
     end = fields.index("-", 6)
     flags, propagation, fstype = fields[5].split(","), fields[6:end], fields[end + 1]

@@ -18,7 +18,7 @@ from chosns import fault, syscalls
 from chosns.backends import Prepared
 from chosns.backends.worker import Worker
 from chosns.errors import BuildError, UnsupportedError
-from chosns.execute import Executor, verify
+from chosns.execute import Executor
 from chosns.install import find_launcher
 from chosns.model import Environment, Site
 from chosns.plan import Plan, make_plan
@@ -26,6 +26,7 @@ from chosns.registry import PATH, Registry
 from chosns.restrict import recorded
 from chosns.trees.check import open_tree_root, os_name
 from chosns.trees.view import DirectoryView
+from chosns.verify import verify
 
 TIME_LIMIT = 60.0  # seconds for one environment, mostly for trees on file systems that do not answer
 _NOBODY = 65534
@@ -178,7 +179,7 @@ def _build(worker: Worker, plan: Plan, env: Environment) -> None:
     with open_tree_root(env.tree) as tree, DirectoryView("/") as base:
         executor = Executor(plan, tree.fd, base.fd, f"{PATH}/stage")
         executor.run()
-        verify(plan, executor.root)
+        verify(plan, executor.root, executor.shown)
         name = os_name(tree)
     root = os.stat("/")
     # Not earlier: keys may be what opens the tree (AFS, Kerberos). Not later: what fails from here on is the shell's.

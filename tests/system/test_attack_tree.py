@@ -503,6 +503,14 @@ execute.Executor._attach = attach
 """
 
 
+# Something else is mounted there than was to be, with the same flags.
+INSTEAD = (
+    "syscalls.umount(self.stage + target, syscalls.MNT_DETACH); "
+    "put = lambda side, name: (lambda fd: (syscalls.mount_setattr(fd, '', set_=7 if target == '/etc' else 6), "
+    "syscalls.move_mount(fd, -100, self.stage + target)))(syscalls.open_tree(side, name, 1)); put"
+)
+
+
 @pytest.mark.parametrize(
     ("target", "action", "word"),
     [
@@ -525,6 +533,15 @@ execute.Executor._attach = attach
             "is a shared mount",
         ),
         ("/srv", "syscalls.umount(self.stage + '/srv', syscalls.MNT_DETACH)", "nothing is mounted at /srv"),
+        (
+            "/srv",
+            "import ctypes; a = syscalls._MountAttr(0, 0, 1 << 18, 0); "
+            "syscalls._syscall('', 442, copy, b'', 0x1000, ctypes.byref(a), ctypes.sizeof(a))",
+            "/srv does not follow the base's mounts",
+        ),
+        ("/srv", f"{INSTEAD}(self.base, 'mnt')", "/srv shows something else than the plan says"),
+        ("/srv", f"{INSTEAD}(self.base, 'dev')", "/srv shows something else than the plan says"),
+        ("/etc", f"{INSTEAD}(self.tree, 'etc')", "/etc shows something else than the plan says"),
     ],
 )
 def test_the_result_is_compared_with_the_plan(node: Node, target: str, action: str, word: str) -> None:

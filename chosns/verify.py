@@ -1,0 +1,136 @@
+"""Reads back what the kernel says is mounted, and compares it with the plan: docs/security.md, rule 18.
+
+Called by `backends.ns` in the namespace that `execute` has built. Looks at mountinfo only: asking a file system might
+hang. Changes nothing, except that what came from the base meanwhile is restricted as the rest is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from typing import NamedTuple
+
+from chosns import syscalls
+from chosns.errors import BuildError
+from chosns.mountinfo import Mount, parse_mount, read_mounts
+from chosns.plan.operations import Flags, MakeDirectory, MakeSymlink, Plan
+from chosns.plan.view import join, split
+
+_ATTRIBUTE_OF = {
+    "nosuid": syscalls.MOUNT_ATTR_NOSUID,
+    "nodev": syscalls.MOUNT_ATTR_NODEV,
+    "ro": syscalls.MOUNT_ATTR_RDONLY,
+}
+
+
+class Shown(NamedTuple):
+    """What a mount shows: which part of which file system, and whose mounts it follows (`master:N`)."""
+
+    device: str
+    root: str
+    masters: frozenset[str]
+
+
+class Origins:
+    """Says of a descriptor what a copy of it will show; from this namespace as it is now."""
+
+    def __init__(self) -> None:
+        with open("/proc/self/mountinfo", "rb") as file:
+            self._lines = {line.partition(b" ")[0]: line for line in file.read().split(b"\n")}
+        self._mounts: dict[bytes, Mount] = {}
+
+    def of(self, fd: int) -> Shown:
+        """:raises OSError: it is on a mount that was not there."""
+        path = os.readlink(f"/proc/self/fd/{fd}")
+        number = _mount_number(fd)
+        if number not in self._lines:
+            raise FileNotFoundError(errno.ENOENT, "its mount has just come or gone", path)
+        if number not in self._mounts:
+            self._mounts[number] = parse_mount(self._lines[number].decode("utf-8", "surrogateescape"))
+        mount = self._mounts[number]
+        below = split(path)[len(split(mount.target)) :]
+        return Shown(mount.device, join([*split(mount.root), *below]), _masters(mount))
+
+
+def _mount_number(fd: int) -> bytes:
+    """The first field of mountinfo's line for the mount that a descriptor is on (proc_pid_fdinfo(5))."""
+    info = os.open(f"/proc/self/fdinfo/{fd}", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(info, 4096).partition(b"mnt_id:")[2].split(None, 1)[0]
+    finally:
+        os.close(info)
+
+
+def whole(mount: int) -> Shown:
+    """What a new mount of a file system of its own shows: all of it, following nothing."""
+    device = os.fstat(mount).st_dev
+    return Shown(f"{os.major(device)}:{os.minor(device)}", "/", frozenset())
+
+
+def _masters(mount: Mount) -> frozenset[str]:
+    return frozenset(tag for tag in mount.propagation if tag.startswith("master:"))
+
+
+def attributes(flags: Flags) -> int:
+    """MOUNT_ATTR_ bits of `flags`."""
+    return (
+        (syscalls.MOUNT_ATTR_NOSUID if flags.nosuid else 0)
+        | (syscalls.MOUNT_ATTR_NODEV if flags.nodev else 0)
+        | (syscalls.MOUNT_ATTR_RDONLY if flags.read_only else 0)
+    )
+
+
+def verify(plan: Plan, root: int, shown: dict[str, Shown]) -> None:
+    """Compare what the kernel says is mounted in this namespace with the plan.
+
+    Every operation's mount must be there, and show what it was made to show and follow the base where its source
+    does; every mount must be at least as restricted as the operation that
+    covers it says, and none may be shared, or something mounted inside would show on the base.
+    A mount that came from the base meanwhile is restricted here, as the ones before it were.
+
+    :param shown: what is to be seen at each target.
+    :raises BuildError: naming the first difference.
+    """
+    wanted = {
+        op.target: attributes(op.flags) for op in plan.operations if not isinstance(op, (MakeDirectory, MakeSymlink))
+    }
+    found = read_mounts()
+    mounts = {mount.target: mount for mount in found}  # the uppermost at each place
+    missing = set(wanted) - set(mounts)
+    if missing:
+        raise BuildError(f"nothing is mounted at {min(missing)}", object=plan.environment)
+    _compare(plan, found, shown)
+    for mount in mounts.values():
+        if mount.propagation and mount.propagation[0].startswith("shared:"):
+            raise BuildError(f"{mount.target} is a shared mount", object=plan.environment)
+        lacking = _wanted_at(mount.target, wanted)
+        for name in mount.flags:
+            lacking &= ~_ATTRIBUTE_OF.get(name, 0)
+        if lacking and mount.target in wanted:
+            raise BuildError(f"{mount.target} lacks flags of the plan", object=plan.environment)
+        if lacking:
+            with contextlib.suppress(FileNotFoundError):  # gone again
+                syscalls.mount_setattr(root, mount.target[1:], set_=lacking)
+
+
+def _wanted_at(target: str, wanted: dict[str, int]) -> int:
+    """The flags of the innermost operation that covers `target`; the root's covers everything."""
+    while target not in wanted:
+        target = target.rpartition("/")[0] or "/"
+    return wanted[target]
+
+
+def _compare(plan: Plan, mounts: list[Mount], shown: dict[str, Shown]) -> None:
+    """At each target is what was made for it, be it below something that came from the base meanwhile."""
+    at: dict[str, list[Mount]] = {}
+    for mount in mounts:
+        if mount.target in shown:
+            at.setdefault(mount.target, []).append(mount)
+    for target, wanted in shown.items():
+        there = [Shown(mount.device, mount.root, _masters(mount)) for mount in at[target]]
+        if wanted in there:
+            continue
+        if wanted[:2] in [found[:2] for found in there]:
+            raise BuildError(f"{target} does not follow the base's mounts", object=plan.environment)
+        raise BuildError(f"{target} shows something else than the plan says", object=plan.environment)
