@@ -57,6 +57,7 @@ def up(
     command: str = "chosctl up",
     progress: Callable[[str], None] = lambda _: None,
     done: Callable[[Outcome], None] = lambda _: None,
+    waiting: Callable[[str], None] = lambda _: None,
 ) -> Report:
     """Prepare the named environments (all where none is named), and make the registry say what `site` says.
 
@@ -67,6 +68,7 @@ def up(
     :param limit: seconds that one environment may take.
     :param progress: told about what takes long.
     :param done: told of each outcome as it comes.
+    :param waiting: told when another `chosctl` has to be waited for.
     :raises UnknownEnvironment: a name is not in the configuration. Nothing was done then.
     :raises ChosError: nothing can be prepared at all.
     """
@@ -79,7 +81,7 @@ def up(
             report.notes.append(
                 "the base's mounts were private; they are shared now, so that later mounts appear inside"
             )
-        with create_registry() as registry, registry.lock():
+        with create_registry() as registry, registry.lock(waiting):
             registry.write("base", base_text())
             registry.write("login", login_text(site.login))
             _show_base(_links(site, registry), registry)
@@ -95,7 +97,9 @@ def up(
     return report
 
 
-def down(names: Sequence[str] = (), *, command: str = "chosctl down") -> Report:
+def down(
+    names: Sequence[str] = (), *, command: str = "chosctl down", waiting: Callable[[str], None] = lambda _: None
+) -> Report:
     """Take environments away: nobody new enters, whoever is in stays until the end.
 
     :param names: names or aliases; empty for everything, the registry itself included.
@@ -111,7 +115,7 @@ def down(names: Sequence[str] = (), *, command: str = "chosctl down") -> Report:
             raise
         report.notes.append("nothing is prepared on this node")
         return report
-    with chos_errors("/run/chos"), opened as registry, registry.lock():
+    with chos_errors("/run/chos"), opened as registry, registry.lock(waiting):
         links = registry.links()
         # The way back to the base stays as long as anybody is inside.
         gone = [name for name, text in links.items() if text != "../base"]

@@ -12,7 +12,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -201,8 +201,11 @@ class Registry:
     # Writing; the caller holds the lock.
 
     @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
-        """Keep other writers out, waiting for the one that is in; clear the temporary names of one that was killed."""
+    def lock(self, waiting: Callable[[str], None] = lambda _: None) -> Iterator[None]:
+        """Keep other writers out, waiting for the one that is in; clear the temporary names of one that was killed.
+
+        :param waiting: told, where there is one to wait for.
+        """
         flags = os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
             fd = os.open("lock", flags, 0o600, dir_fd=self.fd)
@@ -213,7 +216,11 @@ class Registry:
             fd = os.open("lock", flags, 0o600, dir_fd=self.fd)
         try:
             make_ours(fd, 0o600)
-            fcntl.flock(fd, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                waiting("waiting for another chosctl, which is at work")
+                fcntl.flock(fd, fcntl.LOCK_EX)
             self._sweep()
             yield
         finally:

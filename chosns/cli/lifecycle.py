@@ -55,13 +55,17 @@ def reload(environments: tuple[str, ...], renew: bool, timeout: float, as_json: 
 @json_option
 def down(environments: tuple[str, ...], as_json: bool) -> None:
     """Take environments away (all, or ENV...). Whoever is in one stays; nobody new enters."""
-    report = take_down(environments)
+    report = take_down(environments, waiting=_waiting)
     if as_json:
         print_json({"retired": report.retired, "in_use": report.kept})
         return
     for note in report.notes:
         click.echo(f"note: {note}", err=True)
     _print_generations(report)
+
+
+def _waiting(text: str) -> None:
+    click.echo(f"chosctl: {text}", err=True)
 
 
 def _up(command: str, environments: tuple[str, ...], renew: bool, timeout: float, as_json: bool) -> None:
@@ -84,7 +88,9 @@ def _up(command: str, environments: tuple[str, ...], renew: bool, timeout: float
         if sys.stderr.isatty() and not as_json:
             click.echo(f"\r\033[K{printable(text)} …\r", nl=False, err=True)
 
-    report = bring_up(site, environments, renew=renew, limit=timeout, command=command, progress=progress, done=done)
+    report = bring_up(
+        site, environments, renew=renew, limit=timeout, command=command, progress=progress, done=done, waiting=_waiting
+    )
     if as_json:
         print_json(
             {

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import threading
 from functools import partial
 from pathlib import Path
 
+import pytest
 from conftest import LIMIT, REGISTRY, Node, mount_points, wait_for
 
 ENTRIES = 50
@@ -84,6 +86,19 @@ def test_two_writers_at_once(node: Node) -> None:
     assert sum(point == str(REGISTRY) for point in mount_points()) == 1
     for name in ("one", "two"):
         assert node.chos(name, "true").returncode == 0
+
+
+@pytest.mark.parametrize("command", ["up", "down"])
+def test_who_waits_says_so(node: Node, command: str) -> None:
+    node.tree("one")
+    node.configure("one:/os/one\n")
+    assert "waiting" not in node.up().stderr
+    with open(REGISTRY / "lock", "rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        waiting = node.start(["chosctl", command], user="root")
+        assert waiting.stderr and "waiting for another chosctl" in waiting.stderr.readline()
+        assert waiting.poll() is None
+    assert waiting.communicate(timeout=LIMIT) and waiting.returncode == 0
 
 
 def test_the_first_two_writers_at_once(node: Node) -> None:
