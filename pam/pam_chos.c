@@ -5,8 +5,6 @@
  */
 #include "pam_chos.h"
 
-#include <errno.h>
-#include <grp.h>
 #include <pwd.h>
 #include <security/pam_ext.h>
 #include <security/pam_modutil.h>
@@ -18,7 +16,7 @@
 
 #define EXPORT __attribute__((visibility("default")))
 
-enum { MESSAGE = 1500, GROUPS = 64, GROUPS_MAX = 65536 };
+enum { MESSAGE = 1500 };
 
 static const char data_name[] = "pam_chos";
 
@@ -90,24 +88,6 @@ static const char *reason_to_step_aside(pam_handle_t *pamh)
     if (stat("/proc/self/task", &st) == 0 && st.st_nlink > 3)
         return "the host process has several threads";
     return NULL;
-}
-
-/* Before anything is entered: it also loads the name service of the base, which the host is going to ask again inside. */
-static int find_groups(const struct passwd *pw, struct person *who)
-{
-    int room = GROUPS, count;
-    gid_t *groups = NULL, *more;
-    while (room <= GROUPS_MAX && (more = realloc(groups, (size_t)room * sizeof *groups)) != NULL) {
-        groups = more;
-        count = room;
-        if (getgrouplist(pw->pw_name, pw->pw_gid, groups, &count) >= 0) {
-            *who = (struct person){pw->pw_uid, pw->pw_gid, groups, count, pw->pw_dir};
-            return 0;
-        }
-        room = count > room ? count : room * 2;
-    }
-    free(groups);
-    return -1;
 }
 
 static int find_wish(const struct call *call, const struct person *who, struct wish *wish, struct chos_text *why)
@@ -209,9 +189,11 @@ static int open_session(struct call *call)
         pam_syslog(call->pamh, LOG_ERR, "unknown option or value: %s", call->options.wrong);
         return fail(call, "pam_chos.so is not configured correctly on this node; tell your administrator");
     }
-    if (find_groups(pw, &who))
+    if (groups_find(pw, &who))
         return fail(call, "your groups cannot be told");
-    int rc = enter(call, &who);
+    int rc = groups_hold(pw, &who) ? fail(call, "your groups cannot be kept") : enter(call, &who);
+    if (!call->visit->begun)
+        groups_release();
     free(who.groups);
     return rc;
 }
@@ -237,6 +219,7 @@ EXPORT int pam_sm_close_session(pam_handle_t *pamh, int flags, int argc, const c
         return PAM_SUCCESS;
     memcpy(&visit, data, sizeof visit);
     int rc = visit_end(&visit, &e);
+    groups_release();
     ((struct visit *)data)->begun = false;
     (void)pam_set_data(pamh, data_name, NULL, NULL);
     if (rc == 0)

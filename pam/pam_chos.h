@@ -38,6 +38,12 @@ struct answer {
 typedef void question(const void *context, struct answer *answer);
 int as_user(const struct person *who, question *ask, const void *context, int timeout, struct answer *answer);
 
+/* groups.c: what the base says; and that initgroups(3) says the same in this process until it is released */
+struct passwd;
+int groups_find(const struct passwd *pw, struct person *who);
+int groups_hold(const struct passwd *pw, const struct person *who);
+void groups_release(void);
+
 /* dotfile.c: the first word of the user's file: 1, 0 where there is none, or -1 and a text that says why not */
 size_t dotfile_word(const char **text, size_t n);
 int dotfile_read(const struct person *who, const struct pam_options *o, char word[CHOS_NAME_SIZE], struct chos_text *why);

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import BASE_ID, Node, Stacks, os_id, run
+from conftest import BASE_ID, Node, Sshd, Stacks, os_id, run, wait_for
 
 SHOW = "cat /etc/os-release; pwd; id -un; echo CHOS=$CHOS; exit 7"
 
@@ -42,6 +42,38 @@ def check(result: subprocess.CompletedProcess[str], name: str, cwd: str, user: s
     assert os_id(result.stdout) == f"ID={name}", result
     assert lines[-3:] == [cwd, user, f"CHOS={name}"], result
     assert result.returncode == status, result
+
+
+def in_terminal(command: list[str], typed: str) -> str:
+    """What a command shows on a terminal of its own."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(command[0], command)
+    output = b""
+    os.write(terminal, typed.encode())
+    with contextlib.suppress(OSError):
+        while chunk := os.read(terminal, 4096):
+            output += chunk
+    os.waitpid(pid, 0)
+    return output.decode().replace("\r", "")
+
+
+@contextlib.contextmanager
+def reboot_jobs(jobs: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """A cron that has just started, with a job for each of these users."""
+    if not Path("/usr/sbin/cron").exists():
+        pytest.skip("Debian's cron is not installed (tools/deps test)")
+    tab = Path("/etc/cron.d/chos-test")
+    Path("/run/crond.reboot").unlink(missing_ok=True)
+    tab.write_text("".join(f"@reboot {user} {command}\n" for user, command in jobs.items()))
+    tab.chmod(0o644)
+    cron = subprocess.Popen(["/usr/sbin/cron", "-f"], stdin=subprocess.DEVNULL, cwd="/")
+    try:
+        yield cron
+    finally:
+        cron.terminate()
+        cron.wait()
+        tab.unlink()
 
 
 @pytest.fixture
@@ -128,50 +160,23 @@ def test_sudo(ready: Node, sudoers: None) -> None:
 
 def test_login(ready: Node) -> None:
     """login -f on a terminal: the tree's shell, the home directory, its exit."""
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.execv("/usr/bin/login", ["login", "-f", "alice"])
-    output = b""
-    os.write(terminal, b"cat /etc/os-release; pwd; id -un; echo CHOS=$CHOS; exit\n")
-    try:
-        while chunk := os.read(terminal, 4096):
-            output += chunk
-    except OSError:
-        pass
-    os.waitpid(pid, 0)
-    text = output.decode().replace("\r", "")
+    text = in_terminal(["/usr/bin/login", "-f", "alice"], "cat /etc/os-release; pwd; id -un; echo CHOS=$CHOS; exit\n")
     assert os_id(text) == "ID=one", text
     assert "/home/alice\nalice\nCHOS=one\n" in text, text
 
 
 def test_cron(ready: Node) -> None:
     """A job of a user's, and one of root's, by a real cron. (@reboot jobs run when cron starts.)"""
-    if not Path("/usr/sbin/cron").exists():
-        pytest.skip("Debian's cron is not installed (tools/deps test)")
-    tab, mark = Path("/etc/cron.d/chos-test"), Path("/run/crond.reboot")
-    mark.unlink(missing_ok=True)
     for user in ("alice", "root"):
         Path(f"/tmp/cron-{user}").unlink(missing_ok=True)
     show = "(cat /etc/os-release; pwd; id -un; echo CHOS=$CHOS)"
-    tab.write_text(
-        "".join(
-            f"@reboot {user} {show} >/tmp/cron-{user}.new; mv /tmp/cron-{user}.new /tmp/cron-{user}\n"
-            for user in ("alice", "root")
-        )
-    )
-    tab.chmod(0o644)
-    cron = subprocess.Popen(["/usr/sbin/cron", "-f"], stdin=subprocess.DEVNULL, cwd="/")
-    try:
+    jobs = {
+        user: f"{show} >/tmp/cron-{user}.new; mv /tmp/cron-{user}.new /tmp/cron-{user}" for user in ("alice", "root")
+    }
+    with reboot_jobs(jobs) as cron:
         before = os.stat(f"/proc/{cron.pid}/ns/mnt").st_ino
-        deadline = time.monotonic() + 30
-        while not all(Path(f"/tmp/cron-{user}").exists() for user in ("alice", "root")):
-            assert time.monotonic() < deadline, "cron ran nothing"
-            time.sleep(0.05)
+        wait_for(lambda: all(Path(f"/tmp/cron-{user}").exists() for user in jobs), "cron's jobs")
         assert os.stat(f"/proc/{cron.pid}/ns/mnt").st_ino == before
-    finally:
-        cron.terminate()
-        cron.wait()
-        tab.unlink()
     lines = Path("/tmp/cron-alice").read_text()
     assert os_id(lines) == "ID=one"
     assert lines.splitlines()[-3:] == ["/home/alice", "alice", "CHOS=one"]
@@ -215,3 +220,40 @@ def test_what_a_failure_means(
     root = run(["root" if word == "bob" else word for word in command])
     assert os_id(root.stdout) == BASE_ID, root
     assert root.stderr == ""
+
+
+@pytest.mark.parametrize("service", ["sshd", "su", "runuser", "sudo", "login", "cron"])
+def test_a_tree_gives_no_groups(
+    node: Node, stacks: Stacks, dotfile: Callable[..., Path], start_sshd: Callable[..., Sshd], service: str
+) -> None:
+    """A tree that says (to nss_systemd, in a host that asks once inside) that its user is in the group disk."""
+    tree = node.tree("one")
+    for place in ("usr/lib/userdb", "usr/local/lib/userdb", "etc/userdb"):
+        (tree / place).mkdir(parents=True)
+        for group in ("disk", "sudo", "shadow"):
+            (tree / place / f"alice:{group}.membership").write_text("{}")
+    node.configure("one:/os/one\n")
+    node.up()
+    stacks.add(service)
+    dotfile("alice", "one")
+    subprocess.run(["groupadd", "-f", "-g", "4711", "-U", "alice", "extra"], check=True)
+    result = Path("/tmp/groups-seen")
+    result.unlink(missing_ok=True)
+    command = f"(cat /etc/os-release; id -G) >{result}.new && mv {result}.new {result}"
+    try:
+        if service == "sshd":
+            start_sshd().ssh("alice", command)
+        elif service == "sudo":
+            run(["sudo", "-u", "alice", "/bin/sh", "-c", command])
+        elif service == "login":
+            in_terminal(["/usr/bin/login", "-f", "alice"], f"{command}; exit\n")
+        elif service == "cron":
+            with reboot_jobs({"alice": command}):
+                wait_for(result.exists, "the job")
+        else:
+            run([service, "alice", "-c", command])
+        text = result.read_text()
+        assert os_id(text) == "ID=one"
+        assert sorted(text.splitlines()[-1].split()) == sorted([str(os.stat("/home/alice").st_gid), "4711"])
+    finally:
+        subprocess.run(["groupdel", "extra"], check=True)

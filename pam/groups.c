@@ -1,0 +1,146 @@
+/* Whose groups count: those that the base says the account has, asked before anything is entered.
+ *
+ * Some hosts (sshd, cron) call initgroups(3) after the session was opened, so inside. Name services read more than
+ * /etc: nss_systemd looks below /usr/lib/userdb, nss_sss below /var/lib/sss. A tree with such files in it could
+ * put its user into any group of the node. So, while a session is in an environment, this module is the
+ * process's name service for initgroups, and answers what the base said. The library's name is already loaded
+ * (its soname, meson.build), so no file is looked for; and it is tried before anything is entered.
+ */
+#include "pam_chos.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <nss.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { GROUPS = 64, GROUPS_LIMIT = 65536, LINE = 1024 };
+
+#define EXPORT __attribute__((visibility("default")))
+
+/* One session at a time: two in one process would be in one another's environment. */
+static struct { bool active; char *name; gid_t *groups; int count; } known;
+
+// NOLINTNEXTLINE(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp): libc's name for it
+EXPORT enum nss_status _nss_chos_initgroups_dyn(const char *user, gid_t group, long *start, long *size, gid_t **groups,
+                                                long limit, int *err);
+
+/* Out of a session: UNAVAIL, which leads on to what the node has configured. Within, of somebody else: nothing is known. */
+enum nss_status _nss_chos_initgroups_dyn(const char *user, gid_t group, long *start, long *size, gid_t **groups,
+                                         long limit, int *err)
+{
+    if (!known.active)
+        return NSS_STATUS_UNAVAIL;
+    if (strcmp(user, known.name) != 0)
+        return NSS_STATUS_NOTFOUND;
+    for (int i = 0; i < known.count && (limit <= 0 || *start < limit); i++) {
+        if (known.groups[i] == group)
+            continue;
+        if (*start == *size) {
+            gid_t *more = realloc(*groups, (size_t)*size * 2 * sizeof **groups);
+            if (more == NULL) {
+                *err = ENOMEM;
+                return NSS_STATUS_TRYAGAIN;
+            }
+            *groups = more;
+            *size *= 2;
+        }
+        (*groups)[(*start)++] = known.groups[i];
+    }
+    return NSS_STATUS_SUCCESS;
+}
+
+static int ask(const char *name, gid_t gid, gid_t **found, int *count)
+{
+    int room = GROUPS;
+    gid_t *groups = NULL, *more;
+    while (room <= GROUPS_LIMIT && (more = realloc(groups, (size_t)room * sizeof *groups)) != NULL) {
+        groups = more;
+        *count = room;
+        if (getgrouplist(name, gid, groups, count) >= 0) {
+            *found = groups;
+            return 0;
+        }
+        room = *count > room ? *count : room * 2;
+    }
+    free(groups);
+    return -1;
+}
+
+/* The node's services for `initgroups`, else for `group`; of the latter all count, not only the first that answers. */
+static void services(struct chos_text *t)
+{
+    char line[LINE], *at;
+    bool own = false;
+    FILE *file = fopen("/etc/nsswitch.conf", "re");
+    size_t begin = t->len;
+    while (file != NULL && !own && fgets(line, sizeof line, file) != NULL) {
+        line[strcspn(line, "#\n")] = '\0';
+        char *word = strtok_r(line, " \t:", &at);
+        own = word != NULL && strcmp(word, "initgroups") == 0;
+        if (!own && (word == NULL || strcmp(word, "group") != 0))
+            continue;
+        t->len = begin;
+        t->buf[begin] = '\0';
+        char last = ']';
+        while ((word = strtok_r(NULL, " \t:", &at)) != NULL) {
+            if (!own && last != ']' && word[0] != '[')
+                chos_put(t, " [SUCCESS=continue]");
+            chos_put(t, " ");
+            chos_put(t, word);
+            last = word[strlen(word) - 1];
+        }
+        if (!own && last != ']')
+            chos_put(t, " [SUCCESS=continue]");
+    }
+    if (file != NULL)
+        (void)fclose(file);
+    if (t->len == begin)
+        chos_put(t, " files");
+}
+
+void groups_release(void)
+{
+    known.active = false;
+    free(known.groups);
+    free(known.name);
+    known.groups = NULL;
+    known.name = NULL;
+}
+
+int groups_find(const struct passwd *pw, struct person *who)
+{
+    groups_release();   /* of a session that the host never closed */
+    *who = (struct person){.uid = pw->pw_uid, .gid = pw->pw_gid, .home = pw->pw_dir};
+    return ask(pw->pw_name, pw->pw_gid, &who->groups, &who->count);
+}
+
+/* From here on initgroups(3) says what we know; that it does is tried at once. */
+int groups_hold(const struct passwd *pw, const struct person *who)
+{
+    char text[LINE * 2];
+    struct chos_text t = {text, sizeof text, 0};
+    gid_t *seen = NULL;
+    int count = 0;
+    groups_release();
+    known.name = strdup(pw->pw_name);
+    known.groups = calloc((size_t)who->count + 1, sizeof *known.groups);
+    if (known.name == NULL || known.groups == NULL)
+        return -1;
+    memcpy(known.groups, who->groups, (size_t)who->count * sizeof *known.groups);
+    known.count = who->count;
+    known.active = true;
+    chos_put(&t, "chos [!UNAVAIL=return]");
+    services(&t);
+    /* A group that nobody has: where it is in the answer, the answer is ours. */
+    known.groups[known.count++] = (gid_t)-2;
+    bool ours = __nss_configure_lookup("initgroups", text) == 0 && ask(pw->pw_name, pw->pw_gid, &seen, &count) == 0
+        && count == known.count && seen[count - 1] == (gid_t)-2;
+    known.count--;
+    free(seen);
+    if (!ours)
+        groups_release();
+    return ours ? 0 : -1;
+}
