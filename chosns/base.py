@@ -8,7 +8,8 @@ import os
 from chosns import syscalls
 from chosns.errors import PrivilegeError, RegistryError, UnsupportedError
 from chosns.mountinfo import read_mounts
-from chosns.registry import open_registry
+from chosns.plan.view import is_below
+from chosns.registry import PATH, open_registry
 
 
 def require_base(command: str) -> None:
@@ -53,6 +54,21 @@ def require_kernel() -> None:
             object=f"Linux {os.uname().release}",
             hint="preparing environments needs Linux 5.12 or newer; in a container, a filter may hide the calls",
         )
+
+
+def private_mounts() -> list[str]:
+    """Mounts of the base below which nothing that comes later appears inside; its root is shared, they are not.
+
+    Those of a single file (pins of network namespaces) hold none, and the registry's are ours.
+    """
+    mounts = {mount.target: mount for mount in read_mounts()}
+    return sorted(
+        target
+        for target, mount in mounts.items()
+        if not any(tag.startswith("shared:") for tag in mount.propagation)
+        and mount.fstype != "nsfs"
+        and not is_below(target, PATH)
+    )
 
 
 def ensure_shared() -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from chosns.backends.ns import TIME_LIMIT, NamespaceBackend
-from chosns.base import ensure_shared, require_base, require_kernel
+from chosns.base import ensure_shared, private_mounts, require_base, require_kernel
 from chosns.config import broken
 from chosns.errors import ChosError, ConfigError, NotPrepared, UnknownEnvironment, as_chos_error, chos_errors
 from chosns.formats import base_text, login_text
@@ -80,6 +80,13 @@ def up(
         if ensure_shared():
             report.notes.append(
                 "the base's mounts were private; they are shared now, so that later mounts appear inside"
+            )
+        private = private_mounts()
+        if private:
+            more = f" and {len(private) - 3} more" if len(private) > 3 else ""
+            report.notes.append(
+                f"{', '.join(private[:3])}{more}: private on the base, so what is mounted below later does not appear"
+                f" inside; mend it with `mount --make-shared` and `chosctl up --renew`"
             )
         with create_registry() as registry, registry.lock(waiting):
             registry.write("base", base_text())

@@ -304,7 +304,10 @@ class Registry:
 
     def narrow(self, generation: str, group_ids: Sequence[int]) -> bool:
         """Close a generation to whom `grant` would not let in; returns whether anybody is left."""
-        fd = self._directory(f"gen/{generation}")
+        try:
+            fd = self._directory(f"gen/{generation}")
+        except (FileNotFoundError, NotADirectoryError):  # something else is there, into which nobody can go
+            return False
         try:
             left = narrow(fd, group_ids)
         finally:

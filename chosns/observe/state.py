@@ -6,6 +6,7 @@ import os
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from chosns.base import private_mounts
 from chosns.errors import NotPrepared
 from chosns.model import Environment, Severity, Site, escape_name
 from chosns.observe.processes import count_residents
@@ -51,12 +52,16 @@ class EnvironmentState:
 
 @dataclass(frozen=True)
 class NodeState:
-    """All of a node. `prepared`: whether there is a registry at all. `problems`: errors in the configuration."""
+    """All of a node. `prepared`: whether there is a registry at all. `problems`: errors in the configuration.
+
+    `private_mounts`: of the base; what is mounted below them does not appear inside.
+    """
 
     prepared: bool
     backend: str
     environments: tuple[EnvironmentState, ...] = field(default=())
     problems: int = 0
+    private_mounts: tuple[str, ...] = ()
 
     @property
     def healthy(self) -> bool:
@@ -69,6 +74,7 @@ class NodeState:
             "prepared": self.prepared,
             "healthy": self.healthy,
             "backend": self.backend,
+            "private_mounts": self.private_mounts,
             "problems": self.problems,
             "environments": [
                 {**asdict(env), "processes": env.processes, "generation": env.current.generation if env.current else ""}
@@ -105,7 +111,7 @@ def _prepared_state(site: Site, registry: Registry) -> NodeState:
     for name, leftovers in sorted(grouped.items()):
         generations = tuple(_generation(generation, count, None) for generation, count in leftovers)
         states.append(EnvironmentState(name, "unlisted", generations=generations))
-    return NodeState(True, "ns", tuple(states))
+    return NodeState(True, "ns", tuple(states), private_mounts=tuple(private_mounts()))
 
 
 def _state(

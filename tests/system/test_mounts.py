@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 
@@ -178,3 +179,23 @@ def test_a_private_base_is_made_shared_and_said(node: Node, site: Path) -> None:
         assert "private" not in node.up().stderr
     finally:
         subprocess.run(["mount", "--make-rshared", "/"], check=True)
+
+
+def test_a_private_mount_of_a_shared_base(node: Node) -> None:
+    """It is dead inside: that is said."""
+    node.tree("one")
+    node.configure("one:/os/one\n")
+    assert "private" not in node.up().stderr
+    Path("/srv/private").mkdir(exist_ok=True)
+    node.mount("-t", "tmpfs", "none", "/srv/private")
+    subprocess.run(["mount", "--make-private", "/srv/private"], check=True)
+    for _ in range(2):
+        up = node.up()
+        assert "note: /srv/private: private on the base" in up.stderr and "/run/chos" not in up.stderr
+    assert json.loads(node.chosctl("status", "--json").stdout)["private_mounts"] == ["/srv/private"]
+    subprocess.run(["mount", "--make-shared", "/srv/private"], check=True)
+    assert "private" not in node.up("--renew").stderr
+    Path("/srv/private/later").mkdir()
+    node.mount("-t", "tmpfs", "none", "/srv/private/later")
+    Path("/srv/private/later/it").touch()
+    assert node.chos("one", "ls", "/srv/private/later", check=True).stdout == "it\n"
