@@ -1,6 +1,6 @@
 /* Whose groups count: those that the base says the account has, asked before anything is entered.
  *
- * Some hosts (sshd, cron) call initgroups(3) after the session was opened, so inside. Name services read more than
+ * Some hosts (sshd, login, cron) call initgroups(3) after the session was opened, so inside. Name services read more than
  * /etc: nss_systemd looks below /usr/lib/userdb, nss_sss below /var/lib/sss. A tree with such files in it could
  * put its user into any group of the node. So, while a session is in an environment, this module is the
  * process's name service for initgroups, and answers what the base said. The library's name is already loaded
