@@ -18,8 +18,9 @@ from chosns.errors import ChosError, ConfigError, NotPrepared, UnknownEnvironmen
 from chosns.formats import base_text, login_text
 from chosns.model import Environment, Site, escape_name
 from chosns.observe.processes import count_residents
-from chosns.registry import Registry, open_registry
+from chosns.registry import Registry
 from chosns.registry_mount import create_registry, remove_registry
+from chosns.registry_writer import RegistryWriter, open_for_writing
 from chosns.restrict import restrict
 
 
@@ -116,7 +117,7 @@ def down(
     require_base(command)
     report = Report()
     try:
-        opened = open_registry()
+        opened = open_for_writing()
     except NotPrepared:
         if names:
             raise
@@ -152,7 +153,7 @@ def find(site: Site, name: str) -> Environment:
 
 
 def _prepare(
-    env: Environment, site: Site, registry: Registry, renew: bool, limit: float, progress: Callable[[str], None]
+    env: Environment, site: Site, registry: RegistryWriter, renew: bool, limit: float, progress: Callable[[str], None]
 ) -> Outcome:
     """One environment, from configuration to a published generation."""
     stays = False
@@ -226,7 +227,7 @@ def _links(site: Site, registry: Registry) -> dict[str, str]:
     return links
 
 
-def _show_base(links: dict[str, str], registry: Registry) -> None:
+def _show_base(links: dict[str, str], registry: RegistryWriter) -> None:
     """Make the names of the base among `links`: before anybody can be inside, the way back is there."""
     base = {name: text for name, text in links.items() if text == "../base"}
     # An alias of a name that becomes the base's would lead there with it.
@@ -234,7 +235,7 @@ def _show_base(links: dict[str, str], registry: Registry) -> None:
     registry.make_names(base)
 
 
-def _retire(registry: Registry, report: Report) -> None:
+def _retire(registry: RegistryWriter, report: Report) -> None:
     """Unpin what no name leads to and no process lives in; and clear what a killed writer left."""
     live = {text[len("../gen/") :] for text in registry.links().values() if text.startswith("../gen/")}
     generations = registry.generations()

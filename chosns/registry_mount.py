@@ -15,12 +15,13 @@ from collections.abc import Iterator
 from chosns import syscalls
 from chosns.access import make_ours
 from chosns.mountinfo import read_mounts
-from chosns.registry import PATH, Registry
+from chosns.registry import PATH
+from chosns.registry_writer import RegistryWriter
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def create_registry() -> Registry:
+def create_registry() -> RegistryWriter:
     """Open the registry, making it and its private mount where they are missing. Root, on the base.
 
     Sets the umask: what is made here is read by everybody, whatever root's shell was set to.
@@ -41,7 +42,7 @@ def create_registry() -> Registry:
     make_ours(root, 0o755)
     for name in ("env", "gen", "failed", "stage"):
         _make_directory(root, name)
-    return Registry(root)
+    return RegistryWriter(root)
 
 
 def _make_directory(root: int, name: str) -> None:

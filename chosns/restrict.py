@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from chosns.model import Environment
-from chosns.registry import Registry
+from chosns.registry_writer import RegistryWriter
 
 _RESTRICTIONS = ("nosuid", "nodev", "read_only", "no_new_privs")
 
@@ -21,7 +21,7 @@ def recorded(env: Environment) -> dict[str, Any]:
     return {"groups": list(env.groups), "policy": asdict(env.policy)}
 
 
-def restrict(env: Environment, registry: Registry, group_ids: Sequence[int] | None) -> bool:
+def restrict(env: Environment, registry: RegistryWriter, group_ids: Sequence[int] | None) -> bool:
     """Close the published generation of `env` to all whom the configuration does not name any more.
 
     :param group_ids: who may enter, empty for everyone; None where a group is unknown.

@@ -4,7 +4,7 @@ Thin and typed; each wrapper is one call and raises OSError with the path concer
 the new mount API (Linux 5.2 to 5.12) works on file descriptors, which no mount command can pass along.
 It must never decide anything: `execute` and `registry` do. Numbers from 424 on are the same on every architecture.
 
-Sources: open_tree(2), move_mount(2), fsopen(2), fsconfig(2), fsmount(2), mount_setattr(2), openat2(2), setns(2).
+Sources: open_tree(2), move_mount(2), fsopen(2), fsconfig(2), fsmount(2), mount_setattr(2), openat2(2).
 """
 
 from __future__ import annotations
@@ -38,7 +38,6 @@ _KEYCTL_JOIN_SESSION_KEYRING = 1
 
 AT_FDCWD = -100
 AT_EMPTY_PATH = 0x1000
-AT_NO_AUTOMOUNT = 0x800
 AT_RECURSIVE = 0x8000
 
 OPEN_TREE_CLONE = 1
@@ -57,9 +56,9 @@ MOUNT_ATTR_NOSUID = 0x2
 MOUNT_ATTR_NODEV = 0x4
 MOUNT_ATTR_NOEXEC = 0x8
 
+MS_BIND = 0x1000
 MS_REC = 0x4000
 MS_UNBINDABLE = 1 << 17
-MS_PRIVATE = 1 << 18
 MS_SLAVE = 1 << 19
 MS_SHARED = 1 << 20
 MNT_DETACH = 2
@@ -67,7 +66,6 @@ UMOUNT_NOFOLLOW = 8
 
 RESOLVE_NO_MAGICLINKS = 0x02
 RESOLVE_NO_SYMLINKS = 0x04
-RESOLVE_BENEATH = 0x08
 RESOLVE_IN_ROOT = 0x10
 
 CLONE_NEWNS = 0x00020000
@@ -201,11 +199,6 @@ def pivot_root(new_root: str, put_old: str) -> None:
 def unshare(flags: int) -> None:
     """Leave the namespaces in `flags` for new ones (unshare(2))."""
     _check(_libc.unshare(flags), "unshare")
-
-
-def setns(fd: int, nstype: int) -> None:
-    """Enter the namespace `fd` (setns(2))."""
-    _check(_libc.setns(fd, nstype), f"/proc/self/fd/{fd}")
 
 
 def die_with_parent(signal: int) -> None:

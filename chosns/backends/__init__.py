@@ -8,7 +8,7 @@ from typing import Protocol
 
 from chosns.model import Environment, Site
 from chosns.plan import Plan
-from chosns.registry import Registry
+from chosns.registry_writer import RegistryWriter
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Backend(Protocol):
         self,
         env: Environment,
         site: Site,
-        registry: Registry,
+        registry: RegistryWriter,
         *,
         group_ids: Sequence[int],
         renew: bool,

@@ -22,7 +22,8 @@ from chosns.execute import Executor
 from chosns.install import find_launcher
 from chosns.model import Environment, Site
 from chosns.plan import Plan, make_plan
-from chosns.registry import PATH, Registry
+from chosns.registry import PATH
+from chosns.registry_writer import RegistryWriter
 from chosns.restrict import recorded
 from chosns.trees.check import open_tree_root, os_name
 from chosns.trees.view import DirectoryView
@@ -59,7 +60,7 @@ class NamespaceBackend:
         self,
         env: Environment,
         site: Site,
-        registry: Registry,
+        registry: RegistryWriter,
         *,
         group_ids: Sequence[int],
         renew: bool,
@@ -97,7 +98,9 @@ class NamespaceBackend:
             return Prepared(generation, True, time.monotonic() - started)
 
 
-def _pin(worker: Worker, registry: Registry, generation: str, env: Environment, progress: Callable[[str], None]) -> int:
+def _pin(
+    worker: Worker, registry: RegistryWriter, generation: str, env: Environment, progress: Callable[[str], None]
+) -> int:
     """Have the worker make a namespace, and pin it while it is still empty; returns its inode number.
 
     Some kernels judge which of two namespaces is older by counters of the CPUs on which they were made, and err:
@@ -119,7 +122,7 @@ def _pin(worker: Worker, registry: Registry, generation: str, env: Environment, 
     )
 
 
-def _current(registry: Registry, env: Environment) -> tuple[str, str] | None:
+def _current(registry: RegistryWriter, env: Environment) -> tuple[str, str] | None:
     """The published generation, when it is whole, and its fingerprint."""
     published = registry.published(env.name)
     generation = registry.generation(published) if published else None

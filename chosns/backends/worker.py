@@ -58,7 +58,7 @@ class Worker:
         os.close(self._orders)
         if self.pid:
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)  # type: ignore[attr-defined,unused-ignore]
-            if select.select([self._pidfd], [], [], _KILL_GRACE)[0]:
+            if _readable(self._pidfd, _KILL_GRACE):
                 os.waitpid(self.pid, 0)
         os.close(self._pidfd)
 
@@ -175,7 +175,7 @@ class Worker:
 
     def _read(self) -> bytes:
         left = self._deadline - time.monotonic()  # also for one that talks all the time
-        if left <= 0 or not select.select([self._report], [], [], left)[0]:
+        if left <= 0 or not _readable(self._report, left):
             raise BuildError(
                 f"no answer within {self._limit:.0f} s",
                 object=self._environment,
@@ -184,8 +184,15 @@ class Worker:
         return os.read(self._report, 65536)
 
     def _ending(self) -> str:
-        if not select.select([self._pidfd], [], [], _KILL_GRACE)[0]:
+        if not _readable(self._pidfd, _KILL_GRACE):
             return "still running"
         code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         self.pid = 0
         return f"status {code}" if code >= 0 else f"killed by signal {-code}"
+
+
+def _readable(fd: int, seconds: float) -> bool:
+    """Wait until there is something to read, or the process of a pidfd has ended; not select(2): `fd` may be large."""
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -321,6 +322,21 @@ def test_many_workers_one_after_the_other() -> None:
             worker.expect("hello")
             if number % 2:
                 worker.finish()
+
+
+def test_whoever_has_very_many_descriptors() -> None:
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limits[1] != resource.RLIM_INFINITY and limits[1] < 2048:
+        pytest.skip("this machine does not allow so many")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (2048, limits[1]))
+    many = [os.open("/dev/null", os.O_RDONLY) for _ in range(1100)]
+    try:
+        with start(shell("exit 3")) as worker, pytest.raises(BuildError, match="status 3"):
+            worker.finish()
+    finally:
+        for fd in many:
+            os.close(fd)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 def test_unsupported_is_among_the_kinds() -> None:

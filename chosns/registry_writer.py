@@ -1,0 +1,215 @@
+"""Changing the registry: what libchos reads is written here; docs/registry.md is the contract.
+
+Whoever changes anything holds `lock()`, and may be killed at any point: each change is one rename, or is in what
+nobody is led to yet. Called by `lifecycle` and the backends; `registry_mount` makes and removes the mount itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Any
+
+from chosns import fault, syscalls
+from chosns.access import grant, make_ours, narrow
+from chosns.formats import policy_text
+from chosns.model import Environment, escape_name
+from chosns.registry import PATH, Registry, open_registry
+
+
+class RegistryWriter(Registry):
+    """An open registry that may be changed, to be used with `with`."""
+
+    @contextlib.contextmanager
+    def lock(self, waiting: Callable[[str], None] = lambda _: None) -> Iterator[None]:
+        """Keep other writers out, waiting for the one that is in; clear the temporary names of one that was killed.
+
+        :param waiting: told, where there is one to wait for.
+        """
+        flags = os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            fd = os.open("lock", flags, 0o600, dir_fd=self.fd)
+        except OSError as error:
+            if error.errno not in (errno.EISDIR, errno.ELOOP):
+                raise
+            _remove("lock", self.fd)
+            fd = os.open("lock", flags, 0o600, dir_fd=self.fd)
+        try:
+            make_ours(fd, 0o600)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                waiting("waiting for another chosctl, which is at work")
+                fcntl.flock(fd, fcntl.LOCK_EX)
+            self._sweep()
+            yield
+        finally:
+            os.close(fd)
+
+    def _sweep(self) -> None:
+        """Remove the names that `write` and `_link` use until they rename them."""
+        for directory in (".", "env", "failed"):
+            with contextlib.suppress(FileNotFoundError):
+                fd = self._directory(directory)
+                try:
+                    for name in os.listdir(fd):
+                        if name.startswith(".") and name.endswith("new"):
+                            _remove(name, fd)
+                finally:
+                    os.close(fd)
+
+    def write(self, path: str, text: str, mode: int = 0o644) -> None:
+        """Replace a file in one step."""
+        directory, _, name = path.rpartition("/")
+        temporary = f"{directory}/.{name}.new" if directory else f".{name}.new"
+        _remove(temporary, self.fd)
+        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+        fd = os.open(temporary, flags, mode, dir_fd=self.fd)
+        with open(fd, "w", encoding="utf-8", errors="surrogateescape") as file:
+            file.write(text)
+        fault.point()
+        self._rename(temporary, path)
+
+    def _rename(self, old: str, new: str) -> None:
+        """Put `old` in the place of `new`, whatever that is."""
+        try:
+            os.rename(old, new, src_dir_fd=self.fd, dst_dir_fd=self.fd)
+        except IsADirectoryError:
+            _remove(new, self.fd)
+            os.rename(old, new, src_dir_fd=self.fd, dst_dir_fd=self.fd)
+
+    def set_backend(self, name: str) -> None:
+        """Set the node's default backend. Comes last: to readers, a registry is there when this link is."""
+        self._link("backend", name)
+
+    def new_generation(self, env: Environment) -> str:
+        """Make the directory of the next generation, closed to all but root; returns `NAME.N`."""
+        name = escape_name(env.name)
+        numbers = [generation.number for generation in self.generations() if generation.name == name]
+        directory = f"{name}.{max(numbers, default=0) + 1}"
+        os.mkdir(f"gen/{directory}", 0o700, dir_fd=self.fd)
+        fault.point()
+        os.close(os.open(f"gen/{directory}/ns", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o444, dir_fd=self.fd))
+        return directory
+
+    def pin(self, generation: str, pid: int) -> int:
+        """Pin the mount namespace of process `pid`; returns its inode number. :raises OSError: see `backends.ns`."""
+        syscalls.mount(f"/proc/{pid}/ns/mnt", f"{PATH}/gen/{generation}/ns", syscalls.MS_BIND)
+        fault.point()
+        return self._pinned(f"gen/{generation}/ns")
+
+    def write_generation(
+        self, generation: str, env: Environment, root: tuple[int, int], manifest: dict[str, Any]
+    ) -> None:
+        """Fill a generation: what C obeys, then the manifest, which makes it complete."""
+        name, _, number = generation.rpartition(".")
+        self.write(f"gen/{generation}/tree", env.tree + "\n")
+        self.write(f"gen/{generation}/policy", policy_text(env, name, number, root))
+        self.write(f"gen/{generation}/manifest.json", json.dumps({**manifest, "root": root}) + "\n")
+
+    def publish(self, generation: str, env: Environment, group_ids: Sequence[int]) -> None:
+        """Open a finished generation to those who may enter, and lead the environment's name to it."""
+        self.grant(generation, group_ids)
+        self._link(f"env/{escape_name(env.name)}", f"../gen/{generation}")
+        self.clear_failure(env.name)
+
+    def grant(self, generation: str, group_ids: Sequence[int]) -> None:
+        """Have these groups enter a generation, and nobody else; everyone where there is none."""
+        fd = self._directory(f"gen/{generation}")
+        try:
+            grant(fd, group_ids)
+        finally:
+            os.close(fd)
+        fault.point()
+
+    def narrow(self, generation: str, group_ids: Sequence[int]) -> bool:
+        """Close a generation to whom `grant` would not let in; returns whether anybody is left."""
+        try:
+            fd = self._directory(f"gen/{generation}")
+        except (FileNotFoundError, NotADirectoryError):  # something else is there, into which nobody can go
+            return False
+        try:
+            left = narrow(fd, group_ids)
+        finally:
+            os.close(fd)
+        fault.point()
+        return left
+
+    def _link(self, path: str, text: str) -> None:
+        """Make `path` a link to `text`, in one step."""
+        if self._link_text(path) == text:
+            return
+        _remove("env/.new", self.fd)
+        os.symlink(text, "env/.new", dir_fd=self.fd)
+        fault.point()
+        self._rename("env/.new", path)
+        fault.point()
+
+    def make_names(self, links: dict[str, str]) -> None:
+        """Make every name of `links` (registry name → link text)."""
+        for name, text in links.items():
+            self._link(f"env/{name}", text)
+
+    def set_names(self, links: dict[str, str]) -> None:
+        """Make every name of `links`, and take away each name that it lacks."""
+        self.make_names(links)
+        for name in self._names("env"):
+            if name not in links:
+                _remove(f"env/{name}", self.fd)
+
+    def unpublish(self, names: Sequence[str]) -> None:
+        """Take away names, so that nobody new enters."""
+        for name in names:
+            _remove(f"env/{name}", self.fd)
+
+    def retire(self, generation: str) -> None:
+        """Unpin a generation and forget it; its namespace goes when the last process leaves."""
+        pin = f"{PATH}/gen/{generation}/ns"
+        while True:
+            try:
+                syscalls.umount(pin, syscalls.MNT_DETACH)
+            except OSError as error:
+                if error.errno in (errno.EINVAL, errno.ENOENT, errno.ENOTDIR):
+                    break
+                raise
+        fault.point()
+        _remove(f"gen/{generation}", self.fd)
+
+    def record_failure(self, name: str, why: str) -> None:
+        """Leave word for the launcher's message why `name` is not there."""
+        self.write(f"failed/{escape_name(name)}", " ".join(why.split()) + "\n")
+
+    def clear_failure(self, name: str) -> None:
+        """Forget `record_failure`."""
+        _remove(f"failed/{escape_name(name)}", self.fd)
+
+    def keep_failures(self, names: Collection[str]) -> None:
+        """Forget the failures of all others than these registry names."""
+        for name in self._names("failed"):
+            if name not in names:
+                _remove(f"failed/{name}", self.fd)
+
+
+def _remove(path: str, dirfd: int) -> None:
+    """Remove whatever is at `path`, a directory with all that is in it too."""
+    try:
+        os.unlink(path, dir_fd=dirfd)
+    except FileNotFoundError:
+        return
+    except IsADirectoryError:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dirfd)
+        try:
+            for name in os.listdir(fd):
+                _remove(name, fd)
+        finally:
+            os.close(fd)
+        os.rmdir(path, dir_fd=dirfd)
+
+
+def open_for_writing() -> RegistryWriter:
+    """As `open_registry`. Root, on the base."""
+    return RegistryWriter(open_registry().fd)
