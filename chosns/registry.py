@@ -77,9 +77,11 @@ class Registry:
                     return int(value)
         except (OSError, ValueError) as error:
             raise RegistryError(
-                f"is damaged: base: {error}", object=PATH, hint=f"umount {PATH} and run `chosctl up`"
+                f"is damaged: base: {error}", object=PATH, hint="an administrator runs `chosctl up`, which mends it"
             ) from None
-        raise RegistryError("is damaged: base has no ns", object=PATH, hint=f"umount {PATH} and run `chosctl up`")
+        raise RegistryError(
+            "is damaged: base has no ns", object=PATH, hint="an administrator runs `chosctl up`, which mends it"
+        )
 
     def links(self) -> dict[str, str]:
         """Everything published: file name in env/ → link text."""

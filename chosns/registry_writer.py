@@ -52,7 +52,7 @@ class RegistryWriter(Registry):
 
     def _sweep(self) -> None:
         """Remove the names that `write` and `_link` use until they rename them."""
-        for directory in (".", "env", "failed"):
+        for directory in (".", "env", "failed", "serial"):
             with contextlib.suppress(FileNotFoundError):
                 fd = self._directory(directory)
                 try:
@@ -89,12 +89,21 @@ class RegistryWriter(Registry):
     def new_generation(self, env: Environment) -> str:
         """Make the directory of the next generation, closed to all but root; returns `NAME.N`."""
         name = escape_name(env.name)
-        numbers = [generation.number for generation in self.generations() if generation.name == name]
-        directory = f"{name}.{max(numbers, default=0) + 1}"
+        directory = f"{name}.{self._next_number(name)}"
         os.mkdir(f"gen/{directory}", 0o700, dir_fd=self.fd)
         fault.point()
         os.close(os.open(f"gen/{directory}/ns", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o444, dir_fd=self.fd))
         return directory
+
+    def _next_number(self, name: str) -> int:
+        """A number that this environment has not had before, as long as the registry is there: a reader that still
+        has an old link must find nothing, and never another generation in the making."""
+        numbers = [generation.number for generation in self.generations() if generation.name == name]
+        with contextlib.suppress(OSError, ValueError):
+            numbers.append(int(self._read(f"serial/{name}")))
+        number = max(numbers, default=0) + 1
+        self.write(f"serial/{name}", f"{number}\n")
+        return number
 
     def pin(self, generation: str, pid: int) -> int:
         """Pin the mount namespace of process `pid`; returns its inode number. :raises OSError: see `backends.ns`."""

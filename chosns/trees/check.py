@@ -95,7 +95,7 @@ def _check_owner(view: DirectoryView) -> None:
 def os_name(view: DirectoryView) -> str:
     """What the tree calls itself (PRETTY_NAME, os-release(5)); empty where it does not say."""
     try:
-        fd = open_inside(view.fd, "/etc/os-release", os.O_RDONLY | os.O_NONBLOCK)
+        fd = open_inside(view.fd, "/etc/os-release", os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
     except OSError:
         return ""
     try:

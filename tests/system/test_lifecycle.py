@@ -219,6 +219,9 @@ def test_numbers_go_on_while_the_node_is_up(pair: Node) -> None:
     for _ in range(3):
         pair.up("--renew", "one")
     assert pair.generation("one") == "one.4"
+    pair.chosctl("down", "one")
+    pair.up("one")
+    assert pair.generation("one") == "one.5", "who has the old link finds nothing, and no other generation"
 
 
 def test_a_broken_tree_fails_alone(node: Node) -> None:
