@@ -7,13 +7,12 @@ import sys
 
 import click
 
-from chosns.backends.ns import NamespaceBackend
 from chosns.cli.output import json_option, print_json, printable
 from chosns.config import broken, check_groups, read_site
 from chosns.doctor.trees import try_plan, unplannable
 from chosns.errors import ConfigError
 from chosns.lifecycle import find
-from chosns.plan.operations import MakeDirectory, MakeSymlink
+from chosns.plan import MakeDirectory, MakeSymlink, Plan
 
 
 @click.command()
@@ -64,21 +63,26 @@ def explain(environment: str, as_json: bool) -> None:
     problems = broken(site).get(env.name)
     if problems:
         raise ConfigError(problems[0].message, object=str(problems[0].origin), hint=problems[0].hint)
-    try_plan(env, site)  # a tree that hangs must not hang us
-    plan = NamespaceBackend().explain(env, site)
+    # In a process of its own, and only there: a tree that hangs must not hang us.
     if as_json:
-        print_json(plan.to_json())
+        print_json(try_plan(env, site, Plan.to_json))
         return
     click.echo(f"# {env.name}: tree {printable(env.tree)}, bind map {env.bindmap}, backend ns")
-    for operation in plan.operations:
-        flags = "" if isinstance(operation, (MakeDirectory, MakeSymlink)) else f"[{operation.flags}] "
-        click.echo(printable(f"{operation.describe():58} {flags}# {operation.why}"))
-        for entry in getattr(operation, "entries", ()):
-            click.echo(printable(f"           {entry.path + (' -> ' + entry.to if entry.to else ''):47} # {entry.why}"))
-    for note in plan.notes:
-        click.echo(printable(f"# left out: {note}"))
+    for line in try_plan(env, site, _lines):
+        click.echo(printable(line))
     if os.geteuid() != 0:
         click.echo("# without root, what you may not look at counts as not there", err=True)
+
+
+def _lines(plan: Plan) -> list[str]:
+    """A plan for people."""
+    lines = []
+    for operation in plan.operations:
+        flags = "" if isinstance(operation, (MakeDirectory, MakeSymlink)) else f"[{operation.flags}] "
+        lines.append(f"{operation.describe():58} {flags}# {operation.why}")
+        for entry in getattr(operation, "entries", ()):
+            lines.append(f"           {entry.path + (' -> ' + entry.to if entry.to else ''):47} # {entry.why}")
+    return [*lines, *(f"# left out: {note}" for note in plan.notes)]
 
 
 COMMANDS = (check, explain)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from chosns.backends.ns import NamespaceBackend
 from chosns.backends.worker import Worker
 from chosns.config import broken
 from chosns.errors import ChosError
 from chosns.model import Environment, Problem, Site
+from chosns.plan import Plan
 
 _TIME_LIMIT = 10.0  # seconds; a tree on a server that does not answer must not hang the checker
 
@@ -24,12 +26,14 @@ def unplannable(site: Site) -> Iterator[Problem]:
                 yield Problem(env.origin, str(error), error.hint, environment=env.name)
 
 
-def try_plan(env: Environment, site: Site) -> None:
-    """Plan in a process that may hang. :raises ChosError: why there is no plan, or that the tree does not answer."""
+def try_plan(env: Environment, site: Site, show: Callable[[Plan], Any] = lambda _: None) -> Any:
+    """Plan in a process that may hang; what `show` makes of the plan there, which has to be fit for JSON.
+
+    :raises ChosError: why there is no plan, or that the tree does not answer.
+    """
 
     def plan(worker: Worker) -> None:
-        NamespaceBackend().explain(env, site)
-        worker.send("planned")
+        worker.send("planned", shown=show(NamespaceBackend().explain(env, site)))
 
     with Worker(plan, env.name, _TIME_LIMIT) as worker:
-        worker.expect("planned")
+        return worker.expect("planned")["shown"]
