@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import lru_cache
 
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 ESCAPED_MAX = 255
@@ -168,6 +169,7 @@ class Site:
         return next((env for env in self.environments if name == env.tree), None)
 
 
+@lru_cache(maxsize=4096)  # asked for the same names again with each environment
 def escape_name(name: str) -> str:
     """The registry's file name for an alias: itself, or `%2F…` for an absolute path.
 
