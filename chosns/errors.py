@@ -55,6 +55,10 @@ class BuildError(ChosError):
     """An operation of a plan failed, or its result differs from the plan."""
 
 
+class ChangedError(BuildError):
+    """The base's mounts changed while they were copied: another attempt may do."""
+
+
 class RegistryError(ChosError):
     """/run/chos is missing, damaged, or belongs to another namespace."""
 

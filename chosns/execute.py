@@ -2,7 +2,7 @@
 
 Runs in a child process of its own (`backends.ns`), in a new namespace whose mounts are already slaves of the
 base's: whatever goes wrong here ends with that process. Works on descriptors: a path is looked up once,
-below a root that it cannot leave, and every mount gets its flags while it is still detached.
+below a root that it cannot leave, and every mount has its flags before it is attached.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from chosns.plan.operations import (
 )
 from chosns.plan.view import parent, split
 from chosns.trees.view import INSIDE, open_inside
-from chosns.verify import Origins, Shown, attributes, whole
+from chosns.verify import Origins, Shown, attributes, mount_number, whole
 
 # Only directories and links live there; the limits keep a mistake from eating memory.
 _TMPFS_OPTIONS: dict[str, str | None] = {"mode": "0755", "size": "1m", "nr_inodes": "4096", "source": "chos"}
@@ -52,22 +52,26 @@ class Executor:
     stage: str
     root: int = -1
     shown: dict[str, Shown] = field(default_factory=dict)
+    numbers: dict[str, int] = field(default_factory=dict)
     _sources: dict[Bind, int] = field(default_factory=dict)
+    _origins: Origins = field(default_factory=Origins)
 
     def run(self) -> None:
-        """Do every operation in order; afterwards this process's root is the environment's, and `shown` says what
-        is to be seen at each target.
+        """Do every operation in order; afterwards this process's root is the environment's, `shown` says what is to
+        be seen at each target, and `numbers` which mount is there, where that was made apart.
 
         :raises BuildError: an operation failed; it says which.
+        :raises ChangedError: a mount came or went at a bad moment.
         """
-        origins = Origins()
+        pivot = next(operation for operation in self.plan.operations if isinstance(operation, Pivot))
+        self.shown[pivot.target] = self._origins.of(self.base)
         for operation in self.plan.operations:
-            if isinstance(operation, Pivot):
-                self.shown[operation.target] = origins.of(self.base)
-            if isinstance(operation, Bind):
-                # All sources first: the pivot restricts the base's mounts, and copies would inherit that.
+            if isinstance(operation, Bind) and attributes(pivot.flags) & ~attributes(operation.flags):
                 with self._naming(operation):
-                    self._sources[operation] = self._detached_copy(operation, origins)
+                    self._sources[operation] = self._detached_copy(operation)
+        # Copies inherit these flags. So most binds are one step: a mount that comes to the base now or later comes to
+        # them too. What is to have fewer is copied before, and misses what comes until it is attached; `verify` sees.
+        syscalls.mount_setattr(self.base, "", set_=attributes(pivot.flags), recursive=True)
         for kind, group in groupby(self.plan.operations, type):
             if kind is Overlay:
                 self._overlays([operation for operation in group if isinstance(operation, Overlay)])
@@ -94,45 +98,71 @@ class Executor:
     def _do(self, operation: Operation) -> None:
         if isinstance(operation, MakeRoot):
             self.root = syscalls.new_mount("tmpfs", _TMPFS_OPTIONS, attributes(operation.flags))
+            # Until it is the root, no bind of what it stands on may take it along.
+            syscalls.mount_setattr(self.root, "", propagation=syscalls.MS_UNBINDABLE)
             syscalls.move_mount(self.root, syscalls.AT_FDCWD, self.stage)
             self.shown[operation.target] = whole(self.root)
         elif isinstance(operation, MakeDirectory):
             _make(self.root, operation.target[1:], file=operation.file)
         elif isinstance(operation, MakeSymlink):
             os.symlink(operation.to, operation.target[1:], dir_fd=self.root)
-        elif isinstance(operation, Bind):
+        elif isinstance(operation, Bind) and operation in self._sources:
             self._attach(self._sources.pop(operation), operation.target)
+        elif isinstance(operation, Bind) and not operation.flags.read_only:
+            self._bind(operation)
+        elif isinstance(operation, Bind):
+            self._attach(self._detached_copy(operation), operation.target)
         elif isinstance(operation, Pivot):
             os.fchdir(self.root)
             syscalls.pivot_root(".", operation.put_old[1:])
             os.chdir("/")
-            syscalls.mount_setattr(self.root, operation.put_old[1:], set_=attributes(operation.flags), recursive=True)
+            syscalls.mount_setattr(self.root, "", propagation=syscalls.MS_PRIVATE)
 
-    def _detached_copy(self, bind: Bind, origins: Origins) -> int:
-        """A copy of the source, everything mounted below it included, with its flags already set."""
+    @contextlib.contextmanager
+    def _source(self, bind: Bind) -> Iterator[int]:
+        """The source, opened; it is noted what will be seen at the target."""
         side = self.tree if bind.side == "tree" else self.base
         source = open_inside(side, bind.source, os.O_PATH | os.O_NOFOLLOW, _STRICT)
         try:
-            self.shown[bind.target] = origins.of(source)
-            flags = syscalls.OPEN_TREE_CLONE | syscalls.AT_EMPTY_PATH | syscalls.AT_RECURSIVE
-            copy = syscalls.open_tree(source, "", flags)
+            self.shown[bind.target] = self._origins.of(source)
+            yield source
         finally:
             os.close(source)
+
+    def _bind(self, bind: Bind) -> None:
+        """Show the source, everything mounted below it included, at the target; it has its flags already."""
+        with self._source(bind) as source, self._spot(bind.target) as spot:
+            syscalls.mount(f"/proc/self/fd/{source}", f"/proc/self/fd/{spot}", syscalls.MS_BIND | syscalls.MS_REC)
+
+    def _detached_copy(self, bind: Bind) -> int:
+        """A copy of the source, everything mounted below it included, with its flags already set."""
+        with self._source(bind) as source:
+            flags = syscalls.OPEN_TREE_CLONE | syscalls.AT_EMPTY_PATH | syscalls.AT_RECURSIVE
+            copy = syscalls.open_tree(source, "", flags)
         restricted = attributes(bind.flags)
         if restricted:
             syscalls.mount_setattr(copy, "", set_=restricted, recursive=True)
         return copy
 
     def _attach(self, mount: int, target: str) -> None:
-        """Put a detached mount at `target` of the new root, which must not lead through a link."""
+        """Put a detached mount at `target` of the new root."""
+        try:
+            self.numbers[target] = mount_number(mount)
+            with self._spot(target) as spot:
+                syscalls.move_mount(mount, spot, "")
+        finally:
+            os.close(mount)
+
+    @contextlib.contextmanager
+    def _spot(self, target: str) -> Iterator[int]:
+        """The place `target` of the new root, opened; it must not lead through a link."""
         if len(split(target)) == 1:
             _make(self.root, target[1:])
         spot = open_inside(self.root, target, os.O_PATH | os.O_NOFOLLOW, _STRICT)
         try:
-            syscalls.move_mount(mount, spot, "")
+            yield spot
         finally:
             os.close(spot)
-            os.close(mount)
 
     def _overlays(self, overlays: list[Overlay]) -> None:
         """All overlays of the plan. Their generated layers share one tmpfs, which is gone from sight afterwards:

@@ -10,6 +10,7 @@ class Mount(NamedTuple):
     """One line: where, with which per-mount flags, and how it propagates (`shared:N`, `master:N`, …).
 
     `root`: what of its file system is shown; `device`: st_dev of that file system, as `MAJOR:MINOR`.
+    `number`: the mount's own id, and `parent` that of the mount that it is on.
     """
 
     target: str
@@ -18,6 +19,8 @@ class Mount(NamedTuple):
     propagation: list[str]
     fstype: str
     device: str
+    number: int
+    parent: int
 
 
 _ESCAPE = re.compile(r"\\([0-7]{3})")
@@ -35,8 +38,11 @@ def parse_mount(line: str) -> Mount:
     fields = line.split(" ")
     end = fields.index("-", 6)
     flags, propagation, fstype = fields[5].split(","), fields[6:end], fields[end + 1]
-    return Mount(_unescape(fields[4]), _unescape(fields[3]), flags, propagation, fstype, fields[2])
+    where, root = fields[4], fields[3]
+    if "\\" in line:
+        where, root = _unescape(where), _unescape(root)
+    return Mount(where, root, flags, propagation, fstype, fields[2], int(fields[0]), int(fields[1]))
 
 
 def _unescape(text: str) -> str:
-    return _ESCAPE.sub(lambda match: chr(int(match[1], 8)), text) if "\\" in text else text
+    return _ESCAPE.sub(lambda match: chr(int(match[1], 8)), text)

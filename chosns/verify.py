@@ -6,22 +6,27 @@ hang. Changes nothing, except that what came from the base meanwhile is restrict
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 from typing import NamedTuple
 
 from chosns import syscalls
-from chosns.errors import BuildError
+from chosns.complete import differences
+from chosns.errors import BuildError, ChangedError
 from chosns.mountinfo import Mount, parse_mount, read_mounts
 from chosns.plan.operations import Flags, MakeDirectory, MakeSymlink, Plan
 from chosns.plan.view import join, split
+from chosns.trees.view import INSIDE, open_inside
 
 _ATTRIBUTE_OF = {
     "nosuid": syscalls.MOUNT_ATTR_NOSUID,
     "nodev": syscalls.MOUNT_ATTR_NODEV,
     "ro": syscalls.MOUNT_ATTR_RDONLY,
 }
+
+
+_CHANGED = "a mount came or went on the base while it was being built"
+_AGAIN = "run `chosctl up` again; where mounts come and go all the time: which, and why?"
 
 
 class Shown(NamedTuple):
@@ -41,11 +46,11 @@ class Origins:
         self._mounts: dict[bytes, Mount] = {}
 
     def of(self, fd: int) -> Shown:
-        """:raises OSError: it is on a mount that was not there."""
+        """:raises ChangedError: it is on a mount that was not there."""
         path = os.readlink(f"/proc/self/fd/{fd}")
-        number = _mount_number(fd)
+        number = b"%d" % mount_number(fd)
         if number not in self._lines:
-            raise FileNotFoundError(errno.ENOENT, "its mount has just come or gone", path)
+            raise ChangedError(_CHANGED, object=path, hint=_AGAIN)
         if number not in self._mounts:
             self._mounts[number] = parse_mount(self._lines[number].decode("utf-8", "surrogateescape"))
         mount = self._mounts[number]
@@ -53,11 +58,11 @@ class Origins:
         return Shown(mount.device, join([*split(mount.root), *below]), _masters(mount))
 
 
-def _mount_number(fd: int) -> bytes:
+def mount_number(fd: int) -> int:
     """The first field of mountinfo's line for the mount that a descriptor is on (proc_pid_fdinfo(5))."""
     info = os.open(f"/proc/self/fdinfo/{fd}", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        return os.read(info, 4096).partition(b"mnt_id:")[2].split(None, 1)[0]
+        return int(os.read(info, 4096).partition(b"mnt_id:")[2].split(None, 1)[0])
     finally:
         os.close(info)
 
@@ -66,6 +71,10 @@ def whole(mount: int) -> Shown:
     """What a new mount of a file system of its own shows: all of it, following nothing."""
     device = os.fstat(mount).st_dev
     return Shown(f"{os.major(device)}:{os.minor(device)}", "/", frozenset())
+
+
+def _shown(mount: Mount) -> Shown:
+    return Shown(mount.device, mount.root, _masters(mount))
 
 
 def _masters(mount: Mount) -> frozenset[str]:
@@ -81,7 +90,7 @@ def attributes(flags: Flags) -> int:
     )
 
 
-def verify(plan: Plan, root: int, shown: dict[str, Shown]) -> None:
+def verify(plan: Plan, root: int, shown: dict[str, Shown], numbers: dict[str, int]) -> None:
     """Compare what the kernel says is mounted in this namespace with the plan.
 
     Every operation's mount must be there, and show what it was made to show and follow the base where its source
@@ -90,7 +99,9 @@ def verify(plan: Plan, root: int, shown: dict[str, Shown]) -> None:
     A mount that came from the base meanwhile is restricted here, as the ones before it were.
 
     :param shown: what is to be seen at each target.
+    :param numbers: which mount is at a target, for those after the pivot at least.
     :raises BuildError: naming the first difference.
+    :raises ChangedError: something came to the base, or went, and not inside.
     """
     wanted = {
         op.target: attributes(op.flags) for op in plan.operations if not isinstance(op, (MakeDirectory, MakeSymlink))
@@ -107,11 +118,32 @@ def verify(plan: Plan, root: int, shown: dict[str, Shown]) -> None:
         lacking = _wanted_at(mount.target, wanted)
         for name in mount.flags:
             lacking &= ~_ATTRIBUTE_OF.get(name, 0)
-        if lacking and mount.target in wanted:
+        if lacking and _shown(mount) == shown.get(mount.target):
             raise BuildError(f"{mount.target} lacks flags of the plan", object=plan.environment)
         if lacking:
-            with contextlib.suppress(FileNotFoundError):  # gone again
-                syscalls.mount_setattr(root, mount.target[1:], set_=lacking)
+            _restrict(root, mount.target, lacking)
+    changed = differences(plan, found, numbers)
+    if changed:  # mountinfo is read in pieces: what came between two of them is no difference
+        changed &= differences(plan, read_mounts(), numbers)
+    if changed:
+        raise ChangedError(f"{_CHANGED}: {min(changed)}", object=plan.environment, hint=_AGAIN)
+
+
+def _restrict(root: int, target: str, flags: int) -> None:
+    """Set flags of the uppermost mount at `target`, unless that is gone again."""
+    try:
+        spot = open_inside(root, target, os.O_PATH | os.O_NOFOLLOW, syscalls.RESOLVE_NO_SYMLINKS | INSIDE)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            return
+        raise
+    try:
+        syscalls.mount_setattr(spot, "", set_=flags)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # no mount any more, only the directory that it was on
+            raise
+    finally:
+        os.close(spot)
 
 
 def _wanted_at(target: str, wanted: dict[str, int]) -> int:
@@ -128,7 +160,7 @@ def _compare(plan: Plan, mounts: list[Mount], shown: dict[str, Shown]) -> None:
         if mount.target in shown:
             at.setdefault(mount.target, []).append(mount)
     for target, wanted in shown.items():
-        there = [Shown(mount.device, mount.root, _masters(mount)) for mount in at[target]]
+        there = [_shown(mount) for mount in at[target]]
         if wanted in there:
             continue
         if wanted[:2] in [found[:2] for found in there]:

@@ -17,7 +17,7 @@ from dataclasses import asdict
 from chosns import fault, syscalls
 from chosns.backends import Prepared
 from chosns.backends.worker import Worker
-from chosns.errors import BuildError, UnsupportedError
+from chosns.errors import BuildError, ChangedError, UnsupportedError
 from chosns.execute import Executor
 from chosns.install import find_launcher
 from chosns.model import Environment, Site
@@ -30,6 +30,7 @@ from chosns.trees.view import DirectoryView
 from chosns.verify import verify
 
 TIME_LIMIT = 60.0  # seconds for one environment, mostly for trees on file systems that do not answer
+_ATTEMPTS = 3  # when mounts come or go on the base at a bad moment
 _NOBODY = 65534
 # What the tree's shell may use while it is tried: one process, so that nothing of it stays; set as nobody, because
 # changing the user would count nobody's other processes. And 10 seconds of processor, no byte of a file, no core.
@@ -68,6 +69,24 @@ class NamespaceBackend:
     ) -> Prepared:
         """See Backend."""
         started = time.monotonic()
+        for _ in range(_ATTEMPTS - 1):
+            try:
+                return self._attempt(env, site, registry, group_ids, renew, progress, started)
+            except ChangedError as error:
+                progress(f"{error}; once more")
+        return self._attempt(env, site, registry, group_ids, renew, progress, started)
+
+    def _attempt(
+        self,
+        env: Environment,
+        site: Site,
+        registry: RegistryWriter,
+        group_ids: Sequence[int],
+        renew: bool,
+        progress: Callable[[str], None],
+        started: float,
+    ) -> Prepared:
+        """`prepare`, once."""
         with Worker(lambda worker: _work(worker, env, site), env.name, self._limit) as worker:
             fingerprint = _with_groups(str(worker.expect("planned")["fingerprint"]), group_ids)
             current = _current(registry, env)
@@ -182,7 +201,7 @@ def _build(worker: Worker, plan: Plan, env: Environment) -> None:
     with open_tree_root(env.tree) as tree, DirectoryView("/") as base:
         executor = Executor(plan, tree.fd, base.fd, f"{PATH}/stage")
         executor.run()
-        verify(plan, executor.root, executor.shown)
+        verify(plan, executor.root, executor.shown, executor.numbers)
         name = os_name(tree)
     root = os.stat("/")
     # Not earlier: keys may be what opens the tree (AFS, Kerberos). Not later: what fails from here on is the shell's.

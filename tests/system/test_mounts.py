@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from pathlib import Path
 
 import pytest
+from attack_tools import one, patched
 from conftest import Node, mount_points
 
 SITE = Path("/srv/mounts")
@@ -199,3 +201,92 @@ def test_a_private_mount_of_a_shared_base(node: Node) -> None:
     node.mount("-t", "tmpfs", "none", "/srv/private/later")
     Path("/srv/private/later/it").touch()
     assert node.chos("one", "ls", "/srv/private/later", check=True).stdout == "it\n"
+
+
+READ_ONLY = '[[environment.one.bind]]\nsource = "/srv"\ntarget = "/mnt"\nread_only = true\n'
+COMING = f"""
+for i in $(seq 1 400); do
+    mkdir -p {SITE}/$i; mount -t tmpfs -o size=4k fs$i {SITE}/$i
+    [ $((i % 3)) != 0 ] || umount {SITE}/$((i - 1))
+done
+"""
+
+
+@pytest.mark.parametrize("bind", ["", READ_ONLY])
+def test_what_comes_and_goes_while_it_is_built(node: Node, site: Path, bind: str) -> None:
+    """Whatever the moment, every generation has all mounts of the base, and none that is gone there."""
+    node.tree("one")
+    node.configure("one:/os/one\n", one="[environment.one]\n" + bind)
+    node.up()
+    mounter = subprocess.Popen(["sh", "-ec", COMING])
+    residents = []
+    while mounter.poll() is None:
+        node.up("--renew")
+        residents.append(node.resident("one"))
+    assert mounter.returncode == 0 and len(residents) > 3
+    wanted = sorted(point[len("/srv/") :] for point in mount_points() if point.startswith("/srv/"))
+    assert len(wanted) == 267
+    for resident in residents:
+        inside = [where for where, _, _ in mountinfo(resident.pid)]
+        for place in ("/srv/", "/local/srv/", *(["/mnt/"] if bind else [])):
+            found = sorted(where[len(place) :] for where in inside if where.startswith(place))
+            assert found == wanted, f"{place} of {os.readlink(f'/proc/{resident.pid}/ns/mnt')}"
+
+
+MEANWHILE = """
+import ctypes, os, chosns.execute as execute, chosns.verify as verify
+libc = ctypes.CDLL(None)
+def on_the_base(what):
+    pid = os.fork()
+    if pid == 0:
+        os._exit(bool(libc.setns(os.open("/proc/1/ns/mnt", os.O_RDONLY), 0x20000) or what()))
+    assert os.waitpid(pid, 0)[1] == 0
+def come(place):
+    os.makedirs(place, exist_ok=True)
+    return libc.mount(b"late", place.encode(), b"tmpfs", 0, b"size=4k")
+"""
+
+
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_what_comes_between_copying_and_attaching(node: Node, site: Path, times: int) -> None:
+    """It is missed, which is noticed: built again, or said."""
+    one(node, one=READ_ONLY)
+    missed = f"""
+copy = execute.Executor._detached_copy
+def detached_copy(self, bind):
+    try:
+        return copy(self, bind)
+    finally:
+        places = [f"{SITE}/{{number}}" for number in range({times})]
+        places = [place for place in places if not os.path.ismount(place)]
+        if bind.target == "/mnt" and places:
+            on_the_base(lambda: come(places[0]))
+execute.Executor._detached_copy = detached_copy
+"""
+    result = patched(MEANWHILE + missed, "up", "--renew")
+    assert result.returncode == (0 if times < 3 else 1), result
+    if times < 3:
+        inside = node.chos("one", "cat", "/proc/self/mountinfo", check=True).stdout
+        assert all(f" /mnt/mounts/{number} " in inside for number in range(times))
+    else:
+        assert "came or went on the base" in result.stderr and "/mnt/mounts/2" in result.stderr
+        assert node.generation("one") == "one.1"
+
+
+def test_what_goes_while_it_is_compared(node: Node, site: Path) -> None:
+    """A mount that came with fewer restrictions, and is gone before it gets them, is no failure."""
+    one(node)
+    gone = f"""
+run, read = execute.Executor.run, verify.read_mounts
+def run_and_come(self):
+    run(self)
+    on_the_base(lambda: come("{SITE}/late"))
+def read_and_go():
+    found = read()
+    on_the_base(lambda: libc.umount2(b"{SITE}/late", 0) and False)
+    return found
+execute.Executor.run, verify.read_mounts = run_and_come, read_and_go
+"""
+    result = patched(MEANWHILE + gone, "up", "--renew")
+    assert result.returncode == 0, result
+    assert f"{SITE}/late" not in node.chos("one", "cat", "/proc/self/mountinfo", check=True).stdout
