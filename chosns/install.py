@@ -8,6 +8,27 @@ import sys
 
 from chosns.plan.planner import Launcher
 
+_CAPABILITIES = "security.capability"  # the file attribute that holds them, capabilities(7)
+
+
+def launcher_problem() -> str:
+    """Why users cannot enter anything with the installed launcher; empty where they can."""
+    launcher = find_launcher()
+    if launcher is None:
+        return "chos is not installed here, so nobody can enter: run `make install`, or install the package again"
+    status = os.stat(launcher.path)
+    if not status.st_mode & stat.S_IXOTH:
+        return f"{launcher.path} cannot be executed by users: chmod 0755 {launcher.path}"
+    if os.statvfs(launcher.path).f_flag & os.ST_NOSUID:
+        return f"{launcher.path} is on a nosuid mount, where it has no privilege: install it elsewhere"
+    try:
+        os.getxattr(launcher.path, _CAPABILITIES)
+    except OSError:
+        if not status.st_mode & stat.S_ISUID:
+            setcap = "setcap cap_sys_admin,cap_sys_chroot,cap_sys_ptrace+ep"
+            return f"{launcher.path} has lost its capabilities: {setcap} {launcher.path}"
+    return ""
+
 
 def find_launcher() -> Launcher | None:
     """The installed `chos`: beside this `chosctl`, or in a standard place; root's own file only."""

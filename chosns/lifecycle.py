@@ -16,6 +16,7 @@ from chosns.base import ensure_shared, private_mounts, require_base, require_ker
 from chosns.config import broken
 from chosns.errors import ChosError, ConfigError, NotPrepared, UnknownEnvironment, as_chos_error, chos_errors
 from chosns.formats import base_text, login_text
+from chosns.install import launcher_problem
 from chosns.model import Environment, Site, escape_name
 from chosns.observe.processes import count_residents
 from chosns.registry import Registry
@@ -33,6 +34,7 @@ class Outcome:
     generation: str = ""
     seconds: float = 0.0
     error: ChosError | None = None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass
@@ -80,7 +82,8 @@ def up(
     with chos_errors("/run/chos"):
         if ensure_shared():
             report.notes.append(
-                "the base's mounts were private; they are shared now, so that later mounts appear inside"
+                "the base's root was private: all its mounts are shared now, those too that were private on purpose,"
+                " so that later mounts appear inside"
             )
         private = private_mounts()
         if private:
@@ -89,6 +92,9 @@ def up(
                 f"{', '.join(private[:3])}{more}: private on the base, so what is mounted below later does not appear"
                 f" inside; mend it with `mount --make-shared` and `chosctl up --renew`"
             )
+        launcher = launcher_problem()
+        if launcher:
+            report.notes.append(launcher)
         with create_registry() as registry, registry.lock(waiting):
             registry.write("base", base_text())
             registry.write("login", login_text(site.login))
@@ -98,6 +104,7 @@ def up(
                 progress(env.name)
                 outcome = _prepare(env, site, registry, renew, limit, progress)
                 report.outcomes.append(outcome)
+                report.notes += [warning for warning in outcome.warnings if warning not in report.notes]
                 done(outcome)
             registry.set_names(_links(site, registry))
             registry.keep_failures({escape_name(env.name) for env in site.environments})
@@ -175,7 +182,8 @@ def _prepare(
         primary = escape_name(env.name)
         registry.make_names({name: to for name, to in _links(site, registry).items() if to == primary})
         registry.clear_failure(env.name)
-        return Outcome(env.name, "made" if prepared.fresh else "unchanged", prepared.generation, prepared.seconds)
+        state = "made" if prepared.fresh else "unchanged"
+        return Outcome(env.name, state, prepared.generation, prepared.seconds, warnings=prepared.warnings)
     except OSError as error:
         failure: ChosError = as_chos_error(error, env.name)
     except ChosError as error:

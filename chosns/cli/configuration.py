@@ -11,7 +11,9 @@ from chosns.cli.output import json_option, print_json, printable
 from chosns.config import broken, check_groups, read_site
 from chosns.doctor.trees import try_plan, unplannable
 from chosns.errors import ConfigError
+from chosns.install import launcher_problem
 from chosns.lifecycle import find
+from chosns.model import Origin, Problem
 from chosns.plan import MakeDirectory, MakeSymlink, Plan
 
 
@@ -21,11 +23,15 @@ from chosns.plan import MakeDirectory, MakeSymlink, Plan
 def check(root: str, as_json: bool) -> None:
     """Report every problem of the configuration as FILE:LINE: MESSAGE — HINT.
 
-    Without --root this looks at the OS trees too, and plans. Exit status 1 when there is any problem. Nothing is
-    changed, and no privilege is needed.
+    Without --root this looks at the OS trees and the launcher too, and plans. Exit status 1 when there is any
+    problem. Nothing is changed, and no privilege is needed.
     """
     site = read_site(root)
-    problems = [*site.problems, *check_groups(site), *(unplannable(site) if root == "/" else ())]
+    problems = [*site.problems, *check_groups(site)]
+    if root == "/":
+        problems += unplannable(site)
+        if launcher := launcher_problem():
+            problems.append(Problem(Origin("chos"), launcher))
     if as_json:
         print_json(
             [

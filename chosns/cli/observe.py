@@ -43,6 +43,8 @@ def status(as_json: bool) -> None:
             click.echo("no environment is prepared on this node: an administrator runs `chosctl up`", err=True)
         if node.problems:
             click.echo("the configuration has errors: `chosctl check` shows them", err=True)
+        if node.launcher:
+            click.echo(node.launcher, err=True)
     if not node.healthy:
         sys.exit(1)
 

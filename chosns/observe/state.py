@@ -8,6 +8,7 @@ from typing import Any
 
 from chosns.base import private_mounts
 from chosns.errors import NotPrepared
+from chosns.install import launcher_problem
 from chosns.model import Environment, Severity, Site, escape_name
 from chosns.observe.processes import count_residents
 from chosns.registry import Generation, Registry, open_registry
@@ -54,6 +55,7 @@ class EnvironmentState:
 class NodeState:
     """All of a node. `prepared`: whether there is a registry at all. `problems`: errors in the configuration.
 
+    `launcher`: why nobody can enter with the installed launcher, where that is so.
     `private_mounts`: of the base; what is mounted below them does not appear inside.
     """
 
@@ -62,11 +64,12 @@ class NodeState:
     environments: tuple[EnvironmentState, ...] = field(default=())
     problems: int = 0
     private_mounts: tuple[str, ...] = ()
+    launcher: str = ""
 
     @property
     def healthy(self) -> bool:
         well = all(env.state in ("up", "closed", "unlisted") for env in self.environments)
-        return self.prepared and well and not self.problems
+        return self.prepared and well and not self.problems and not self.launcher
 
     def to_json(self) -> dict[str, Any]:
         """For `status --json`: everything that monitoring needs to alert on."""
@@ -76,6 +79,7 @@ class NodeState:
             "backend": self.backend,
             "private_mounts": self.private_mounts,
             "problems": self.problems,
+            "launcher": self.launcher,
             "environments": [
                 {**asdict(env), "processes": env.processes, "generation": env.current.generation if env.current else ""}
                 for env in self.environments
@@ -91,7 +95,7 @@ def node_state(site: Site) -> NodeState:
     errors = sum(problem.severity is Severity.ERROR for problem in site.problems)
     try:
         with open_registry() as registry:
-            return replace(_prepared_state(site, registry), problems=errors)
+            return replace(_prepared_state(site, registry), problems=errors, launcher=launcher_problem())
     except NotPrepared:
         return NodeState(False, "", tuple(_state(env, None, "", []) for env in site.environments), errors)
 
