@@ -74,6 +74,8 @@ def private_mounts() -> list[str]:
 def ensure_shared() -> bool:
     """Make the base's mounts shared where its root is not, so that later mounts appear inside environments.
 
+    All of them: with a private root, those that were made private on purpose cannot be told from the others.
+
     :returns: True when it had to be done.
     """
     root = [mount for mount in read_mounts() if mount.target == "/"][-1]

@@ -18,11 +18,13 @@ class Prepared:
     generation: as `NAME.N`; the one that was there already where nothing had changed
     fresh:      whether it was made now
     seconds:    how long it took, in seconds
+    warnings:   what an administrator should know of
     """
 
     generation: str
     fresh: bool
     seconds: float
+    warnings: tuple[str, ...] = ()
 
 
 class Backend(Protocol):

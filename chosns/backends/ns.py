@@ -88,10 +88,11 @@ class NamespaceBackend:
     ) -> Prepared:
         """`prepare`, once."""
         with Worker(lambda worker: _work(worker, env, site), env.name, self._limit) as worker:
-            fingerprint = _with_groups(str(worker.expect("planned")["fingerprint"]), group_ids)
+            planned = worker.expect("planned")
+            fingerprint, warnings = _with_groups(planned["fingerprint"], group_ids), tuple(planned["warnings"])
             current = _current(registry, env)
             if current and current[1] == fingerprint and not renew:
-                return Prepared(current[0], False, time.monotonic() - started)
+                return Prepared(current[0], False, time.monotonic() - started, warnings)
             generation = registry.new_generation(env)
             try:
                 namespace = _pin(worker, registry, generation, env, progress)
@@ -114,7 +115,7 @@ class NamespaceBackend:
             except BaseException:
                 registry.retire(generation)
                 raise
-            return Prepared(generation, True, time.monotonic() - started)
+            return Prepared(generation, True, time.monotonic() - started, warnings)
 
 
 def _pin(
@@ -171,7 +172,7 @@ def _with_groups(fingerprint: str, group_ids: Sequence[int]) -> str:
 def _work(worker: Worker, env: Environment, site: Site) -> None:
     """The worker: plan; make namespaces until one is pinned; build in it, check, and end as the environment's shell."""
     plan, fingerprint = _plan(env, site)
-    worker.send("planned", fingerprint=fingerprint)
+    worker.send("planned", fingerprint=fingerprint, warnings=plan.warnings)
     cpus = os.sched_getaffinity(0)
     while (order := worker.wait()).startswith("namespace"):
         cpu = order.split()[1]

@@ -88,7 +88,8 @@ def _lines(plan: Plan) -> list[str]:
         lines.append(f"{operation.describe():58} {flags}# {operation.why}")
         for entry in getattr(operation, "entries", ()):
             lines.append(f"           {entry.path + (' -> ' + entry.to if entry.to else ''):47} # {entry.why}")
-    return [*lines, *(f"# left out: {note}" for note in plan.notes)]
+    lines += [f"# left out: {note}" for note in plan.notes]
+    return [*lines, *(f"# warning: {warning}" for warning in plan.warnings)]
 
 
 COMMANDS = (check, explain)

@@ -9,21 +9,25 @@ from chosns.backends.ns import NamespaceBackend
 from chosns.backends.worker import Worker
 from chosns.config import broken
 from chosns.errors import ChosError
-from chosns.model import Environment, Problem, Site
+from chosns.model import Environment, Problem, Severity, Site
 from chosns.plan import Plan
 
 _TIME_LIMIT = 10.0  # seconds; a tree on a server that does not answer must not hang the checker
 
 
 def unplannable(site: Site) -> Iterator[Problem]:
-    """Plan every environment that has no other problem, and report why where that fails."""
+    """Plan every environment that has no other problem, and report why where that fails; and what plans warn of."""
     bad = broken(site)
+    warnings: dict[str, Problem] = {}
     for env in site.environments:
         if env.name not in bad:
             try:
-                try_plan(env, site)
+                for text in try_plan(env, site, lambda plan: plan.warnings):
+                    warning = Problem(env.origin, text, severity=Severity.WARNING, environment=env.name)
+                    warnings.setdefault(text, warning)
             except ChosError as error:
                 yield Problem(env.origin, str(error), error.hint, environment=env.name)
+    yield from warnings.values()
 
 
 def try_plan(env: Environment, site: Site, show: Callable[[Plan], Any] = lambda _: None) -> Any:

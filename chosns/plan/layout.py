@@ -59,6 +59,7 @@ class Layout:
     nested: list[Bind] = field(default_factory=list)
     overlays: dict[str, list[Entry]] = field(default_factory=dict)
     notes: list[Reason] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     # The View of what users will see.
 
@@ -188,6 +189,11 @@ class Layout:
         self._mount_point(spot, path, Kind.FILE, why)
         self.nested.append(Bind("base", found.path, spot.path, why, flags))
         mount = self._mount(parent(spot.path))
+        if mount is not None and mount.side == "base":
+            self.warnings.append(
+                f"{found.path} is in a directory of the base: when it is replaced there, nobody can leave an"
+                " environment until the next `chosctl up`; install chos below /usr or /usr/local"
+            )
         for name in links:
             beside = join([*split(parent(spot.path)), name])
             if mount is None:

@@ -146,12 +146,14 @@ class Plan:
     """Everything that makes one environment, in the order in which it is done.
 
     :param notes: what the planner left out, and why; for `explain` only.
+    :param warnings: what an administrator should know of, each a sentence of its own.
     """
 
     environment: str
     tree: str
     operations: tuple[Operation, ...]
     notes: tuple[Reason, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-ready form."""
@@ -160,6 +162,7 @@ class Plan:
             "tree": self.tree,
             "operations": [_json(operation) for operation in self.operations],
             "notes": [str(note) for note in self.notes],
+            "warnings": list(self.warnings),
         }
 
     def fingerprint(self, *extra: str) -> str:

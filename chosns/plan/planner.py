@@ -68,7 +68,7 @@ def make_plan(
     operations: list[Operation] = [MakeRoot(Reason("the environment's own root")), *layout.operations()]
     operations.append(Pivot("/local", Reason("entering is one setns; containers still work inside")))
     operations.extend(_local_devices(layout, bindmap))
-    return Plan(env.name, env.tree, tuple(operations), tuple(layout.notes))
+    return Plan(env.name, env.tree, tuple(operations), tuple(layout.notes), tuple(layout.warnings))
 
 
 def _top_of_tree(layout: Layout, bindmap: BindMap, sysconfig: Sysconfig | None) -> None:

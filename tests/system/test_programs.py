@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+from pathlib import Path
 
 import pytest
 from conftest import Node
@@ -133,3 +136,25 @@ def test_user_namespaces_work_inside(trixie: Node) -> None:
     script = "mount -t tmpfs none /mnt && echo x >/mnt/only-inside && cat /mnt/only-inside"
     assert trixie.chos("new", "unshare", "-Urm", "sh", "-c", script, check=True).stdout == "x\n"
     assert not os.path.exists("/mnt/only-inside")
+
+
+def test_chos_in_a_directory_of_the_base(node: Node) -> None:
+    """It works there, and `up` and `check` say what is to be feared."""
+    node.tree("one")
+    node.configure("one:/os/one\n")
+    assert "directory of the base" not in node.up().stderr
+    Path("/srv/sw").mkdir(exist_ok=True)
+    try:
+        for name in ("chos", "chosctl"):
+            shutil.copy2(f"/usr/bin/{name}", "/srv/sw", follow_symlinks=True)
+        subprocess.run(["setcap", "cap_sys_admin,cap_sys_chroot,cap_sys_ptrace+ep", "/srv/sw/chos"], check=True)
+        for arguments in (["up"], ["up"]):
+            result = node.run(["/srv/sw/chosctl", *arguments], user="root", check=True)
+            assert result.stderr.count("/srv/sw/chos is in a directory of the base") == 1, result
+            assert "below /usr" in result.stderr
+        result = node.run(["/srv/sw/chosctl", "check"], user="root")
+        assert result.returncode == 1 and "/srv/sw/chos is in a directory of the base" in result.stdout, result
+        back = ["/srv/sw/chos", "sh", "-c", "CHOS=root /srv/sw/chos readlink /proc/self/ns/mnt"]
+        assert node.run(back, env={"CHOS": "one"}, check=True).stdout.strip() == os.readlink("/proc/self/ns/mnt")
+    finally:
+        shutil.rmtree("/srv/sw")

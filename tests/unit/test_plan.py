@@ -439,6 +439,9 @@ def test_the_launcher_in_a_directory_of_the_base() -> None:
     assert at(plan, "/gpfs/sw/bin/chos").flags.nosuid is False
     starter = "/gpfs/sw/bin/chos-job-starter"
     assert Machine(plan, MERGED, base).follow(starter) == ("base", starter)
+    assert len(plan.warnings) == 1 and "below /usr" in plan.warnings[0]
+    assert plan.to_json()["warnings"] == list(plan.warnings)
+    assert plan_for(base=base, launcher=LAUNCHER).warnings == ()
 
 
 def test_the_launcher_behind_a_link_of_the_base() -> None:
