@@ -307,7 +307,8 @@ def test_the_pin_is_refused_for_a_while(node: Node) -> None:
     result = patched(REFUSING.format(times=1), "up", "--renew")
     assert result.returncode == 0, result
     cpus = sorted(os.sched_getaffinity(0))
-    assert tried(result) == [cpus, cpus[:1]]
+    attempts = tried(result)  # more than two where this kernel has the fault itself
+    assert len(attempts) > 1 and attempts == [cpus, *([cpu] for cpu in cpus)][: len(attempts)]
     assert node.generation("one") != "one.1"
     assert node.chos("one", "true").returncode == 0
     cleared()
