@@ -7,7 +7,6 @@ their process id; pam.d files are put back after each test.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import dataclasses
 import importlib.util
 import os
@@ -15,7 +14,6 @@ import pwd
 import shutil
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import threading
@@ -33,6 +31,8 @@ _system = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(_system)
 # There is one module `conftest` a run: the tests of both folders find what they import in this one.
 globals().update({name: value for name, value in vars(_system).items() if not name.startswith("__")})
+
+from silent import silent_file_system  # noqa: E402, F401 (of the system tests' folder; tests find it here)
 
 Node = _system.Node
 LIMIT = 60
@@ -151,45 +151,6 @@ def two(node: Node) -> Node:
     node.configure("one:/os/one\ntwo:/os/two\n")
     node.up()
     return node
-
-
-# --- a file system that does not answer -----------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def silent_home(where: Path, reads: bool) -> Iterator[None]:
-    """A FUSE mount whose server never answers; with `reads` it takes the requests, so that nobody can withdraw his."""
-    try:
-        fd = os.open("/dev/fuse", os.O_RDWR)
-    except OSError:
-        pytest.skip("no /dev/fuse here")
-    where.mkdir(parents=True, exist_ok=True)
-    options = f"fd={fd},rootmode=40000,user_id=0,group_id=0,allow_other".encode()
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.mount(b"silent", bytes(where), b"fuse.silent", 0, options) != 0:
-        os.close(fd)
-        pytest.skip(f"FUSE mounts do not work here: {os.strerror(ctypes.get_errno())}")
-    thread = None
-    if reads:
-        thread = threading.Thread(target=_swallow, args=(fd,), daemon=True)
-        thread.start()
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "-f", "-l", str(where)], check=False)  # ends what waits for it
-        os.close(fd)
-
-
-def _swallow(fd: int) -> None:
-    """Answer the greeting, then take every request and say nothing."""
-    with contextlib.suppress(OSError):
-        request = os.read(fd, 1 << 20)
-        unique = struct.unpack("<IIQ", request[:16])[2]
-        body = struct.pack("<IIIIHHII9I", 7, 31, 65536, 0, 12, 9, 65536, 1, *([0] * 9))
-        body = body[:64].ljust(64, b"\0")
-        os.write(fd, struct.pack("<IiQ", 16 + len(body), 0, unique) + body)
-        while os.read(fd, 1 << 20):
-            pass
 
 
 # --- sshd ---------------------------------------------------------------------------------------------------------

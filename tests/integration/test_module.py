@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from conftest import LINE, Node, Stacks, run, silent_home
+from conftest import LINE, Node, Stacks, run, silent_file_system
 
 SUCCESS, ABORT = 0, 26
 HOST = Path("/tmp/pam-host")
@@ -452,7 +452,7 @@ def test_a_home_that_is_missing(two: Node, host: Host) -> None:
 def test_a_home_that_hangs(two: Node, host: Host, reads: bool) -> None:
     """A stopped server: the login goes on after the time limit, in the base, and nothing of the host hangs."""
     subprocess.run(["useradd", "-M", "-d", "/hung", "hung"], check=False)
-    with silent_home(Path("/hung"), reads):
+    with silent_file_system(Path("/hung"), reads):
         seen = host("timeout=1", "show", "open", "show", user="hung")
         # A process whose request was taken cannot even be killed: it stays until the server answers or goes.
         refused(seen, "home directory does not answer", but=("children",) if reads else ())
@@ -467,7 +467,7 @@ def test_a_child_that_is_killed(two: Node, host: Host) -> None:
     """The user may kill, stop or limit the child that has his uid; it is an error like others, or the time limit."""
     subprocess.run(["useradd", "-M", "-d", "/hung", "hung"], check=False)
     for signal, words in (("KILL", "nobody could be asked"), ("STOP", "does not answer")):
-        with silent_home(Path("/hung"), False):
+        with silent_file_system(Path("/hung"), False):
             done, problems = threading.Event(), []
 
             def attack(signal: str = signal, done: threading.Event = done, problems: list[str] = problems) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import BASE_ID, LINE, Node, Sshd, Stacks, os_id, run, silent_home, tree_path, wait_for
+from conftest import BASE_ID, LINE, Node, Sshd, Stacks, os_id, run, silent_file_system, tree_path, wait_for
 
 
 def settle(sshd: Sshd) -> None:
@@ -316,7 +316,7 @@ def test_a_home_that_hangs(
     stacks.write("sshd", f"account required pam_permit.so\nsession required pam_permit.so\n{LINE} timeout=1\n")
     sshd = start_sshd()
     subprocess.run(["useradd", "-M", "-d", "/hung", "-s", "/bin/sh", "-p", "*", "hung"], check=False)
-    with silent_home(Path("/hung"), reads=False):
+    with silent_file_system(Path("/hung"), reads=False):
         client = subprocess.Popen(
             sshd.command("hung", "true"), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
