@@ -61,6 +61,27 @@ def wait_for(check: Callable[[], Any], what: str) -> Any:
     return answer
 
 
+def _identity(user: str, cwd: str | None, env: dict[str, str] | None) -> dict[str, Any]:
+    """What subprocess needs to start something as a user: identity, home directory, a clean environment and `env`."""
+    account = pwd.getpwnam(user)
+    environment = {
+        "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
+        "HOME": account.pw_dir,
+        "USER": user,
+        "LOGNAME": user,
+        "SHELL": account.pw_shell,
+        "LANG": "C.UTF-8",
+        **(env or {}),
+    }
+    return {
+        "env": environment,
+        "cwd": cwd or account.pw_dir,
+        "user": account.pw_uid,
+        "group": account.pw_gid,
+        "extra_groups": os.getgrouplist(user, account.pw_gid),
+    }
+
+
 class Node:
     """The node under test: its configuration, its commands, its users."""
 
@@ -128,28 +149,14 @@ class Node:
         stdin: str | None = None,
     ) -> subprocess.CompletedProcess[str]:
         """Run a command as a user with that user's identity and a clean environment."""
-        account = pwd.getpwnam(user)
-        environment = {
-            "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
-            "HOME": account.pw_dir,
-            "USER": user,
-            "LOGNAME": user,
-            "SHELL": account.pw_shell,
-            "LANG": "C.UTF-8",
-            **(env or {}),
-        }
         result = subprocess.run(
             command,
-            env=environment,
-            cwd=cwd or account.pw_dir,
+            **_identity(user, cwd, env),
             text=True,
             capture_output=True,
             timeout=LIMIT,
             input=stdin,
             stdin=None if stdin is not None else subprocess.DEVNULL,
-            user=account.pw_uid,
-            group=account.pw_gid,
-            extra_groups=os.getgrouplist(user, account.pw_gid),
         )
         if check and result.returncode != 0:
             raise AssertionError(f"{command} → {result.returncode}\n{result.stdout}\n{result.stderr}")
@@ -159,28 +166,14 @@ class Node:
         self, command: list[str], *, user: str = "alice", cwd: str | None = None, env: dict[str, str] | None = None
     ) -> subprocess.Popen[str]:
         """Like `run`, but not waited for: its three streams are pipes. Killed after the test."""
-        account = pwd.getpwnam(user)
-        environment = {
-            "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
-            "HOME": account.pw_dir,
-            "USER": user,
-            "LOGNAME": user,
-            "SHELL": account.pw_shell,
-            "LANG": "C.UTF-8",
-            **(env or {}),
-        }
         pipe = subprocess.PIPE
         process = subprocess.Popen(
             command,
-            env=environment,
-            cwd=cwd or account.pw_dir,
+            **_identity(user, cwd, env),
             text=True,
             stdin=pipe,
             stdout=pipe,
             stderr=pipe,
-            user=account.pw_uid,
-            group=account.pw_gid,
-            extra_groups=os.getgrouplist(user, account.pw_gid),
         )
         self._started.append(process)
         return process
