@@ -57,7 +57,7 @@ unit: ## Unit tests of the Python package, on the oldest and the newest Python t
 	@tools/unit $(PYTEST_ARGS)
 
 system: build ## System tests on a throwaway node: real mounts, real users (root)
-	@tools/deps --quiet runtime test demo
+	@tools/deps --quiet runtime test batch demo
 	@tools/system $(BUILD) $(PYTEST_ARGS)
 
 bench: ## Measure what entering costs, beside other tools, on a throwaway node (root)
