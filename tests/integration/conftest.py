@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import importlib.util
 import os
 import pwd
 import shutil
@@ -23,18 +22,24 @@ from pathlib import Path
 
 import pytest
 
-SYSTEM = Path(__file__).resolve().parents[1] / "system"
-sys.path.insert(0, str(SYSTEM))
-_spec = importlib.util.spec_from_file_location("system_conftest", SYSTEM / "conftest.py")
-assert _spec and _spec.loader
-_system = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(_system)
-# There is one module `conftest` a run: the tests of both folders find what they import in this one.
-globals().update({name: value for name, value in vars(_system).items() if not name.startswith("__")})
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "system"))
+from node import REGISTRY, REPO, Node, mount_points, tree_path, wait_for
+from node_fixtures import etc, node, pytest_sessionstart, users
+from silent import silent_file_system
 
-from silent import silent_file_system  # noqa: E402, F401 (of the system tests' folder; tests find it here)
-
-Node = _system.Node
+__all__ = [  # of the system tests: the node and its fixtures, which tests find here
+    "REGISTRY",
+    "REPO",
+    "Node",
+    "etc",
+    "mount_points",
+    "node",
+    "pytest_sessionstart",
+    "silent_file_system",
+    "tree_path",
+    "users",
+    "wait_for",
+]
 LIMIT = 60
 BASE_ID = next(line for line in Path("/etc/os-release").read_text().splitlines() if line.startswith("ID="))
 LINE = "session required pam_chos.so"
@@ -51,6 +56,7 @@ class Stacks:
 
     def __init__(self) -> None:
         self._kept: dict[Path, bytes | None] = {}
+        self._original: dict[str, str] = {}
 
     def write(self, service: str, text: str) -> None:
         """A stack of its own."""
@@ -64,10 +70,6 @@ class Stacks:
         if service not in self._original:
             self._original[service] = path.read_text()
         self.write(service, f"{self._original[service]}\n{line} {options}\n")
-
-    @property
-    def _original(self) -> dict[str, str]:
-        return self.__dict__.setdefault("_originals", {})
 
     def restore(self) -> None:
         for path, content in self._kept.items():
@@ -194,6 +196,10 @@ class Sshd:
         """Processes of sessions."""
         text = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
         return [int(word) for word in text.split()]
+
+    def settle(self) -> None:
+        """Wait until no session is left."""
+        wait_for(lambda: not self.children(), "a session did not end")
 
     def namespace(self) -> int:
         return os.stat(f"/proc/{self.process.pid}/ns/mnt").st_ino

@@ -1,4 +1,4 @@
-"""pam_chos in sshd: every kind of session, what it leaves in the daemon, many at once."""
+"""pam_chos in sshd: commands and terminals, what they leave in the daemon, many at once. See also test_transfers.py."""
 
 from __future__ import annotations
 
@@ -6,27 +6,18 @@ import concurrent.futures
 import os
 import pty
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import BASE_ID, LINE, Node, Sshd, Stacks, os_id, run, silent_file_system, tree_path, wait_for
-
-
-def settle(sshd: Sshd) -> None:
-    """Wait until no session is left."""
-    deadline = time.monotonic() + 20
-    while sshd.children():
-        assert time.monotonic() < deadline, "a session did not end"
-        time.sleep(0.01)
+from conftest import BASE_ID, LINE, Node, Sshd, Stacks, os_id, run, silent_file_system, wait_for
 
 
 def test_command(two: Node, sshd: Sshd, dotfile: Callable[..., Path]) -> None:
     """Each user's file decides: OS, home directory, exit status, variables; nothing stays in the daemon."""
     dotfile("alice", "one\n")
     dotfile("bob", "\n  two trailing words\nmore")
-    settle(sshd)  # the connection that tried whether it listens
+    sshd.settle()  # the connection that tried whether it listens
     before = (sshd.namespace(), sorted(os.listdir(f"/proc/{sshd.process.pid}/fd")))
     assert sshd.os("alice") == "ID=one"
     assert sshd.os("bob") == "ID=two"
@@ -34,7 +25,7 @@ def test_command(two: Node, sshd: Sshd, dotfile: Callable[..., Path]) -> None:
     assert result.stdout.split() == ["/home/alice", "one", "one.1", "alice"]
     assert result.returncode == 7
     assert result.stderr == ""
-    settle(sshd)
+    sshd.settle()
     assert before == (sshd.namespace(), sorted(os.listdir(f"/proc/{sshd.process.pid}/fd")))
     assert two.chosctl("ps", "--json").stdout.count('"pid"') == 0
 
@@ -75,91 +66,7 @@ def test_terminal(two: Node, sshd: Sshd, dotfile: Callable[..., Path]) -> None:
     assert "/home/alice" in result.stdout
     assert "\ntiny" in result.stdout.replace("\r", ""), "the tree's /etc/profile was read"
     assert Path("/var/log/wtmp").stat().st_size > size
-    settle(sshd)
-
-
-def test_internal_sftp_and_scp(two: Node, sshd: Sshd, dotfile: Callable[..., Path], tmp_path: Path) -> None:
-    """Files of the environment and of the base's home, in both directions."""
-    dotfile("alice", "one")
-    batch = "get /etc/os-release got\nput got /home/alice/put\n"
-    result = run(sshd.command("alice", "-b", "-", "127.0.0.1", program="sftp"), stdin=batch, cwd=tmp_path)
-    assert result.returncode == 0, result
-    assert os_id((tmp_path / "got").read_text()) == "ID=one"
-    assert Path("/home/alice/put").read_text() == (tmp_path / "got").read_text()
-    result = run(sshd.command("alice", "127.0.0.1:/etc/os-release", str(tmp_path / "copied"), program="scp"))
-    assert result.returncode == 0, result
-    assert os_id((tmp_path / "copied").read_text()) == "ID=one"
-    settle(sshd)
-
-
-def install(program: str, tree: Path) -> None:
-    """A program of the base, with its libraries, at the same place in a tree."""
-    output = subprocess.run(["ldd", program], text=True, capture_output=True, check=True).stdout
-    for path in [program, *(word for word in output.split() if word.startswith("/"))]:
-        target = tree / path.lstrip("/")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(Path(path).read_bytes())
-        target.chmod(0o755)
-
-
-def test_external_sftp_and_old_scp(
-    node: Node, start_sshd: Callable[..., Sshd], stacks: Stacks, dotfile: Callable[..., Path], tmp_path: Path
-) -> None:
-    """They are programs, so they have to be in the tree: where they are they work, where not it is a clear failure."""
-    server = "/usr/lib/openssh/sftp-server"
-    tree = node.tree("one")
-    for program in (server, "/usr/bin/scp"):
-        install(program, tree)
-    node.tree("two")
-    node.configure("one:/os/one\ntwo:/os/two\n")
-    node.up()
-    stacks.add("sshd")
-    sshd = start_sshd(f"Subsystem sftp {server}")
-    for name, good in (("one", True), ("two", False)):
-        dotfile("alice", name)
-        result = run(
-            sshd.command("alice", "-b", "-", "127.0.0.1", program="sftp"),
-            stdin="get /etc/os-release got\n",
-            cwd=tmp_path,
-        )
-        assert (result.returncode == 0) is good, result
-        copy = sshd.command("alice", "-O", "127.0.0.1:/etc/os-release", str(tmp_path / "old"), program="scp")
-        result = run(copy)
-        assert (result.returncode == 0) is good, result
-    for name in ("got", "old"):
-        assert os_id((tmp_path / name).read_text()) == "ID=one"
-
-
-def test_agent_and_port_forwarding(
-    node: Node, start_sshd: Callable[..., Sshd], stacks: Stacks, dotfile: Callable[..., Path], keys: Path
-) -> None:
-    """The forwarded agent answers inside (trixie has an ssh-add), and a forwarded port arrives."""
-    tree_path("trixie")
-    node.tree("deb", like="trixie")
-    node.configure("deb:/os/deb\n")
-    node.up()
-    stacks.add("sshd")
-    sshd = start_sshd()
-    dotfile("alice", "deb")
-    fingerprint = run(["ssh-keygen", "-l", "-f", str(keys / "user.pub")]).stdout.split()[1]
-    agent = subprocess.Popen(["ssh-agent", "-D", "-a", "/tmp/agent"], stdout=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + 10
-        while not Path("/tmp/agent").exists():
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        environment = {**os.environ, "SSH_AUTH_SOCK": "/tmp/agent"}
-        subprocess.run(["ssh-add", "-q", str(keys / "user")], env=environment, check=True)
-        command = sshd.command("alice", "ssh-add -l; . /etc/os-release; echo $VERSION_CODENAME")
-        result = run([*command[:3], "-A", *command[3:]], env=environment)
-        assert fingerprint in result.stdout, result
-        assert "trixie" in result.stdout
-    finally:
-        agent.terminate()
-        agent.wait()
-    command = sshd.command("alice", f"127.0.0.1:{sshd.port}")
-    result = run([*command[:3], "-W", command[-1], *command[3:-1]], stdin="")
-    assert result.stdout.startswith("SSH-2.0"), result
+    sshd.settle()
 
 
 def test_control_master(two: Node, sshd: Sshd, dotfile: Callable[..., Path]) -> None:
@@ -174,7 +81,7 @@ def test_control_master(two: Node, sshd: Sshd, dotfile: Callable[..., Path]) -> 
         assert sshd.os("alice") == "ID=two"
     finally:
         sshd.ssh("alice", options=("-O", "exit", *master))
-    settle(sshd)
+    sshd.settle()
 
 
 def test_the_clients_variable_does_not_count(
@@ -240,7 +147,7 @@ def test_many_at_once(two: Node, sshd: Sshd, dotfile: Callable[..., Path]) -> No
         results = [answer.result() for answer in answers]
     wrong = [result for result in results if result[1] != wanted[result[0]]]
     assert not wrong, wrong
-    settle(sshd)
+    sshd.settle()
     assert two.chosctl("ps", "--json").stdout.count('"pid"') == 0
 
 
@@ -305,7 +212,7 @@ def test_what_a_failure_means(
     }[cause]
     assert len(log(reason)) == 2
     assert sshd.os("root") == BASE_ID
-    settle(sshd)
+    sshd.settle()
 
 
 def test_a_home_that_hangs(

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from conftest import REPO, Node, wait_for
+from node import REPO, Node, wait_for
 
 FAILED = 125
 PROGRAMS = Path("/tmp/attack-programs")

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Node
+from node import Node
 
 Change = Callable[[str], Path]
 

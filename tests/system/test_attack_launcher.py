@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from attack_tools import FAILED, Marker, build_launcher, clean, compiled, one, refuse, spawn, status_of
-from conftest import Node
+from node import Node
 
 EMPTY_ARGV = """
 #include <unistd.h>

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from attack_tools import Marker, one, spawn, status_of
-from conftest import Node, wait_for
+from node import Node, wait_for
 
 # The one look between setns and the drop: is this root the recorded one?
 LOOKS_AT_ROOT = r'(stat|lstat|newfstatat|statx)\((AT_FDCWD, )?"/", '

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from attack_tools import Marker, build_launcher, one, refuse, spawn
-from conftest import REGISTRY, REPO, Node
+from node import REGISTRY, REPO, Node
 
 GEN = REGISTRY / "gen/one.1"
 

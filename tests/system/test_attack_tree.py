@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 from attack_tools import clean, compiled, one, patched, refuse, spawn
-from conftest import Node, mount_points
+from node import Node, mount_points
 
 TREE = Path("/os/one")
 PLACES = (

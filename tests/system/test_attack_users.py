@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from attack_tools import Marker, clean, inside, one, refuse, spawn
-from conftest import REGISTRY, REPO, Node
+from node import REGISTRY, REPO, Node
 
 sys.path.insert(0, str(REPO))
 SECRET = '[environment.two]\ngroups = ["secret", "bob"]\n'

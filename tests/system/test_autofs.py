@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import LIMIT, Node, mount_points, wait_for
+from node import LIMIT, Node, mount_points, wait_for
 
 pytestmark = pytest.mark.skipif(
     not (shutil.which("automount", path="/usr/sbin:/sbin") and Path("/dev/autofs").exists()),

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import REGISTRY, Node, mount_points
+from node import REGISTRY, Node, mount_points
 from silent import silent_file_system
 
 

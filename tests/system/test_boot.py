@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import REGISTRY, Node
+from node import REGISTRY, Node
 
 SCRIPT = "/etc/init.d/chos"
 LOCK = Path("/var/lock/subsys/chos")

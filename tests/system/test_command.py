@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import LIMIT, Node
+from node import LIMIT, Node
 
 CONF = "%ENV\nCHOS\nHOME\nTERM\nPATH\nKEPT\n"
 

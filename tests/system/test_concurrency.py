@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from conftest import LIMIT, REGISTRY, Node, mount_points, wait_for
+from node import LIMIT, REGISTRY, Node, mount_points, wait_for
 
 ENTRIES = 50
 RENEWALS = 20

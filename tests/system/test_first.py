@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conftest import Node
+from node import Node
 
 
 def test_two_users_two_systems(node: Node) -> None:

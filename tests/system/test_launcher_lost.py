@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Node
+from node import Node
 
 CHOS = Path("/usr/bin/chos")
 CAPABILITIES = "cap_sys_admin,cap_sys_chroot,cap_sys_ptrace+ep"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import REGISTRY, Node, mount_points
+from node import REGISTRY, Node, mount_points
 
 
 def generations() -> set[str]:

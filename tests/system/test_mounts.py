@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from attack_tools import one, patched
-from conftest import Node, mount_points
+from node import Node, mount_points
 
 SITE = Path("/srv/mounts")
 

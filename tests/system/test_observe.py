@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Node, mount_points
+from node import Node, mount_points
 
 
 def parsed(node: Node, *arguments: str, user: str = "root") -> Any:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import REGISTRY, Node
+from node import REGISTRY, Node
 
 
 def one(node: Node, settings: str = "", like: str = "tiny") -> Path:

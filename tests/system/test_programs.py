@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import Node
+from node import Node
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from conftest import Node
+from node import Node
 
 NO_RUN = """
 [tree]

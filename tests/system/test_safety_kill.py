@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from attack_tools import Marker, one, patched, refuse, spawn
-from conftest import REGISTRY, Node, mount_points
+from node import REGISTRY, Node, mount_points
 
 MANY = 400  # more fault points than there are
 SECRET = '[environment.two]\ngroups = ["bob"]\n'

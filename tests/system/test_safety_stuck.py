@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from conftest import Node
+from node import Node
 from silent import silent_file_system
 
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from conftest import LIMIT, Node
+from node import LIMIT, Node
 
 PROMPT = "ready> "
 CAT = "sh -c 'echo started; exec cat'"

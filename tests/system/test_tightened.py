@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from attack_tools import patched, refuse
-from conftest import REGISTRY, Node
+from node import REGISTRY, Node
 
 POLICY = "[environment.one.policy]\n{}\n"
 NOBODY = "nobody can enter until this is mended"

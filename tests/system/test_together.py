@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from conftest import Node
+from node import Node
 
 # Becomes a daemon in the classic way, waits until its parent is gone, says so, and lives until its input ends.
 DAEMON = """

@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import Node, tree_path
+from node import Node, tree_path
 
 BASE_DIRECTORIES = ("/proc/self", "/sys/kernel", "/dev/null", "/home/alice", "/local/etc", "/chos/bin")
 
