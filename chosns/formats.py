@@ -6,7 +6,7 @@ import os
 import struct
 from collections.abc import Sequence
 
-from chosns.model import Environment, LoginShell
+from chosns.model import Environment, Jobs, LoginShell
 
 _FORMAT = 1
 _ACL_GROUP = 0x08
@@ -33,6 +33,13 @@ def login_text(login: LoginShell) -> str:
     """The `login` file."""
     lines = [f"chos-login {_FORMAT}", f"bashlogin={int(login.bashlogin)}", f"path={int(login.set_path)}"]
     return "\n".join([*lines, *(f"keep={name}" for name in login.keep)]) + "\n"
+
+
+def jobs_text(jobs: Jobs) -> str:
+    """The `jobs` file."""
+    said = {"user_file": jobs.user_file, "memory": jobs.memory, "processes": jobs.processes, "file": jobs.file}
+    lines = [f"chos-jobs {_FORMAT}", f"syslog={int(jobs.syslog)}"]
+    return "\n".join([*lines, *(f"{key}={value}" for key, value in said.items() if value)]) + "\n"
 
 
 def base_text() -> str:

@@ -15,10 +15,11 @@ from chosns.backends.ns import TIME_LIMIT, NamespaceBackend
 from chosns.base import ensure_shared, private_mounts, require_base, require_kernel
 from chosns.config import broken
 from chosns.errors import ChosError, ConfigError, NotPrepared, UnknownEnvironment, as_chos_error, chos_errors
-from chosns.formats import base_text, login_text
+from chosns.formats import base_text, jobs_text, login_text
 from chosns.install import launcher_problem
 from chosns.model import Environment, Site, escape_name
 from chosns.observe.processes import count_residents
+from chosns.records import make_record_file
 from chosns.registry import Registry
 from chosns.registry_mount import create_registry, remove_registry
 from chosns.registry_writer import RegistryWriter, open_for_writing
@@ -98,6 +99,9 @@ def up(
         with create_registry() as registry, registry.lock(waiting):
             registry.write("base", base_text())
             registry.write("login", login_text(site.login))
+            registry.write("jobs", jobs_text(site.jobs))
+            if site.jobs.file and (unsafe := make_record_file(site.jobs.file)):
+                report.notes.append(unsafe)
             _show_base(_links(site, registry), registry)
             registry.set_backend("ns")
             for env in chosen:

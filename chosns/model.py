@@ -105,6 +105,24 @@ class LoginShell:
 
 
 @dataclass(frozen=True)
+class Jobs:
+    """What every job gets from chos-job-starter, and where entries are recorded (chos.toml(5)).
+
+    user_file: below the home directory, read where a job has no $CHOS; empty: none is
+    memory:    address space of a process in bytes (RLIMIT_AS of getrlimit(2)); 0: not limited
+    processes: of the job's user (RLIMIT_NPROC); 0: not limited
+    syslog:    a line for each entry
+    file:      where else, an absolute path; empty: nowhere
+    """
+
+    user_file: str = ""
+    memory: int = 0
+    processes: int = 0
+    syslog: bool = True
+    file: str = ""
+
+
+@dataclass(frozen=True)
 class Sysconfig:
     """/etc/sysconfig/chos, where a site has one."""
 
@@ -156,6 +174,7 @@ class Site:
     environments: tuple[Environment, ...] = ()
     leave: tuple[str, ...] = ("root",)
     login: LoginShell = LoginShell()
+    jobs: Jobs = Jobs()
     sysconfig: Sysconfig | None = None
     bindmaps: dict[str, BindMap] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()

@@ -8,7 +8,7 @@ set -eu
 cc=$1 output=$2 version=$3
 shift 3
 top=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
-set -- -std=c11 -D_GNU_SOURCE -O2 -g0 -Wall -Wextra -Wformat=2 -Werror \
+set -- -std=c11 -D_GNU_SOURCE -Os -g0 -Wall -Wextra -Wformat=2 -Werror \
     -fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 -fPIE \
     -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables \
     -Wl,--gc-sections -Wl,-z,relro,-z,now,-z,noexecstack,-z,noseparate-code \

@@ -80,5 +80,7 @@ int main(int argc, char **argv)
         report_help();
     if (o.mode == VERSION)
         report_version();
+    job_choose(argv);
+    job_begin(NULL);
     command_run(o.command);
 }

@@ -32,11 +32,19 @@ _Noreturn void report_help(void);
 _Noreturn void report_version(void);
 
 /* which.c */
-const char *which_name(const char **source);
 _Noreturn void which_report(struct chos_session *s);
 
 /* run.c */
 _Noreturn void run(const struct chos_session *s, const struct options *o, const struct chos_login *login);
+
+/* account.c, userfile.c */
+struct account { const char *name, *home, *shell; };
+const struct account *account(void);
+int user_file_read(const char *file, const char **name, struct chos_error *e);
+
+/* job.c */
+void job_choose(char **argv);
+void job_begin(const struct chos_session *s);
 
 /* login.c, exec.c */
 unsigned login_environment(const struct chos_login *login, char **from, char *to[]);

@@ -2,9 +2,6 @@
 #include "launcher.h"
 
 #include <errno.h>
-#include <pwd.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -29,26 +26,10 @@ unsigned login_environment(const struct chos_login *login, char **from, char *to
     return n;
 }
 
-/* The shell of the real uid in /etc/passwd, read from the file alone: no NSS module of the environment is
- * loaded. Accounts from a directory service are not in that file; $SHELL knows. */
-static const char *find_shell(void)
-{
-    FILE *passwd = fopen("/etc/passwd", "re");
-    struct passwd *entry;
-    const char *shell = getenv("SHELL");
-    while (passwd != NULL && (entry = fgetpwent(passwd)) != NULL) {
-        if (entry->pw_uid == getuid()) {
-            shell = entry->pw_shell;
-            break;
-        }
-    }
-    return shell != NULL && shell[0] == '/' ? shell : "/bin/sh";
-}
-
 /* `environ` is already the cleaned one. */
 void login_run(const struct chos_login *login)
 {
-    const char *shell = find_shell();
+    const char *named = account()->shell, *shell = named != NULL && named[0] == '/' ? named : "/bin/sh";
     bool l = login->bashlogin || strstr(shell, "csh") != NULL;
     const char *const argv[] = {shell, l ? "-l" : "-", NULL};
     execve(shell, (char *const *)argv, environ);

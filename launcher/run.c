@@ -49,5 +49,7 @@ void run(const struct chos_session *s, const struct options *o, const struct cho
     }
     if (o->command == NULL)
         login_run(login);
+    if (o->mode == STARTER)
+        job_begin(s);
     command_run(o->command);
 }

@@ -21,6 +21,7 @@ enum {
     CHOS_SETENV_MAX = 32,
     CHOS_KEEP_MAX = 256,
     CHOS_GENERATION_MAX = 999999999,
+    CHOS_DOTFILE_SIZE = 4097,   /* of a user's file at most 4096 bytes are read */
 };
 
 /* Why something failed. The texts and exit statuses that belong to these are in error.c. */
@@ -28,7 +29,7 @@ enum chos_reason {
     CHOS_SYSTEM, CHOS_UNSET, CHOS_ILLEGAL, CHOS_UNKNOWN, CHOS_DENIED, CHOS_NO_REGISTRY, CHOS_UNSAFE,
     CHOS_CORRUPT, CHOS_RETIRED, CHOS_WRONG_ROOT, CHOS_NO_CAPABILITY, CHOS_NO_NEW_PRIVS, CHOS_FOREIGN,
     CHOS_THREADS, CHOS_OLD_KERNEL, CHOS_KEPT_PRIVILEGE, CHOS_STRANDED, CHOS_NO_WAY_BACK, CHOS_NO_BACKEND, CHOS_USAGE,
-    CHOS_NOT_FOUND, CHOS_NOT_INSIDE, CHOS_NOT_EXECUTABLE, CHOS_NO_SHELL, CHOS_REASONS
+    CHOS_USER_FILE, CHOS_NOT_FOUND, CHOS_NOT_INSIDE, CHOS_NOT_EXECUTABLE, CHOS_NO_SHELL, CHOS_REASONS
 };
 
 struct chos_error {
@@ -112,6 +113,35 @@ int chos_enter(struct chos_session *s, struct chos_error *e);
 long chos_file_read(const char *path, char text[CHOS_FILE_SIZE], struct chos_error *e);
 int chos_login_read(struct chos_login *login, struct chos_error *e);
 
+/* What the site says about jobs and about records of entries (/run/chos/jobs). A number that is 0 is no limit. */
+struct chos_jobs {
+    const char *user_file;         /* below the home directory; NULL: none is read */
+    uint64_t memory, processes;    /* of a job: bytes of address space; processes of its user */
+    bool syslog;
+    const char *file;              /* NULL: none */
+    char text[CHOS_FILE_SIZE];
+};
+
+/* From /run/chos, or below the base's root as it is seen from inside; wherever the working directory is. Where no
+ * environment is prepared nothing is said, and that is no failure. */
+int chos_jobs_read(struct chos_jobs *jobs, struct chos_error *e);
+
+/* record.c: `root` is where the base's root is seen: "" or "/local". Opened, then written once, which closes it, or closed. */
+struct chos_record { int log, file; };
+struct chos_entry {
+    uint64_t uid;
+    const char *user, *environment, *generation, *service, *job;   /* NULL or empty: none */
+};
+void chos_record_open(struct chos_record *r, const struct chos_jobs *jobs, const char *root);
+void chos_record_write(struct chos_record *r, const struct chos_entry *entry);
+void chos_record_close(struct chos_record *r);
+void chos_put_time(struct chos_text *t, uint64_t seconds);
+
+/* dotfile.c: the first word of a regular file and its length; 0 where there is no file or no word; else -1 and errno,
+ * EINVAL when it is something else than a file. Called with no more rights than the user's. */
+long chos_dotfile_read(const char *path, char word[CHOS_DOTFILE_SIZE]);
+size_t chos_dotfile_word(const char **text, size_t n);
+
 /* privs.c: keep only the three capabilities that entering takes; give up those, for good. */
 int chos_privs_reduce(struct chos_error *e);
 int chos_privs_drop(bool no_new_privs, struct chos_error *e);
@@ -132,6 +162,7 @@ int chos_link_parse(const char *text, struct chos_link *link);
 int chos_policy_parse(char *text, size_t len, struct chos_policy *policy);
 int chos_login_parse(char *text, size_t len, struct chos_login *login);
 int chos_base_parse(char *text, size_t len, struct chos_base *base);
+int chos_jobs_parse(char *text, size_t len, struct chos_jobs *jobs);
 
 /* In test builds the environment variable CHOS_FAULT names a step that fails; otherwise this is nothing. */
 #ifdef CHOS_FAULT

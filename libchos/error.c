@@ -42,6 +42,8 @@ static const struct { int code; const char *message, *hint; } texts[CHOS_REASONS
     [CHOS_NO_BACKEND] = {125, "this backend is not in this build of chos, which has: ns",
         "say --backend=ns; the node's default is set by `chosctl up`"},
     [CHOS_USAGE] = {125, "unknown option, or an argument is missing", "`chos --help` shows how to call it"},
+    [CHOS_USER_FILE] = {125, "cannot be read, or does not begin with the name of an environment",
+        "write one name into it, or remove it; `chosctl list` shows what you may enter"},
     [CHOS_NOT_FOUND] = {127, "command not found in this environment", "is it installed in the OS tree, and in PATH?"},
     [CHOS_NOT_INSIDE] = {127, "is there, but its interpreter or loader is not in this environment",
         "was it built for another OS?"},

@@ -1,4 +1,4 @@
-/* The text formats of the registry: links, `base`, `policy`, `login` (docs/registry.md).
+/* The text formats of the registry: links, `base`, `policy`, `login`, `jobs` (docs/registry.md).
  *
  * Pure functions over a buffer. Strict: another version, an unknown key, a key twice, a missing key, a
  * malformed value or a missing newline refuses the whole file. Nothing is guessed and nothing ignored.
@@ -89,6 +89,12 @@ static bool take_personality(char *s, void *to)
     return bits != 0;
 }
 
+static bool take_text(char *s, void *to)
+{
+    *(const char **)to = s;
+    return s[0] != '\0';
+}
+
 /* A list of variables: with `end` '=' each has a value, with '\0' it is a name alone. */
 struct list { char **items; unsigned *count, max; char end; };
 
@@ -175,4 +181,18 @@ int chos_base_parse(char *text, size_t len, struct chos_base *base)
         {"root", take_root, &base->root, MUST},
     };
     return parse(text, len, "chos-base 1", keys, sizeof keys / sizeof *keys);
+}
+
+int chos_jobs_parse(char *text, size_t len, struct chos_jobs *jobs)
+{
+    jobs->user_file = jobs->file = NULL;
+    jobs->memory = jobs->processes = 0;
+    const struct key keys[] = {
+        {"user_file", take_text, &jobs->user_file, MAY},
+        {"memory", take_number, &jobs->memory, MAY},
+        {"processes", take_number, &jobs->processes, MAY},
+        {"syslog", take_flag, &jobs->syslog, MUST},
+        {"file", take_text, &jobs->file, MAY},
+    };
+    return parse(text, len, "chos-jobs 1", keys, sizeof keys / sizeof *keys);
 }

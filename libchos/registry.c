@@ -104,6 +104,42 @@ int chos_login_read(struct chos_login *login, struct chos_error *e)
         : chos_fail(e, CHOS_CORRUPT, 0, CHOS_REGISTRY "/login");
 }
 
+/* The same trust as in the registry's directories: root's alone to write, and below /local nothing but a tmpfs. */
+static int open_jobs(const char *path)
+{
+    struct stat st;
+    struct statfs fs;
+    int fd = chos_openat2(path, O_RDONLY | O_NOFOLLOW, RESOLVE_MAGICLINKS_NO);
+    if (fd >= 0 && (fstat(fd, &st) || !S_ISREG(st.st_mode) || st.st_uid != 0 || (st.st_mode & (S_IWGRP | S_IWOTH)) != 0
+        || fstatfs(fd, &fs) || fs.f_type != TMPFS)) {
+        close(fd);
+        errno = EPERM;
+        return -1;
+    }
+    return fd;
+}
+
+int chos_jobs_read(struct chos_jobs *jobs, struct chos_error *e)
+{
+    static const char path[] = CHOS_REGISTRY "/jobs";
+    int fd = open_jobs(path);
+    if (fd < 0 && (errno == ENOENT || errno == ENOTDIR))
+        fd = open_jobs("/local" CHOS_REGISTRY "/jobs");
+    if (fd < 0 && (errno == ENOENT || errno == ENOTDIR)) {
+        jobs->user_file = jobs->file = NULL;
+        jobs->memory = jobs->processes = 0;
+        jobs->syslog = false;
+        return 0;
+    }
+    ssize_t n = fd < 0 ? -1 : read(fd, jobs->text, CHOS_FILE_SIZE);
+    int err = errno;
+    if (fd >= 0)
+        close(fd);
+    if (n < 0)
+        return err == EPERM ? chos_fail(e, CHOS_UNSAFE, 0, path) : chos_fail(e, CHOS_SYSTEM, err, path);
+    return chos_jobs_parse(jobs->text, (size_t)n, jobs) == 0 ? 0 : chos_fail(e, CHOS_CORRUPT, 0, path);
+}
+
 int chos_choose(struct chos_session *s, const char *alias, struct chos_error *e)
 {
     s->alias = alias;

@@ -45,7 +45,6 @@ int groups_hold(const struct passwd *pw, const struct person *who);
 void groups_release(void);
 
 /* dotfile.c: the first word of the user's file: 1, 0 where there is none, or -1 and a text that says why not */
-size_t dotfile_word(const char **text, size_t n);
 int dotfile_read(const struct person *who, const struct pam_options *o, char word[CHOS_NAME_SIZE], struct chos_text *why);
 
 /* visit.c: a session in an environment, from entering to leaving */

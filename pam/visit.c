@@ -97,12 +97,31 @@ static int apply(struct visit *v, pam_handle_t *pamh, const struct chos_session 
     return 0;
 }
 
+/* Opened before, because inside root opens nothing. What is wrong with the settings keeps nobody out. */
+static void prepare_record(struct chos_record *record)
+{
+    struct chos_jobs jobs;
+    struct chos_error ignored;
+    *record = (struct chos_record){-1, -1};
+    if (chos_jobs_read(&jobs, &ignored) == 0)
+        chos_record_open(record, &jobs, "");
+}
+
+static void write_record(struct chos_record *record, pam_handle_t *pamh, const struct chos_session *s, uid_t uid)
+{
+    const void *user = NULL, *service = NULL;
+    (void)pam_get_item(pamh, PAM_USER, &user);
+    (void)pam_get_item(pamh, PAM_SERVICE, &service);
+    chos_record_write(record, &(struct chos_entry){uid, user, s->alias, s->target.name, service, NULL});
+}
+
 int visit_begin(struct visit *v, pam_handle_t *pamh, const struct person *who, const char *alias, int timeout,
                 struct chos_error *e)
 {
     struct chos_session s;
     struct chos_error failed;
     struct asking asking = {who, timeout};
+    struct chos_record record;
     struct stat st;
     char cwd[PATH_MAX];
     if (syscall(SYS_getcwd, cwd, sizeof cwd) < 0)   /* the system call: it shows what is unreachable */
@@ -110,7 +129,9 @@ int visit_begin(struct visit *v, pam_handle_t *pamh, const struct person *who, c
     *v = (struct visit){.personality = -1};
     if (chos_place_open(&v->place, e))
         return -1;
+    prepare_record(&record);
     if (fstat(v->place.ns, &st) || chos_session_enter(&s, alias, may_enter, &asking, e)) {
+        chos_record_close(&record);
         chos_place_close(&v->place);
         return -1;
     }
@@ -119,8 +140,11 @@ int visit_begin(struct visit *v, pam_handle_t *pamh, const struct person *who, c
     v->ns = st.st_ino;
     if ((s.moved ? keep_directory(cwd, &asking) : fchdir(v->place.cwd)) != 0)
         chos_fail(e, CHOS_SYSTEM, errno, "the working directory");
-    else if (apply(v, pamh, &s, e) == 0)
+    else if (apply(v, pamh, &s, e) == 0) {
+        write_record(&record, pamh, &s, who->uid);
         return 0;
+    }
+    chos_record_close(&record);
     if (visit_end(v, &failed))
         *e = failed;
     return -1;

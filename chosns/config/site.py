@@ -21,7 +21,18 @@ from chosns.config.sysconfig import parse_sysconfig
 from chosns.config.text import alike, nearest, quoted
 from chosns.config.trusted import display_path, list_trusted, read_trusted
 from chosns.errors import ConfigError
-from chosns.model import NAME_PATTERN, BindMap, Environment, LoginShell, Origin, Problem, Severity, Site, Sysconfig
+from chosns.model import (
+    NAME_PATTERN,
+    BindMap,
+    Environment,
+    Jobs,
+    LoginShell,
+    Origin,
+    Problem,
+    Severity,
+    Site,
+    Sysconfig,
+)
 
 ALLOW_LIST = "/etc/chos"
 LOGIN = "/etc/chos.conf"
@@ -86,7 +97,7 @@ def read_site(
     reading.problems.extend(allowed.problems)
     login, blocked = _login(reading)
     sysconfig = _sysconfig(reading)
-    sections = _sections(reading, allowed)
+    sections, jobs = _sections(reading, allowed)
     environments = group(allowed.entries, sections)
     reading.problems.extend(name_problems(environments))
     reading.problems.extend(_stray_problems(sections, environments, allowed))
@@ -96,6 +107,7 @@ def read_site(
         environments=environments,
         leave=leaving(allowed.entries),
         login=login,
+        jobs=jobs,
         sysconfig=sysconfig,
         bindmaps=maps,
         problems=tuple(reading.problems),
@@ -169,9 +181,10 @@ def _sysconfig(reading: _Reading) -> Sysconfig | None:
     return sysconfig
 
 
-def _sections(reading: _Reading, allowed: AllowList) -> dict[str, Section]:
-    """The sections of all files by name; of two with one name the first, and an error."""
+def _sections(reading: _Reading, allowed: AllowList) -> tuple[dict[str, Section], Jobs]:
+    """The sections of all files by name, and what is said of jobs; of two that say the same the first, and an error."""
     found: dict[str, Section] = {}
+    jobs: tuple[Jobs, Origin] | None = None
     for file in reading.names(SECTIONS, known=[os.path.basename(BINDMAPS)]):
         path = f"{SECTIONS}/{file}"
         try:
@@ -183,13 +196,18 @@ def _sections(reading: _Reading, allowed: AllowList) -> dict[str, Section]:
         said = parse_sections(text or "", reading.shown(path))
         reading.problems.extend(said.problems)
         reading.unread.extend([said.unread] if said.unread else [])
+        if said.jobs and jobs:
+            message = f"[jobs] and [records] are in {jobs[1]} already"
+            reading.problems.append(Problem(said.jobs_origin, message, "say both in one file, once"))
+        elif said.jobs:
+            jobs = (said.jobs, said.jobs_origin)
         for section in said.sections:
             first = found.setdefault(section.name, section)
             if first is not section:
                 message = f"two environments with one name, {quoted(section.name)}: the other is in {first.origin}"
                 reading.problems.append(Problem(section.origin, message, "join them", environment=section.name))
     reading.problems.extend(_homeless(found, allowed))
-    return found
+    return found, jobs[0] if jobs else Jobs()
 
 
 def _homeless(sections: dict[str, Section], allowed: AllowList) -> list[Problem]:

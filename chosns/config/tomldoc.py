@@ -120,6 +120,14 @@ class Fields:
         value: bool = self._take(key, bool, default)
         return value
 
+    def number(self, key: str, most: int) -> int:
+        """An integer between 1 and `most`; 0 where there is none."""
+        value: int = self._take(key, int, 0)
+        if type(self.table.get(key)) is int and not 1 <= value <= most:
+            self.report(f"{key} must be between 1 and {most}", "leave it out for no limit", key)
+            return 0
+        return value
+
     def strings(self, key: str) -> list[tuple[str, Origin]]:
         """An array of strings, each with the line it is on."""
         found = []

@@ -4,7 +4,8 @@ Every component of a path is opened below the one before it, without following l
 descriptor: what was checked is what is read. A symbolic link is followed by hand, inside `root`, and only
 where its owner is trusted too. Sticky directories do not help: in `/tmp` anybody may create the next name.
 
-Must never: read from a path a second time, follow a link out of `root`, block on a FIFO. Called by `site`.
+Must never: read from a path a second time, follow a link out of `root`, block on a FIFO. Called by `site`, and
+by `integrate`, which also writes into such directories.
 """
 
 from __future__ import annotations
@@ -58,18 +59,28 @@ def list_trusted(root: str, path: str, trusted_uids: Sequence[int] = (0,)) -> li
 
     :raises ConfigError: as `read_trusted`, and where it is not a directory.
     """
+    with _as_config_error(display_path(root, path)), trusted_directory(root, path, trusted_uids) as fd:
+        return [] if fd is None else sorted(os.listdir(fd))
+
+
+@contextlib.contextmanager
+def trusted_directory(root: str, path: str, trusted_uids: Sequence[int] = (0,)) -> Iterator[int | None]:
+    """A descriptor of a directory, or None where there is none; what is done to its entries is nobody else's to turn.
+
+    :raises ConfigError: as `read_trusted`, and where it is not a directory.
+    """
     shown = display_path(root, path)
-    with _as_config_error(shown), contextlib.ExitStack() as stack:
-        found = _walk(stack, root, path, trusted_uids)
-        if found is None:
-            return []
-        parent, name, info = found
-        if not stat.S_ISDIR(info.st_mode):
-            raise ConfigError("not a directory", object=shown, hint="remove it, or make a directory of it")
-        fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
-        stack.callback(os.close, fd)
-        _check(shown, os.fstat(fd), trusted_uids)
-        return sorted(os.listdir(fd))
+    with contextlib.ExitStack() as stack:
+        with _as_config_error(shown):
+            found = _walk(stack, root, path, trusted_uids)
+            if found is not None:
+                parent, name, info = found
+                if not stat.S_ISDIR(info.st_mode):
+                    raise ConfigError("not a directory", object=shown, hint="remove it, or make a directory of it")
+                fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+                stack.callback(os.close, fd)
+                _check(shown, os.fstat(fd), trusted_uids)
+        yield None if found is None else fd
 
 
 @contextlib.contextmanager

@@ -40,6 +40,17 @@ static int login(char *text, size_t len)
     return 0;
 }
 
+static int jobs(char *text, size_t len)
+{
+    static struct chos_jobs j;
+    if (chos_jobs_parse(text, len, &j))
+        return -1;
+    say(j.user_file != NULL ? j.user_file : "");
+    printf(" %" PRIu64 " %" PRIu64 " %d", j.memory, j.processes, j.syslog);
+    say(j.file != NULL ? j.file : "");
+    return 0;
+}
+
 static int base(char *text, size_t len)
 {
     struct chos_base b;
@@ -75,7 +86,7 @@ static int link_text(char *text, size_t len)
 int main(void)
 {
     static const struct { const char *kind; int (*parse)(char *, size_t); } kinds[] = {
-        {"policy", policy}, {"login", login}, {"base", base}, {"name", name}, {"link", link_text},
+        {"policy", policy}, {"login", login}, {"base", base}, {"jobs", jobs}, {"name", name}, {"link", link_text},
     };
     char kind[16];
     size_t len;

@@ -3,6 +3,7 @@
 #include "chos.h"
 
 #include <stdlib.h>
+#include <time.h>
 
 #define POLICY "chos-policy 1\nname=el9\ngeneration=7\nroot=52 1\nno_new_privs=0\n"
 #define LOGIN "chos-login 1\nbashlogin=1\npath=0\n"
@@ -113,6 +114,54 @@ static void logins_and_bases(void)
     CHECK(base_of("chos-policy 1\nns=1\nroot=1 2\n") == -1);
 }
 
+static struct chos_jobs jobs;
+
+static int jobs_of(const char *s)
+{
+    return chos_jobs_parse(text(s, strlen(s)), strlen(s), &jobs);
+}
+
+static void job_settings(void)
+{
+    CHECK(jobs_of("chos-jobs 1\nsyslog=0\n") == 0 && !jobs.syslog && jobs.user_file == NULL && jobs.file == NULL);
+    CHECK(jobs.memory == 0 && jobs.processes == 0);
+    CHECK(jobs_of("chos-jobs 1\nsyslog=1\nuser_file=.chos\nmemory=4294967296\nprocesses=9\nfile=/a b\n") == 0);
+    CHECK(jobs.syslog && jobs.memory == 4294967296 && jobs.processes == 9);
+    CHECK_TEXT(jobs.user_file, ".chos");
+    CHECK_TEXT(jobs.file, "/a b");
+    CHECK(jobs_of("chos-jobs 1\n") == -1);
+    CHECK(jobs_of("chos-jobs 1\nsyslog=1\nfile=\n") == -1);
+    CHECK(jobs_of("chos-jobs 1\nsyslog=1\nmemory=4G\n") == -1);
+    CHECK(jobs_of("chos-jobs 1\nsyslog=1\nmemory=1\nmemory=1\n") == -1);
+}
+
+static void time_is(uint64_t seconds, const char *wanted)
+{
+    char buf[32] = "";
+    struct chos_text t = {buf, sizeof buf, 0};
+    chos_put_time(&t, seconds);
+    CHECK_TEXT(buf, wanted);
+}
+
+static void times(void)
+{
+    time_is(0, "1970-01-01T00:00:00Z");
+    time_is(951782399, "2000-02-28T23:59:59Z");
+    time_is(951782400, "2000-02-29T00:00:00Z");
+    time_is(1709251199, "2024-02-29T23:59:59Z");
+    time_is(1709251200, "2024-03-01T00:00:00Z");
+    time_is(4107542400, "2100-03-01T00:00:00Z");
+    time_is(1795248000, "2026-11-21T08:00:00Z");
+    time_is(1798761599, "2026-12-31T23:59:59Z");
+    for (uint64_t s = 86399; s < 8000000000; s += 86400 * 13 + 3601) {
+        time_t then = (time_t)s;
+        char wanted[32];
+        struct tm parts;
+        strftime(wanted, sizeof wanted, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&then, &parts));
+        time_is(s, wanted);
+    }
+}
+
 static void messages(void)
 {
     char buf[700], small[8];
@@ -141,6 +190,8 @@ void test_formats(void)
     policies();
     limits();
     logins_and_bases();
+    job_settings();
+    times();
     messages();
     free(copy);
 }

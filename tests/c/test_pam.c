@@ -44,7 +44,7 @@ static void word_is(const char *bytes, size_t n, const char *wanted, size_t leng
     char *text = malloc(n + (n == 0));
     memcpy(text, bytes, n);
     const char *word = text;
-    size_t len = dotfile_word(&word, n);
+    size_t len = chos_dotfile_word(&word, n);
     CHECK(len == length && (size_t)(word - text) + len <= n && memcmp(word, wanted, len) == 0);
     free(text);
 }
@@ -66,7 +66,7 @@ static void test_words(void)
         for (size_t k = 0; k < n; k++)
             bytes[k] = " \n\ta\0\xff"[rand() % 6];
         const char *word = bytes;
-        size_t len = dotfile_word(&word, n);
+        size_t len = chos_dotfile_word(&word, n);
         bool blank = false;
         for (size_t k = 0; k < len; k++)
             blank = blank || strchr(" \n\t", word[k] != '\0' ? word[k] : 'a') != NULL;

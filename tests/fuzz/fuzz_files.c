@@ -40,12 +40,21 @@ static void base(char *text, size_t size)
     MUST(chos_base_parse(text, size, &b) != 0 || (size < CHOS_FILE_SIZE && memcmp(text, "chos-base 1", 12) == 0));
 }
 
+static void jobs(char *text, size_t size)
+{
+    static struct chos_jobs j;
+    if (chos_jobs_parse(text, size, &j))
+        return;
+    MUST(j.user_file == NULL || (j.user_file[0] != '\0' && strchr(j.user_file, '\n') == NULL));
+    MUST(j.file == NULL || (j.file[0] != '\0' && strchr(j.file, '\n') == NULL));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static void (*const parsers[])(char *, size_t) = {policy, login, base};
-    for (int i = 0; i < 3; i++) {
+    static void (*const parsers[])(char *, size_t) = {policy, login, base, jobs};
+    for (size_t i = 0; i < sizeof parsers / sizeof *parsers; i++) {
         char *text = malloc(size ? size : 1);
         memcpy(text, data, size);
         parsers[i](text, size);

@@ -390,13 +390,19 @@ def test_which(pair: Node) -> None:
         "backend": "ns",
         "tree": "/os/one",
         "source": "$CHOS",
+        "login": "default, from default",
+        "batch": "one, from $CHOS",
     }
     default = rows(pair.chos(None, "--which", check=True).stdout)
     assert (default["name"], default["source"], default["tree"]) == ("default", "default", "/os/two")
     dotfile.write_text("one\n")
     try:
         own = rows(pair.chos(None, "--which", check=True).stdout)
-        assert (own["name"], own["source"]) == ("one", "~/.chos")
+        assert (own["name"], own["source"], own["login"]) == ("one", "~/.chos", "one, from ~/.chos")
+        assert own["batch"] == "Slurm: one, from ~/.chos" and own["others:"] == "the base, $CHOS is not set"
+        dotfile.write_text("nothing\n")
+        wrong = rows(pair.chos("one", "--which", check=True).stdout)
+        assert wrong["login"] == "nothing, from ~/.chos: no such environment on this node"
     finally:
         dotfile.unlink()
     base = rows(pair.chos("root", "--which", check=True).stdout)

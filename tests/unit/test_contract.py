@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from chosns.config.login import MAX_NAMES, parse_login
 from chosns.config.sections import MAX_POLICY_BYTES, MAX_VARIABLES, parse_sections
-from chosns.formats import base_text, login_text, policy_text
-from chosns.model import ESCAPED_MAX, NAME_PATTERN, Environment, LoginShell, Origin, Policy, escape_name
+from chosns.formats import base_text, jobs_text, login_text, policy_text
+from chosns.model import ESCAPED_MAX, NAME_PATTERN, Environment, Jobs, LoginShell, Origin, Policy, escape_name
 from chosns.registry import _GENERATION
 
 ROOT = Path(__file__).parents[2]
@@ -136,6 +136,12 @@ def test_whatever_chos_conf_says_c_can_read(read: Reader, text: str) -> None:
     assert read("login", login_text(login)) == [int(login.bashlogin), int(login.set_path), *login.keep]
 
 
+@given(LINES, st.integers(0, 2**63 - 1), st.integers(0, 2**22), st.booleans(), PATHS | st.just(""))
+def test_jobs(read: Reader, user_file: str, memory: int, processes: int, syslog: bool, file: str) -> None:
+    jobs = Jobs(user_file, memory, processes, syslog, file)
+    assert read("jobs", jobs_text(jobs)) == [user_file, memory, processes, int(syslog), file]
+
+
 def test_base(read: Reader) -> None:
     root = os.stat("/")
     assert read("base", base_text()) == [os.stat("/proc/self/ns/mnt").st_ino, root.st_dev, root.st_ino]
@@ -184,10 +190,15 @@ def test_what_c_takes_for_a_generation_python_does(read: Reader, text: str) -> N
         assert match and said == ["generation", int(match["number"]), match["name"]]
 
 
-@pytest.mark.parametrize("kind", ["policy", "login", "base"])
+@pytest.mark.parametrize("kind", ["policy", "login", "base", "jobs"])
 def test_another_version_is_refused(read: Reader, kind: str) -> None:
     env = Environment("a", "/os", ORIGIN)
-    text = {"policy": policy_text(env, "a", "1", (1, 2)), "login": login_text(LoginShell()), "base": base_text()}[kind]
+    text = {
+        "policy": policy_text(env, "a", "1", (1, 2)),
+        "login": login_text(LoginShell()),
+        "base": base_text(),
+        "jobs": jobs_text(Jobs()),
+    }[kind]
     assert read(kind, text)
     assert read(kind, text.replace(" 1\n", " 2\n", 1)) is None
     assert read(kind, text + "unknown=1\n") is None

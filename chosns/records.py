@@ -1,0 +1,68 @@
+"""The file that entries are recorded in (chos.toml(5), table `records`): made with what its writers need.
+
+Jobs write in it as their user, so everybody may append and nobody but root read or cut it. Called by `lifecycle`; the
+lines are libchos/record.c's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import stat
+import struct
+
+from chosns.config.trusted import trusted_directory
+from chosns.errors import ConfigError
+
+_MODE = 0o622
+_GETFLAGS, _SETFLAGS, _APPEND_ONLY = 0x80086601, 0x40086602, 0x20  # linux/fs.h, FS_IOC_*; ioctl_iflags(2)
+
+
+def make_record_file(path: str) -> str:
+    """Make the file where it is missing, and its directory; what is there already stays as it is.
+
+    :return: why entries are not recorded there, or not safely; empty where all is well.
+    """
+    directory, name = os.path.split(path)
+    try:
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(directory, 0o755)
+        with trusted_directory("/", directory) as parent:
+            if parent is None:
+                return f"entries are not recorded: {directory} does not exist"
+            fd, new = _open(name, parent)
+            try:
+                if new:
+                    os.fchmod(fd, _MODE)
+                return _state(fd, path, new)
+            finally:
+                os.close(fd)
+    except ConfigError as error:
+        return f"entries are not recorded: {error}"
+    except OSError as error:
+        return f"entries are not recorded: {path}: {error.strerror}"
+
+
+def _open(name: str, parent: int) -> tuple[int, bool]:
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+    try:
+        return os.open(name, flags | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=parent), True
+    except FileExistsError:
+        return os.open(name, flags, dir_fd=parent), False
+
+
+def _state(fd: int, path: str, new: bool) -> str:
+    info = os.fstat(fd)
+    if not stat.S_ISREG(info.st_mode) or info.st_uid != 0:
+        return f"entries are not recorded: {path} is not a file of root's"
+    try:
+        flags = struct.unpack("l", fcntl.ioctl(fd, _GETFLAGS, bytes(8)))[0]
+        if new:
+            flags |= _APPEND_ONLY
+            fcntl.ioctl(fd, _SETFLAGS, struct.pack("l", flags))
+    except OSError:
+        flags = 0
+    if info.st_mode & 0o022 and not flags & _APPEND_ONLY:
+        return f"{path} is not append-only (chattr +a), so users can overwrite each other's records in it"
+    return ""

@@ -1,0 +1,99 @@
+/* chos-job-starter: what a job gets beyond its environment. Everything here happens without privilege. */
+#include "launcher.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+/* A batch system is known by a variable that no other sets; a grid's job may be a batch system's, too, and then it is that one's. */
+static const struct { const char *service, *sign, *job, *part; } systems[] = {
+    {"slurm", "SLURM_JOB_ID", "SLURM_JOB_ID", "SLURM_STEP_ID"},
+    {"sge", "SGE_CELL", "JOB_ID", "SGE_TASK_ID"},
+    {"lsf", "LSB_JOBID", "LSB_JOBID", "LSB_JOBINDEX"},
+    {"pbs", "PBS_JOBID", "PBS_JOBID", NULL},
+    {"htcondor", "_CONDOR_SCRATCH_DIR", "_CONDOR_JOB_ID", NULL},
+    {"globus", "GLOBUS_GRAM_JOB_HANDLE", "GLOBUS_GRAM_JOB_HANDLE", NULL},
+    {"arc", "GRID_GLOBAL_JOBID", "GRID_GLOBAL_JOBID", NULL},
+};
+
+static const char *value(const char *name)
+{
+    const char *text = name != NULL ? getenv(name) : NULL;
+    return text != NULL && text[0] != '\0' ? text : NULL;
+}
+
+/* "undefined" and "0" are how Grid Engine and LSF say that a job is no array. */
+static const char *job_id(const char *job, const char *part)
+{
+    static char text[CHOS_NAME_SIZE];
+    struct chos_text t = {text, sizeof text, 0};
+    chos_put(&t, job != NULL ? job : "");
+    if (t.len > 0 && part != NULL && strcmp(part, "undefined") != 0 && strcmp(part, "0") != 0) {
+        chos_put(&t, ".");
+        chos_put(&t, part);
+    }
+    return text;
+}
+
+static void record(const struct chos_jobs *jobs, const struct chos_session *s)
+{
+    size_t i = 0, n = sizeof systems / sizeof *systems;
+    struct chos_record places;
+    while (i < n && value(systems[i].sign) == NULL)
+        i++;
+    struct chos_entry entry = {.uid = getuid(), .user = account()->name, .service = i < n ? systems[i].service : "job"};
+    entry.job = i < n ? job_id(value(systems[i].job), value(systems[i].part)) : NULL;
+    entry.environment = s != NULL ? s->alias : NULL;
+    entry.generation = s != NULL ? s->target.name : NULL;
+    chos_record_open(&places, jobs, s != NULL && s->target.kind != CHOS_TO_BASE ? "/local" : "");
+    chos_record_write(&places, &entry);
+}
+
+/* Lowers; what is lower already stays. */
+static void limit(int resource, uint64_t most, const char *name)
+{
+    struct rlimit now;
+    struct chos_error e;
+    if (most == 0)
+        return;
+    if (getrlimit(resource, &now) == 0) {
+        now.rlim_max = now.rlim_max < most ? now.rlim_max : most;
+        now.rlim_cur = now.rlim_cur < now.rlim_max ? now.rlim_cur : now.rlim_max;
+        if (setrlimit(resource, &now) == 0)
+            return;
+    }
+    chos_fail(&e, CHOS_SYSTEM, errno, name);
+    die(&e);
+}
+
+void job_begin(const struct chos_session *s)
+{
+    static struct chos_jobs jobs;
+    struct chos_error e;
+    if (chos_jobs_read(&jobs, &e))
+        die(&e);
+    record(&jobs, s);
+    limit(RLIMIT_NPROC, jobs.processes, "RLIMIT_NPROC");
+    limit(RLIMIT_AS, jobs.memory, "RLIMIT_AS");
+}
+
+/* A job without $CHOS: where the site says so, the user's file chooses. Privilege is gone, so we begin anew, with $CHOS. */
+void job_choose(char **argv)
+{
+    static struct chos_jobs jobs;
+    const char *name, *self = (const char *)getauxval(AT_EXECFN);
+    struct chos_error e;
+    if (chos_jobs_read(&jobs, &e))
+        die(&e);
+    int found = jobs.user_file != NULL ? user_file_read(jobs.user_file, &name, &e) : 0;
+    if (found == 0)
+        return;
+    if (found > 0 && setenv("CHOS", name, 1) == 0) {
+        execve(self, argv, environ);
+        chos_fail(&e, CHOS_NOT_EXECUTABLE, errno, self);
+    }
+    die(&e);
+}

@@ -1,0 +1,44 @@
+/* What pam_chos.so and spank_chos.so share. Each lives in a root process that is not ours, its host, which it leaves as
+ * it was: handlers, descriptors, children, credentials.
+ */
+#ifndef CHOS_HOST_H
+#define CHOS_HOST_H
+
+#include "chos.h"
+
+#include <sys/types.h>
+
+/* options.c: what an administrator may say to either, as KEY=VALUE. Pure. */
+struct choice {
+    const char *file;       /* the user's, relative to the home directory */
+    bool fail_to_default;
+    int timeout;            /* seconds that a question may take that is answered as the user */
+};
+enum taken { NOT_MINE, TAKEN, WRONG };
+void choice_default(struct choice *c);
+enum taken choice_take(const char *word, struct choice *c);
+const char *option_value(const char *word, const char *key);
+bool option_choice(const char *value, const char *no, const char *yes, bool *to);
+
+/* as_user.c: asks a child that has become this person */
+struct person {
+    uid_t uid;
+    gid_t gid;
+    gid_t *groups;
+    int count;
+    const char *home;
+};
+enum { ANSWER_MAX = 4096 };
+struct answer {
+    int err;       /* an errno, 0 for yes */
+    int fd;        /* a descriptor that goes along, or -1 */
+    size_t len;
+    char bytes[ANSWER_MAX];
+};
+typedef void question(const void *context, struct answer *answer);
+int as_user(const struct person *who, question *ask, const void *context, int timeout, struct answer *answer);
+
+/* dotfile.c: the first word of the user's file: 1, 0 where there is none, or -1 and a text that says why not */
+int dotfile_read(const struct person *who, const struct choice *c, char word[CHOS_NAME_SIZE], struct chos_text *why);
+
+#endif

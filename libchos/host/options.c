@@ -1,0 +1,50 @@
+/* The words that pam.d files and plugstack.conf have in common. Pure. */
+#include "host.h"
+
+#include <string.h>
+
+enum { TIMEOUT = 5, TIMEOUT_MAX = 600 };
+
+void choice_default(struct choice *c)
+{
+    *c = (struct choice){.file = ".chos", .timeout = TIMEOUT};
+}
+
+/* The value of `KEY=VALUE` where that is the key, else NULL. */
+const char *option_value(const char *word, const char *key)
+{
+    size_t len = strlen(key);
+    return strncmp(word, key, len) == 0 && word[len] == '=' ? word + len + 1 : NULL;
+}
+
+bool option_choice(const char *value, const char *no, const char *yes, bool *to)
+{
+    *to = strcmp(value, yes) == 0;
+    return *to || strcmp(value, no) == 0;
+}
+
+static bool take_timeout(const char *value, int *to)
+{
+    uint64_t number;
+    if (chos_number(value, TIMEOUT_MAX, &number) || number == 0)
+        return false;
+    *to = (int)number;
+    return true;
+}
+
+enum taken choice_take(const char *word, struct choice *c)
+{
+    const char *value;
+    bool good;
+    if ((value = option_value(word, "user_conf_file")) != NULL) {
+        c->file = value;
+        good = value[0] != '\0' && value[0] != '/';   /* below the home directory, nowhere else */
+    } else if ((value = option_value(word, "fail_to_default")) != NULL) {
+        good = option_choice(value, "0", "1", &c->fail_to_default);
+    } else if ((value = option_value(word, "timeout")) != NULL) {
+        good = take_timeout(value, &c->timeout);
+    } else {
+        return NOT_MINE;
+    }
+    return good ? TAKEN : WRONG;
+}

@@ -1,0 +1,222 @@
+"""chos-job-starter: the user's file, limits, and the record of each entry (chos.toml(5), `jobs` and `records`)."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from node import Node
+
+DOTFILE = Path("/home/alice/.chos")
+ENTRIES = Path("/var/log/chos/entries")
+LINE = re.compile(
+    r"time=\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ user=(\S+) uid=(\d+) environment=(\S+) generation=(\S+) "
+    r"service=(\S+) job=(\S+) pid=(\d+)\n"
+)
+
+
+@pytest.fixture(autouse=True)
+def clean() -> Iterator[None]:
+    yield
+    DOTFILE.unlink(missing_ok=True)
+    if ENTRIES.exists():
+        subprocess.run(["chattr", "-a", ENTRIES], check=False, capture_output=True)
+        ENTRIES.unlink()
+
+
+def prepare(node: Node, settings: str) -> Node:
+    node.tree("one")
+    node.configure("one:/os/one", jobs=settings)
+    node.up()
+    return node
+
+
+def job(node: Node, *command: str, **env: str) -> subprocess.CompletedProcess[str]:
+    return node.run(["chos-job-starter", *command], env=env)
+
+
+def entries() -> list[tuple[str, ...]]:
+    found = [LINE.fullmatch(line) for line in ENTRIES.read_text().splitlines(keepends=True)]
+    return [match.groups() for match in found if match]
+
+
+# --- the user's file ----------------------------------------------------------------------------------------------
+
+
+def test_the_users_file_where_the_site_says_so(node: Node) -> None:
+    prepare(node, '[jobs]\nuser_file = ".chos"\n')
+    DOTFILE.write_text("one\n")
+    result = job(node, "sh", "-c", ". /etc/os-release; echo $ID $CHOS; pwd; exit 3")
+    assert (result.stdout, result.stderr, result.returncode) == ("one one\n/home/alice\n", "", 3)
+    assert "ID=one" not in job(node, "cat", "/etc/os-release", CHOS="root").stdout, "$CHOS counts first"
+    DOTFILE.unlink()
+    assert "ID=one" not in job(node, "cat", "/etc/os-release").stdout, "no file, no environment"
+    DOTFILE.write_text(" \n")
+    assert "ID=one" not in job(node, "cat", "/etc/os-release").stdout
+
+
+def test_it_is_not_read_where_nobody_said_so(node: Node) -> None:
+    prepare(node, "[jobs]\n")
+    DOTFILE.write_text("one\n")
+    assert "ID=one" not in job(node, "cat", "/etc/os-release").stdout
+
+
+def test_home_is_the_accounts(node: Node) -> None:
+    """A grid's HOME is the job's own directory."""
+    prepare(node, '[jobs]\nuser_file = ".chos"\n')
+    DOTFILE.write_text("one\n")
+    assert "ID=one" in job(node, "cat", "/etc/os-release", HOME="/tmp").stdout
+
+
+def test_from_inside(node: Node) -> None:
+    prepare(node, '[jobs]\nuser_file = ".chos"\n')
+    DOTFILE.write_text("root\n")
+    result = node.chos("one", "env", "-u", "CHOS", "chos-job-starter", "cat", "/etc/os-release")
+    assert result.returncode == 0 and "ID=one" not in result.stdout, result.stderr
+
+
+@pytest.mark.parametrize("content", ["nothing\n", "a/b\n", "x" * 300, "a\0b\n", "$(id)\n", "/etc/shadow\n"])
+def test_a_file_that_names_nothing_runs_nothing(node: Node, content: str) -> None:
+    prepare(node, '[jobs]\nuser_file = ".chos"\n')
+    DOTFILE.write_text(content)
+    result = job(node, "echo", "ran")
+    assert (result.returncode, result.stdout) == (125, "") and result.stderr.startswith("chos: ")
+
+
+@pytest.mark.parametrize("kind", ["fifo", "directory", "device", "closed", "processes"])
+def test_what_is_no_file_of_the_users_runs_nothing(node: Node, kind: str) -> None:
+    prepare(node, '[jobs]\nuser_file = ".chos"\n')
+    try:
+        if kind == "fifo":
+            os.mkfifo(DOTFILE)
+        elif kind == "directory":
+            DOTFILE.mkdir()
+        elif kind == "device":
+            DOTFILE.symlink_to("/dev/zero")
+        elif kind == "closed":
+            DOTFILE.write_text("one\n")
+            DOTFILE.chmod(0o600)
+        else:  # what only chos's own capabilities could read
+            DOTFILE.symlink_to(f"/proc/{os.getpid()}/environ")
+        result = job(node, "echo", "ran")
+        assert (result.returncode, result.stdout) == (125, "")
+        assert ".chos: cannot be read" in result.stderr
+        assert "PATH" not in result.stderr and "LANG" not in result.stderr
+    finally:
+        if DOTFILE.is_dir():
+            DOTFILE.rmdir()
+
+
+# --- limits -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("chos", ["one", ""])
+def test_limits(node: Node, chos: str) -> None:
+    prepare(node, '[jobs]\nmemory = "2G"\nprocesses = 500\n')
+    assert job(node, "sh", "-c", "ulimit -v; ulimit -Hv", CHOS=chos).stdout == "2097152\n2097152\n"
+    text = job(node, "cat", "/proc/self/limits", CHOS=chos).stdout
+    assert re.search(r"Max processes +500 +500 ", text)
+    lower = node.run(["sh", "-c", "ulimit -v 1000000; exec chos-job-starter sh -c 'ulimit -v'"], env={"CHOS": chos})
+    assert lower.stdout == "1000000\n", "never raised"
+
+
+# --- records ------------------------------------------------------------------------------------------------------
+
+
+def test_records_in_a_file(node: Node) -> None:
+    prepare(node, f'[records]\nfile = "{ENTRIES}"\n')
+    said_so = "not append-only" in node.up().stderr
+    uid = str(pwd.getpwnam("alice").pw_uid)
+    assert job(node, "true", CHOS="one", SGE_CELL="default", JOB_ID="17", SGE_TASK_ID="3").returncode == 0
+    assert job(node, "true", CHOS="one", SGE_CELL="default", JOB_ID="18", SGE_TASK_ID="undefined").returncode == 0
+    assert job(node, "true", CHOS="root", LSB_JOBID="5", LSB_JOBINDEX="0").returncode == 0
+    assert job(node, "true", PBS_JOBID="9.server").returncode == 0
+    assert job(node, "true").returncode == 0
+    assert job(node, "true", CHOS="nothing").returncode == 125
+    assert [entry[:6] for entry in entries()] == [
+        ("alice", uid, "one", "one.1", "sge", "17.3"),
+        ("alice", uid, "one", "one.1", "sge", "18"),
+        ("alice", uid, "root", "-", "lsf", "5"),
+        ("alice", uid, "-", "-", "pbs", "9.server"),
+        ("alice", uid, "-", "-", "job", "-"),
+    ]
+    mode = ENTRIES.stat()
+    assert (mode.st_uid, mode.st_mode & 0o777) == (0, 0o622)
+    assert node.run(["cat", str(ENTRIES)]).returncode != 0, "nobody else's business"
+    cut = node.run(["sh", "-c", f": >{ENTRIES}"])
+    assert cut.returncode != 0 or said_so, "who can cut the file was told of"
+
+
+def test_nobody_writes_a_second_line(node: Node) -> None:
+    prepare(node, f'[records]\nfile = "{ENTRIES}"\n')
+    forged = "1\ntime=2026-01-01T00:00:00Z user=root uid=0"
+    assert job(node, "true", CHOS="one", PBS_JOBID=forged).returncode == 0
+    lines = ENTRIES.read_text().splitlines()
+    assert len(lines) == 1 and "job=1\\x0atime_2026-01-01T00:00:00Z_user_root" in lines[0]
+
+
+def test_records_in_the_log(node: Node) -> None:
+    prepare(node, "")
+    path = Path("/dev/log")
+    path.unlink(missing_ok=True)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log:
+        log.bind(str(path))
+        path.chmod(0o666)
+        log.settimeout(10)
+        try:
+            assert job(node, "true", CHOS="one", PBS_JOBID="9").returncode == 0
+            line = log.recv(4096).decode()
+            assert re.fullmatch(
+                r"<86>chos: user=alice uid=\d+ environment=one generation=one\.1 service=pbs job=9 pid=\d+", line
+            )
+            node.configure("one:/os/one", jobs="[records]\nsyslog = false\n")
+            node.up()
+            assert job(node, "true", CHOS="one").returncode == 0
+            log.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                log.recv(4096)
+        finally:
+            path.unlink()
+
+
+def test_a_file_that_cannot_be_written_keeps_nobody_out(node: Node) -> None:
+    prepare(node, f'[records]\nfile = "{ENTRIES}"\n')
+    subprocess.run(["chattr", "-a", ENTRIES], check=False, capture_output=True)
+    ENTRIES.unlink()
+    ENTRIES.symlink_to("/home/alice/entries")
+    result = job(node, "echo", "ran", CHOS="one")
+    assert (result.stdout, result.stderr) == ("ran\n", "")
+    assert not os.path.exists("/home/alice/entries")
+
+
+def test_settings_that_are_not_roots_are_not_obeyed(node: Node) -> None:
+    prepare(node, '[jobs]\nmemory = "2G"\n')
+    os.chown("/run/chos/jobs", pwd.getpwnam("alice").pw_uid, 0)
+    result = job(node, "echo", "ran", CHOS="one")
+    assert (result.returncode, result.stdout) == (125, "") and "must belong to root" in result.stderr
+    node.up()
+    Path("/run/chos/jobs").write_text("chos-jobs 2\nsyslog=1\n")
+    result = job(node, "echo", "ran", CHOS="one")
+    assert (result.returncode, result.stdout) == (125, "") and "damaged" in result.stderr
+    Path("/run/chos/jobs").unlink()
+    assert job(node, "echo", "ran", CHOS="one").stdout == "ran\n", "written before there were any"
+
+
+def test_where_nothing_is_prepared(node: Node) -> None:
+    assert job(node, "echo", "ran").stdout == "ran\n"
+    node.configure("one:/os/one")
+    assert job(node, "echo", "ran", CHOS="one").returncode == 125
+
+
+def test_a_directory_that_others_write_in(node: Node, tmp_path: Path) -> None:
+    tmp_path.chmod(0o777)
+    node.tree("one")
+    node.configure("one:/os/one", jobs=f'[records]\nfile = "{tmp_path}/entries"\n')
+    said = node.up().stderr
+    assert "entries are not recorded" in said and not (tmp_path / "entries").exists()
