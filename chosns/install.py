@@ -8,6 +8,7 @@ import sys
 
 from chosns.plan.planner import Launcher
 
+_USUAL = "/usr/lib/chos"
 _CAPABILITIES = "security.capability"  # the file attribute that holds them, capabilities(7)
 
 
@@ -28,6 +29,12 @@ def launcher_problem() -> str:
             setcap = "setcap cap_sys_admin,cap_sys_chroot,cap_sys_ptrace+ep"
             return f"{launcher.path} has lost its capabilities: {setcap} {launcher.path}"
     return ""
+
+
+def library() -> str:
+    """PREFIX/lib/chos of this installation; the usual one where this is none, but a checkout."""
+    above = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    return above if os.path.basename(above) == "chos" and os.path.basename(os.path.dirname(above)) == "lib" else _USUAL
 
 
 def find_launcher() -> Launcher | None:

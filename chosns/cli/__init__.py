@@ -8,7 +8,7 @@ import sys
 import click
 
 from chosns import __version__
-from chosns.cli import configuration, lifecycle, observe
+from chosns.cli import configuration, integrate, lifecycle, observe
 from chosns.cli.output import discard_output, fail
 from chosns.errors import ChosError, as_chos_error
 
@@ -24,7 +24,7 @@ def chosctl() -> None:
     """
 
 
-for module in (lifecycle, observe, configuration):
+for module in (lifecycle, observe, configuration, integrate):
     for command in module.COMMANDS:
         chosctl.add_command(command)
 

@@ -7,7 +7,7 @@ _chosctl() {
         case $word in -*) ;; *) verb=$word; break ;; esac
     done
     if [ -z "$verb" ]; then
-        mapfile -t COMPREPLY < <(compgen -W 'up down reload status list explain ps check -h --help -V --version' -- "$current")
+        mapfile -t COMPREPLY < <(compgen -W 'up down reload status list explain ps check install -h --help -V --version' -- "$current")
         return
     fi
     case $current in
@@ -17,6 +17,7 @@ _chosctl() {
                 up | reload) options+=' --renew --timeout' ;;
                 list) options+=' --names --all' ;;
                 check) options+=' --root' ;;
+                install) options+=' --service --queue --option --config --dry-run --undo --print' ;;
             esac
             mapfile -t COMPREPLY < <(compgen -W "$options" -- "$current") ;;
         *)
@@ -24,6 +25,12 @@ _chosctl() {
                 up | down | reload | explain | ps)
                     mapfile -t COMPREPLY < <(compgen -W "$(chosctl list --names 2>/dev/null)" -- "$current") ;;
                 check) mapfile -t COMPREPLY < <(compgen -d -- "$current") ;;
+                install)
+                    case ${COMP_WORDS[COMP_CWORD-1]} in
+                        --config) mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;
+                        --service) mapfile -t COMPREPLY < <(cd /etc/pam.d 2>/dev/null && compgen -f -- "$current") ;;
+                        *) mapfile -t COMPREPLY < <(compgen -W 'pam' -- "$current") ;;
+                    esac ;;
             esac ;;
     esac
 }

@@ -1,6 +1,6 @@
 # fish completion for chosctl(8)
 
-set -l verbs up down reload status list explain ps check
+set -l verbs up down reload status list explain ps check install
 complete -c chosctl -f
 complete -c chosctl -n "not __fish_seen_subcommand_from $verbs" -s h -l help -d 'Show help'
 complete -c chosctl -n "not __fish_seen_subcommand_from $verbs" -s V -l version -d 'Show the version'
@@ -12,6 +12,7 @@ complete -c chosctl -n "not __fish_seen_subcommand_from $verbs" -a list -d 'List
 complete -c chosctl -n "not __fish_seen_subcommand_from $verbs" -a explain -d 'Print what up would do'
 complete -c chosctl -n "not __fish_seen_subcommand_from $verbs" -a ps -d 'Show which process lives where'
 complete -c chosctl -n "not __fish_seen_subcommand_from $verbs" -a check -d 'Report problems of the configuration'
+complete -c chosctl -n "not __fish_seen_subcommand_from $verbs" -a install -d 'Have a product start sessions or jobs in environments'
 complete -c chosctl -n "__fish_seen_subcommand_from $verbs" -l json -d 'Print JSON'
 complete -c chosctl -n "__fish_seen_subcommand_from $verbs" -l help -d 'Show help'
 complete -c chosctl -n '__fish_seen_subcommand_from up reload' -l renew -d 'Make new generations'
@@ -20,3 +21,11 @@ complete -c chosctl -n '__fish_seen_subcommand_from list' -l names -d 'Names onl
 complete -c chosctl -n '__fish_seen_subcommand_from list' -l all -d 'Also what you may not enter'
 complete -c chosctl -n '__fish_seen_subcommand_from check' -l root -r -a '(__fish_complete_directories)' -d 'Check below a directory'
 complete -c chosctl -n '__fish_seen_subcommand_from up down reload explain ps' -a '(chosctl list --names 2>/dev/null)'
+complete -c chosctl -n '__fish_seen_subcommand_from install' -a 'pam'
+complete -c chosctl -n '__fish_seen_subcommand_from install' -l service -x -a '(ls /etc/pam.d 2>/dev/null)' -d 'This PAM service'
+complete -c chosctl -n '__fish_seen_subcommand_from install' -l queue -x -d 'This queue'
+complete -c chosctl -n '__fish_seen_subcommand_from install' -l option -x -d 'An option of the plugin'
+complete -c chosctl -n '__fish_seen_subcommand_from install' -l config -r -F -d 'Where the configuration is'
+complete -c chosctl -n '__fish_seen_subcommand_from install' -l dry-run -d 'Change nothing'
+complete -c chosctl -n '__fish_seen_subcommand_from install' -l undo -d 'Take back what was installed'
+complete -c chosctl -n '__fish_seen_subcommand_from install' -l print -d 'Print the lines'

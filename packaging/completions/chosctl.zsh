@@ -11,6 +11,7 @@ verbs=(
     'explain:print what up would do'
     'ps:show which process lives in which environment'
     'check:report every problem of the configuration'
+    'install:have a product start sessions or jobs in environments'
 )
 if (( CURRENT == 2 )); then
     _describe -t commands 'chosctl command' verbs
@@ -26,5 +27,6 @@ case $verb in
     explain|ps) _arguments '--json[print JSON]' '--help[show help]' ":environment:($names)" ;;
     list) _arguments '--names[names only]' '--all[also what you may not enter]' '--json[print JSON]' '--help[show help]' ;;
     check) _arguments '--root[check below a directory]:directory:_files -/' '--json[print JSON]' '--help[show help]' ;;
+    install) _arguments '*--service[this PAM service]:service:_files -W /etc/pam.d' '*--queue[this queue]:queue:' '*--option[an option of the plugin]:word:' '--config[where the configuration is]:path:_files' '--dry-run[change nothing]' '--undo[take back]' '--print[print the lines]' '--json[print JSON]' '--help[show help]' ':product:(pam)' ;;
     *) _arguments '--json[print JSON]' '--help[show help]' ;;
 esac

@@ -1,0 +1,143 @@
+"""chosctl install."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import sys
+from dataclasses import replace
+
+import click
+
+from chosns.base import require_base
+from chosns.cli.output import json_option, print_json, printable
+from chosns.errors import ChosError
+from chosns.integrate import engine
+from chosns.integrate.lines import diff
+from chosns.integrate.model import Change, FileEdit, Machine, Plan, Product, Request
+from chosns.integrate.products import PRODUCTS
+
+_FLAGS = {"services": "--service", "queues": "--queue", "options": "--option"}
+
+
+@click.command()
+@click.argument("product", type=click.Choice(list(PRODUCTS)), metavar="PRODUCT")
+@click.option("--service", "services", multiple=True, metavar="NAME", help="pam: this service; may be repeated.")
+@click.option("--queue", "queues", multiple=True, metavar="NAME", help="sge, lsf: this queue; may be repeated.")
+@click.option("--option", "options", multiple=True, metavar="WORD", help="An option of the plugin; may be repeated.")
+@click.option("--config", default="", metavar="PATH", help="Where the product's configuration is.")
+@click.option("--dry-run", is_flag=True, help="Show the change; change nothing.")
+@click.option("--undo", is_flag=True, help="Take back what was installed.")
+@click.option("--print", "show", is_flag=True, help="Print the lines for a site that manages them elsewhere.")
+@json_option
+def install(
+    product: str, config: str, dry_run: bool, undo: bool, show: bool, as_json: bool, **words: tuple[str, ...]
+) -> None:
+    """Have PRODUCT start its sessions or jobs in their user's environment.
+
+    Shows the change of its configuration as a diff, makes it, looks at the result; what fails is taken back. Running it
+    again does no harm. PRODUCT is one of: {products}.
+    """
+    if dry_run + undo + show > 1 and not (dry_run and undo and not show):
+        raise click.UsageError("--dry-run, --undo and --print exclude each other")
+    chosen = PRODUCTS[product]
+    for field, given in words.items():
+        if given and field not in chosen.accepts:
+            raise click.UsageError(f"{product} has no {_FLAGS[field]}")
+    request = Request(config=config, **words)
+    if show:
+        _print_snippets(chosen, request, as_json)
+    elif undo:
+        _undo(chosen, request, dry_run, as_json)
+    else:
+        _install(chosen, request, dry_run, as_json)
+
+
+install.help = (install.help or "").format(products=", ".join(PRODUCTS))
+
+
+def _print_snippets(product: Product, request: Request, as_json: bool) -> None:
+    snippets = product.snippets(request)
+    if as_json:
+        print_json([{"where": snippet.where, "text": snippet.text} for snippet in snippets])
+        return
+    for snippet in snippets:
+        click.echo(f"# {snippet.where}:\n{snippet.text}")
+
+
+def _install(product: Product, request: Request, dry_run: bool, as_json: bool) -> None:
+    if not dry_run:
+        require_base(_again())
+    machine = product.machine(Machine(), request)
+    plan = product.plan(machine, request)
+    _show(plan, as_json)
+    notes: tuple[str, ...] = ()
+    if plan.changes and not dry_run:
+        notes = tuple(engine.install(product, machine, plan))
+    state = "already" if not plan.changes else "planned" if dry_run else "installed"
+    _report(product, replace(plan, notes=(*plan.notes, *notes)), state, as_json)
+
+
+def _undo(product: Product, request: Request, dry_run: bool, as_json: bool) -> None:
+    machine = product.machine(Machine(), request)
+    if not dry_run:
+        require_base(_again())
+    known = engine.installed(product, machine)
+    plan = engine.plan_undo(product, machine)
+    _show(plan, as_json)
+    left: tuple[str, ...] = ()
+    if known and not dry_run:
+        engine.undo(product, machine, plan)
+        with contextlib.suppress(ChosError):  # the product itself may be gone
+            there = product.plan(machine, request).present
+            left = tuple(f"{place}: still there, by other hands; take it out yourself" for place in there)
+    state = "nothing" if not known else "planned" if dry_run else "undone"
+    _report(product, replace(plan, notes=(*plan.notes, *left)), state, as_json)
+
+
+def _again() -> str:
+    return shlex.join(["chosctl", *sys.argv[1:]])
+
+
+def _show(plan: Plan, as_json: bool) -> None:
+    """The change, before it is made."""
+    if not as_json:
+        for change in plan.changes:
+            for line in _text(change).splitlines():
+                click.echo("\t".join(map(printable, line.split("\t"))))
+
+
+def _text(change: Change) -> str:
+    if isinstance(change, FileEdit):
+        return diff(change.path, change.before, change.after)
+    return diff(change.name, change.before, change.after)
+
+
+def _report(product: Product, plan: Plan, state: str, as_json: bool) -> None:
+    if as_json:
+        changes = [{"object": change.name, "diff": _text(change)} for change in plan.changes]
+        print_json(
+            {
+                "product": product.name,
+                "state": state,
+                "changes": changes,
+                "present": list(plan.present),
+                "notes": list(plan.notes),
+            }
+        )
+        return
+    for place in plan.present:
+        click.echo(f"{printable(place)}: already there")
+    for note in plan.notes:
+        click.echo(f"note: {printable(note)}", err=True)
+    said = {
+        "already": "already installed",
+        "planned": "nothing was changed (--dry-run)",
+        "installed": "installed" + (f"; {product.after}" if product.after else ""),
+        "undone": "taken back" + (f"; {product.after}" if product.after else ""),
+        "nothing": "nothing was installed by chosctl",
+    }
+    click.echo(f"{product.name}: {said[state]}")
+
+
+COMMANDS = (install,)

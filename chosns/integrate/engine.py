@@ -1,0 +1,146 @@
+"""Makes the changes of a plan, and takes them back: all of them or none.
+
+What was there is recorded first. Whatever fails afterwards is rolled back, an interruption too; what is killed
+leaves each file whole, old or new, and a record from which `--undo`, or another `install`, goes on.
+Called by `cli.integrate`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+
+from chosns import fault
+from chosns.errors import ChosError
+from chosns.integrate import files
+from chosns.integrate.lines import take_out
+from chosns.integrate.model import Change, FileEdit, InstallError, Machine, Plan, Product, Setting
+from chosns.integrate.record import FileRecord, Record, Records, SettingRecord, digest
+
+
+def install(product: Product, machine: Machine, plan: Plan) -> Sequence[str]:
+    """Try the plan, make its changes, look at the result; notes. :raises ChosError: and nothing has changed."""
+    records = Records(machine, product.name)
+    with records.locked():
+        notes = product.rehearse(machine, plan)
+        before = records.read()
+        with _all_or_none(product, machine, plan.changes, records, before):
+            new = [_record(product, machine, records, change) for change in plan.changes]
+            names = {record.name for record in new}
+            records.write([*(record for record in before if record.name not in names), *new])
+            for change in plan.changes:
+                fault.point()
+                _make(product, machine, change)
+            fault.point()
+            for change in plan.changes:
+                if _now(product, machine, change) != change.after:
+                    raise InstallError("does not hold what was written to it", object=change.name)
+            product.verify(machine, plan)
+        records.tidy()
+    return notes
+
+
+def plan_undo(product: Product, machine: Machine) -> Plan:
+    """What has to be done so that everything is as it was before, but for what others have changed since."""
+    records = Records(machine, product.name)
+    changes: list[Change] = []
+    notes = []
+    for record in reversed(records.read()):
+        change, note = _taken_back(product, machine, records, record)
+        if change:
+            changes.append(change)
+        if note:
+            notes.append(note)
+    return Plan(tuple(changes), notes=tuple(notes))
+
+
+def undo(product: Product, machine: Machine, plan: Plan) -> None:
+    """Make the changes of `plan_undo`, and forget what was installed."""
+    records = Records(machine, product.name)
+    with records.locked():
+        before = records.read()
+        with _all_or_none(product, machine, plan.changes, records, before):
+            for change in plan.changes:
+                fault.point()
+                _make(product, machine, change)
+            fault.point()
+            records.write(())
+        records.tidy()
+
+
+def installed(product: Product, machine: Machine) -> bool:
+    """Whether there is anything that could be undone."""
+    return bool(Records(machine, product.name).read())
+
+
+def _taken_back(product: Product, machine: Machine, records: Records, record: Record) -> tuple[Change | None, str]:
+    """What undoes one record, and what the administrator should know."""
+    if isinstance(record, SettingRecord):
+        value = product.get(machine, record.name)
+        if value == record.after:
+            return Setting(record.name, value, record.before), ""
+        return None, "" if value == record.before else f"{record.name} has been changed since, and stays: {value}"
+    now = files.read(machine, record.name)
+    if now is None or (record.before is not None and digest(now) == record.before):
+        return None, ""
+    then: str | None
+    if digest(now) == record.after and record.before is None:
+        return FileEdit(record.name, now, None, record.lines), ""
+    if digest(now) == record.after and (then := records.text(record.before or "")) is not None:
+        return FileEdit(record.name, now, then, record.lines), ""
+    then, missing = take_out(now, record.lines)
+    if record.before is None and not then.strip():
+        then = None
+    note = f"{record.name} has been changed since; a line of ours that is not there: {missing[0]}" if missing else ""
+    return (FileEdit(record.name, now, then, record.lines) if then != now else None), note
+
+
+def _make(product: Product, machine: Machine, change: Change) -> None:
+    if _now(product, machine, change) != change.before:
+        raise InstallError("was changed by somebody else just now", object=change.name, hint="try again")
+    if isinstance(change, Setting):
+        product.put(machine, change.name, change.after)
+    elif change.after is None:
+        files.remove(machine, change.path)
+    else:
+        files.put(machine, change.path, change.after)
+
+
+def _now(product: Product, machine: Machine, change: Change) -> str | None:
+    return product.get(machine, change.name) if isinstance(change, Setting) else files.read(machine, change.path)
+
+
+def _record(product: Product, machine: Machine, records: Records, change: Change) -> Record:
+    """What is to be remembered of a change, and of what was done to the same file before."""
+    if isinstance(change, Setting):
+        return SettingRecord(change.name, change.before, change.after)
+    text, lines = change.before, change.lines
+    for record in records.read():
+        if isinstance(record, FileRecord) and record.name == change.path:
+            undone, _ = _taken_back(product, machine, records, record)
+            if undone:
+                text, lines = undone.after, (*record.lines, *lines)
+    return FileRecord(change.path, None if text is None else records.keep(text), digest(change.after or ""), lines)
+
+
+@contextlib.contextmanager
+def _all_or_none(
+    product: Product, machine: Machine, changes: Sequence[Change], records: Records, before: Sequence[Record]
+) -> Iterator[None]:
+    """Take everything back when anything fails."""
+    try:
+        yield
+    except BaseException:
+        try:
+            for change in reversed(changes):
+                if _now(product, machine, change) == change.after != change.before:
+                    _make(product, machine, change.reverse())
+            records.write(before)
+            records.tidy()
+        except ChosError as error:
+            raise InstallError(
+                f"could not be put back: {error}",
+                object=product.name,
+                hint=f"mend that, then: chosctl install {product.name} --undo",
+            ) from error
+        raise

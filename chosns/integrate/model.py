@@ -1,0 +1,132 @@
+"""What a change is, and what a product must be able to say. Pure."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Union
+
+from chosns.errors import ChosError
+
+STATE = "/var/lib/chos/install"
+
+
+class InstallError(ChosError):
+    """A product's configuration cannot be changed, or must not be."""
+
+
+@dataclass(frozen=True)
+class FileEdit:
+    """Lines that come into a file, or go. `before` None: there is no such file; `after` None: there will be none.
+
+    :param lines: what is added; all of ours that there is in the file.
+    """
+
+    path: str
+    before: str | None
+    after: str | None
+    lines: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        return self.path
+
+    def reverse(self) -> FileEdit:
+        return FileEdit(self.path, self.after, self.before, self.lines)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A value that the product keeps where only its own commands read and write it."""
+
+    name: str
+    before: str
+    after: str
+
+    def reverse(self) -> Setting:
+        return Setting(self.name, self.after, self.before)
+
+
+Change = Union[FileEdit, Setting]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What has to be done. `present`: where nothing has to; `notes`: what the administrator should know."""
+
+    changes: tuple[Change, ...] = ()
+    present: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Snippet:
+    """Text for sites that manage a product's configuration elsewhere, and where it belongs."""
+
+    where: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for on the command line."""
+
+    services: tuple[str, ...] = ()
+    queues: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+    config: str = ""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The node that is changed, as far as tests need it to be another one.
+
+    :param root: the directory that stands for `/`.
+    :param uids: who may own configuration files.
+    :param env: the caller's environment; products name their places there.
+    """
+
+    root: str = "/"
+    uids: tuple[int, ...] = (0,)
+    env: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+
+    def trusting(self, uid: int) -> Machine:
+        """The same, where the product's own administrator may own files too."""
+        return Machine(self.root, (*self.uids, uid), self.env)
+
+
+class Product(ABC):
+    """One product. `plan` and `snippets` only read; the engine does what they say."""
+
+    name = ""
+    accepts: frozenset[str] = frozenset()  # fields of Request besides `config`
+    after = ""  # what the administrator has to do for the change to be seen; empty: nothing
+
+    @abstractmethod
+    def snippets(self, request: Request) -> Sequence[Snippet]:
+        """The exact lines. Works where the product is not installed."""
+
+    @abstractmethod
+    def plan(self, machine: Machine, request: Request) -> Plan:
+        """What is missing on this node. :raises InstallError: no such product here, or it must not be changed."""
+
+    def machine(self, machine: Machine, request: Request) -> Machine:
+        """The machine as this product sees it: whom its files may belong to."""
+        return machine
+
+    def rehearse(self, machine: Machine, plan: Plan) -> Sequence[str]:
+        """Try the change before it is made; notes. :raises InstallError: it would do harm."""
+        return ()
+
+    def verify(self, machine: Machine, plan: Plan) -> None:  # noqa: B027 -- nothing to look at is fine
+        """Look at the result. :raises InstallError: it has to be taken back."""
+
+    def get(self, machine: Machine, name: str) -> str:
+        """The value of a Setting now."""
+        raise NotImplementedError(name)
+
+    def put(self, machine: Machine, name: str, value: str) -> None:
+        """Change the value of a Setting."""
+        raise NotImplementedError(name)

@@ -1,0 +1,79 @@
+"""The session stacks of pam.d, as libpam reads them: comments, continued lines, all kinds of includes. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+_DEPTH = 32  # libpam's own limit of includes
+_FIELDS = re.compile(r"(-?)(\S+)\s+(\[(?:\\.|[^\]])*\]|\S+)\s+(\S+)\s*(.*)")
+_ENDS = re.compile(r"\bsufficient\b|=\s*(?:done|[1-9])")
+
+
+@dataclass(frozen=True)
+class Line:
+    """One session line, wherever it is."""
+
+    file: str
+    number: int
+    control: str
+    module: str
+
+    @property
+    def ends_early(self) -> bool:
+        """Whether what follows may not be reached although nothing has failed."""
+        return bool(_ENDS.search(self.control))
+
+
+Reader = Callable[[str], "str | None"]  # name of a service → text of its file
+
+
+def session_lines(service: str, read: Reader, depth: int = 0) -> Iterator[Line]:
+    """The session lines of a service in their order, through all that it includes."""
+    for number, text in _statements(read(service) or ""):
+        words = text.split()
+        if words[0] == "@include":
+            included = words[1] if len(words) > 1 else ""
+        else:
+            fields = _FIELDS.fullmatch(text)
+            if not fields or fields[2].lower() != "session":
+                continue
+            if fields[3] not in ("include", "substack"):
+                yield Line(service, number, fields[3], fields[4])
+                continue
+            included = fields[4]
+        if included and depth < _DEPTH:
+            yield from session_lines(included, read, depth + 1)
+
+
+def includes(service: str, read: Reader, depth: int = 0) -> set[str]:
+    """The services whose session lines are part of this one's."""
+    found: set[str] = set()
+    for _, text in _statements(read(service) or ""):
+        words = text.split()
+        fields = _FIELDS.fullmatch(text)
+        if words[0] == "@include" and len(words) > 1:
+            found.add(words[1])
+        elif fields and fields[2].lower() == "session" and fields[3] in ("include", "substack"):
+            found.add(fields[4])
+    for name in list(found) if depth < _DEPTH else ():
+        found |= includes(name, read, depth + 1)
+    return found
+
+
+def _statements(text: str) -> Iterator[tuple[int, str]]:
+    """Each logical line and the number of its first physical one."""
+    begun, number = "", 0
+    for at, line in enumerate(text.splitlines(), 1):
+        if not begun:
+            number = at
+            if line.lstrip().startswith("#"):
+                continue
+        line = line.partition("#")[0].strip()
+        if line.endswith("\\"):
+            begun += line[:-1] + " "
+            continue
+        if statement := (begun + line).strip():
+            yield number, statement
+        begun = ""

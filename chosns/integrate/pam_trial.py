@@ -1,0 +1,70 @@
+"""Tries stacks before they are installed: libpam opens a session of root's with a private copy of pam.d.
+
+Called by `pam`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+
+from chosns.integrate.command import attempt
+from chosns.integrate.model import InstallError
+
+_PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "pam_session.py")
+_MODULE = "chos-module"  # a service that has nothing but the module
+
+
+@contextlib.contextmanager
+def copy_of(directory: str, stacks: Mapping[str, str]) -> Iterator[str]:
+    """A copy of pam.d with these stacks instead of its own; removed afterwards."""
+    with tempfile.TemporaryDirectory(prefix="chosctl-pam-") as copy:
+        for entry in os.scandir(directory):
+            with contextlib.suppress(OSError):  # what cannot be read is no stack
+                if entry.is_file():
+                    shutil.copyfile(entry.path, os.path.join(copy, entry.name))
+        for service, text in stacks.items():
+            with open(os.path.join(copy, service), "w", encoding="utf-8", errors="surrogateescape") as file:
+                file.write(text)
+        yield copy
+
+
+def try_module(module: str, options: str) -> None:
+    """Have libpam load the module and call it for root. :raises InstallError: root would be refused."""
+    with tempfile.TemporaryDirectory(prefix="chosctl-pam-") as directory:
+        with open(os.path.join(directory, _MODULE), "w", encoding="utf-8") as file:
+            file.write(f"session required {module} {options}\n")
+        problem = _session(_MODULE, directory)
+    if problem:
+        hint = "the log (authpriv) says why; nothing was changed"
+        raise InstallError(f"does not work, it would keep root out: {problem}", object=module, hint=hint)
+
+
+def try_stack(service: str, old: str, new: str) -> str:
+    """Compare a service's stack in two directories; a remark where it could not be tried.
+
+    :raises InstallError: root gets a session with the old one, and none with the new one.
+    """
+    problem = _session(service, new)
+    if not problem:
+        return ""
+    if _session(service, old) != problem:
+        hint = "nothing was changed"
+        raise InstallError(f"with the new stack root gets no session: {problem}", object=service, hint=hint)
+    return f"{service}: root's session fails here with and without the line, so it was not tried: {problem}"
+
+
+def _session(service: str, directory: str) -> str:
+    """Why root gets no session; empty where all is well."""
+    status, said, errors = attempt([sys.executable, "-I", _PROGRAM, service, directory])
+    if status == 0:
+        return ""
+    if status == 1 and said:
+        return said
+    if status < 0:
+        return f"killed by signal {-status}"
+    return said or (errors.strip().splitlines() or [f"status {status}"])[-1]
