@@ -554,3 +554,25 @@ def test_damaged_generations(two: Node, host: Host, dotfile: Callable[..., Path]
     inside(two, host(""), "one")
     subprocess.run(["umount", "/run/chos/gen/one.1/ns"], check=True)
     refused(host(""), "is gone")
+
+
+def test_each_session_leaves_a_record(
+    two: Node, host: Host, dotfile: Callable[..., Path], log: Callable[[str], list[str]]
+) -> None:
+    """In the log and the file, opened on the base: who entered what by which service; none of who entered nothing."""
+    entries = Path("/var/log/chos/entries")
+    two.configure("one:/os/one\ntwo:/os/two\n", records=f'[records]\nfile = "{entries}"\n')
+    two.up()
+    try:
+        dotfile("alice", "two")
+        inside(two, host(""), "two")
+        dotfile("alice", "nowhere")
+        refused(host(""), "nowhere", but=("fds",))  # libc keeps its connection to the log
+        host("", user="root")
+        record = r"user=alice uid=\d+ environment=two generation=two\.1 service=chos-test job=- pid=\d+"
+        assert re.fullmatch(rf"time=\S+Z {record}\n", entries.read_text())
+        lines = log("environment=")
+        assert len(lines) == 1 and re.fullmatch(f"<86>chos: {record}", lines[0])
+    finally:
+        subprocess.run(["chattr", "-a", entries], check=False, capture_output=True)
+        entries.unlink()
