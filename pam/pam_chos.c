@@ -98,9 +98,9 @@ static int find_wish(const struct call *call, const struct person *who, struct w
         wish->name = getenv("CHOS");
     if (wish->name != NULL && wish->name[0] != '\0')
         return 0;
-    wish->source = call->options.file;
+    wish->source = call->options.choice.file;
     wish->name = wish->word;
-    int found = dotfile_read(who, &call->options, wish->word, why);
+    int found = dotfile_read(who, &call->options.choice, wish->word, why);
     if (found == 0) {
         wish->source = "";
         wish->name = "default";
@@ -118,7 +118,7 @@ static int try_wish(const struct call *call, const struct person *who, const cha
 {
     if (call->options.debug)
         pam_syslog(call->pamh, LOG_DEBUG, "uid %lu: entering %s", (unsigned long)who->uid, name);
-    return visit_begin(call->visit, call->pamh, who, name, call->options.timeout, e);
+    return visit_begin(call->visit, call->pamh, who, name, call->options.choice.timeout, e);
 }
 
 /* What is said about a name that is replaced by the default; said before, because inside nothing is said. */
@@ -148,7 +148,7 @@ static int enter(const struct call *call, const struct person *who)
             pam_syslog(call->pamh, LOG_DEBUG, "uid %lu: there is no default", (unsigned long)who->uid);
         return PAM_SUCCESS;
     }
-    if (call->options.fail_to_default && wish.source[0] != '\0' && (e.reason == CHOS_UNKNOWN || e.reason == CHOS_ILLEGAL)
+    if (call->options.choice.fail_to_default && wish.source[0] != '\0' && (e.reason == CHOS_UNKNOWN || e.reason == CHOS_ILLEGAL)
         && try_default(call, who, &e) == 0)
         return PAM_SUCCESS;
     if (e.reason == CHOS_THREADS) {

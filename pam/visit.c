@@ -80,12 +80,8 @@ static int put_variable(pam_handle_t *pamh, const char *name, const char *value)
 static int apply(struct visit *v, pam_handle_t *pamh, const struct chos_session *s, struct chos_error *e)
 {
     const struct chos_policy *policy = &s->policy;
-    if (policy->personality != 0) {
-        int now = personality(0xffffffff);
-        if (now < 0 || personality((unsigned long)(now | (int)policy->personality)) < 0)
-            return chos_fail(e, CHOS_SYSTEM, errno, "personality");
-        v->personality = now;
-    }
+    if (entry_personality(policy, &v->personality, e))
+        return -1;
     bool put = put_variable(pamh, "CHOS=", s->alias) == 0
         && (s->target.kind == CHOS_TO_BASE || put_variable(pamh, "CHOS_GENERATION=", s->target.name) == 0);
     for (unsigned i = 0; put && i < policy->setenvs; i++)
@@ -95,16 +91,6 @@ static int apply(struct visit *v, pam_handle_t *pamh, const struct chos_session 
     if (policy->no_new_privs && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
         return chos_fail(e, CHOS_SYSTEM, errno, "no_new_privs");
     return 0;
-}
-
-/* Opened before, because inside root opens nothing. What is wrong with the settings keeps nobody out. */
-static void prepare_record(struct chos_record *record)
-{
-    struct chos_jobs jobs;
-    struct chos_error ignored;
-    *record = (struct chos_record){-1, -1};
-    if (chos_jobs_read(&jobs, &ignored) == 0)
-        chos_record_open(record, &jobs, "");
 }
 
 static void write_record(struct chos_record *record, pam_handle_t *pamh, const struct chos_session *s, uid_t uid)
@@ -129,7 +115,7 @@ int visit_begin(struct visit *v, pam_handle_t *pamh, const struct person *who, c
     *v = (struct visit){.personality = -1};
     if (chos_place_open(&v->place, e))
         return -1;
-    prepare_record(&record);
+    entry_record_open(&record);
     if (fstat(v->place.ns, &st) || chos_session_enter(&s, alias, may_enter, &asking, e)) {
         chos_record_close(&record);
         chos_place_close(&v->place);

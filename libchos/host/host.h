@@ -14,9 +14,8 @@ struct choice {
     bool fail_to_default;
     int timeout;            /* seconds that a question may take that is answered as the user */
 };
-enum taken { NOT_MINE, TAKEN, WRONG };
 void choice_default(struct choice *c);
-enum taken choice_take(const char *word, struct choice *c);
+bool choice_take(const char *word, struct choice *c);
 const char *option_value(const char *word, const char *key);
 bool option_choice(const char *value, const char *no, const char *yes, bool *to);
 
@@ -37,6 +36,10 @@ struct answer {
 };
 typedef void question(const void *context, struct answer *answer);
 int as_user(const struct person *who, question *ask, const void *context, int timeout, struct answer *answer);
+
+/* entry.c: the personality that the policy asks for; the places of a record */
+int entry_personality(const struct chos_policy *policy, int *before, struct chos_error *e);
+void entry_record_open(struct chos_record *record);
 
 /* dotfile.c: the first word of the user's file: 1, 0 where there is none, or -1 and a text that says why not */
 int dotfile_read(const struct person *who, const struct choice *c, char word[CHOS_NAME_SIZE], struct chos_text *why);

@@ -32,19 +32,15 @@ static bool take_timeout(const char *value, int *to)
     return true;
 }
 
-enum taken choice_take(const char *word, struct choice *c)
+/* Whether it is one of these words, with a value that can be. */
+bool choice_take(const char *word, struct choice *c)
 {
     const char *value;
-    bool good;
     if ((value = option_value(word, "user_conf_file")) != NULL) {
         c->file = value;
-        good = value[0] != '\0' && value[0] != '/';   /* below the home directory, nowhere else */
-    } else if ((value = option_value(word, "fail_to_default")) != NULL) {
-        good = option_choice(value, "0", "1", &c->fail_to_default);
-    } else if ((value = option_value(word, "timeout")) != NULL) {
-        good = take_timeout(value, &c->timeout);
-    } else {
-        return NOT_MINE;
+        return value[0] != '\0' && value[0] != '/';   /* below the home directory, nowhere else */
     }
-    return good ? TAKEN : WRONG;
+    if ((value = option_value(word, "fail_to_default")) != NULL)
+        return option_choice(value, "0", "1", &c->fail_to_default);
+    return (value = option_value(word, "timeout")) != NULL && take_timeout(value, &c->timeout);
 }

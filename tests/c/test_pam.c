@@ -22,17 +22,17 @@ static void test_options(void)
         "timeout=0", "timeout=-1", "timeout=05", "timeout=601", "timeout=99999999999999999999", "timeout=5s", "use_first_pass",
     };
     struct pam_options o = parse(NULL, NULL);
-    CHECK_TEXT(o.file, ".chos");
-    CHECK(!o.fail_to_default && !o.deny && !o.debug && o.timeout == 5 && o.wrong == NULL);
+    CHECK_TEXT(o.choice.file, ".chos");
+    CHECK(!o.choice.fail_to_default && !o.deny && !o.debug && o.choice.timeout == 5 && o.wrong == NULL);
     o = parse("user_conf_file=a/b", "timeout=600");
-    CHECK_TEXT(o.file, "a/b");
-    CHECK(o.timeout == 600 && o.wrong == NULL);
+    CHECK_TEXT(o.choice.file, "a/b");
+    CHECK(o.choice.timeout == 600 && o.wrong == NULL);
     o = parse("fail_to_default=1", "debug");
-    CHECK(o.fail_to_default && o.debug && o.wrong == NULL);
-    CHECK(!parse("fail_to_default=1", "fail_to_default=0").fail_to_default);
+    CHECK(o.choice.fail_to_default && o.debug && o.wrong == NULL);
+    CHECK(!parse("fail_to_default=1", "fail_to_default=0").choice.fail_to_default);
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         o = parse(wrong[i], "onerr=deny");   /* which counts though it comes after */
-        CHECK(o.wrong == wrong[i] && o.deny && o.timeout == 5);
+        CHECK(o.wrong == wrong[i] && o.deny && o.choice.timeout == 5);
     }
     o = parse("first", "second");
     CHECK_TEXT(o.wrong, "first");

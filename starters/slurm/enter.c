@@ -1,0 +1,80 @@
+/* A task enters an environment: may its user, then the one system call, then what the policy says.
+ *
+ * This is the task's own process, forked by slurmstepd, root still, with one thread; what follows in it is done as the
+ * user. Once inside, nothing of the environment is opened here.
+ */
+#include "spank_chos.h"
+#include "internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/securebits.h>
+#include <stdlib.h>
+#include <sys/fsuid.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+/* The identity that the kernel judges files by; no other process can do more to us through it. */
+static bool act_as(uid_t uid, gid_t gid, const gid_t *groups, int count)
+{
+    if (uid == 0)
+        setfsuid(0);   /* first: it brings back the right to set the others */
+    if (setgroups((size_t)count, groups))
+        return false;
+    setfsgid(gid);
+    setfsuid(uid);
+    return setfsuid((uid_t)-1) == (int)uid && setfsgid((gid_t)-1) == (int)gid;
+}
+
+/* Root may enter every directory, so root's own look says nothing: the user's identity tries what the launcher would
+ * have tried, and the kernel answers, from mode, group and ACL. The registry is on a tmpfs; nothing can hang there.
+ * The groups are those that the job will have. */
+static int may_enter(const struct chos_session *s, void *context, struct chos_error *e)
+{
+    const struct task *task = context;
+    const struct person *who = &task->who;
+    int count = getgroups(0, NULL), fd = -1, err = 0;
+    gid_t *own = count < 0 ? NULL : calloc((size_t)count + 1, sizeof *own), gid = getegid();
+    if (own == NULL || getgroups(count, own) != count || (prctl(PR_GET_SECUREBITS) & SECBIT_NO_SETUID_FIXUP) != 0) {
+        free(own);
+        return chos_fail(e, CHOS_SYSTEM, errno, "acting as the user");
+    }
+    if (act_as(who->uid, who->gid, who->groups, who->count)) {
+        fd = chos_openat2("policy", O_RDONLY, RESOLVE_STRICT);
+        err = errno;
+    }
+    bool back = act_as(0, gid, own, count);
+    free(own);
+    if (fd >= 0)
+        close(fd);
+    if (!back)
+        return chos_fail(e, CHOS_STRANDED, 0, "acting as the user");
+    if (fd >= 0)
+        return 0;
+    return err == ENOENT ? chos_fail(e, CHOS_RETIRED, 0, s->alias)
+        : chos_fail(e, CHOS_DENIED, err == EACCES ? 0 : err, s->alias);
+}
+
+static int apply(const struct chos_policy *policy, struct chos_error *e)
+{
+    int before;
+    if (entry_personality(policy, &before, e))
+        return -1;
+    if (policy->no_new_privs && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+        return chos_fail(e, CHOS_SYSTEM, errno, "no_new_privs");
+    return 0;
+}
+
+int enter(const struct task *task, const char *name, struct chos_session *s, struct chos_error *e)
+{
+    struct chos_record record = {-1, -1};
+    if (task->first)
+        entry_record_open(&record);
+    if (chos_session_enter(s, name, may_enter, (void *)task, e) || apply(&s->policy, e)) {
+        chos_record_close(&record);
+        return -1;
+    }
+    chos_record_write(&record, &(struct chos_entry){task->who.uid, task->user, name, s->target.name, "slurm", task->job});
+    return 0;
+}

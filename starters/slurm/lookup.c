@@ -1,0 +1,31 @@
+/* Looks a name up in this host's registry, with the rights that the process has, and moves nobody. */
+#include "spank_chos.h"
+#include "internal.h"
+
+/* `root` is where jobs are without chos: slurmd's namespace, which may have mounts of its own (PrivateTmp, a job's /tmp).
+ * A slurmd that was itself started within an environment is to leave it. */
+static int find(struct chos_session *s, const char *name, enum place *place, struct chos_error *e)
+{
+    *place = PLACE_ELSEWHERE;
+    if (chos_choose(s, name, e) || chos_registry_open(s, e) || chos_base_read(s, e) || chos_find(s, e))
+        return -1;
+    if (s->target.kind == CHOS_TO_BASE && chos_root_is(&s->base.root))
+        *place = PLACE_HERE;
+    return 0;
+}
+
+int look_up(const char *name, enum place *place, struct chos_error *e)
+{
+    struct chos_session s = {.alias = name};
+    struct chos_place here;
+    struct chos_error stranded;
+    if (chos_place_open(&here, e))
+        return -1;
+    int rc = find(&s, name, place, e);
+    if (chos_place_return(&here, false, &stranded)) {
+        *e = stranded;
+        rc = -1;
+    }
+    chos_place_close(&here);
+    return rc;
+}
