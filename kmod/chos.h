@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0 */
+/*
+ * chos.ko: each process tree in the OS tree of its user's choice. What the files of the module share.
+ *
+ *   main.c      loads and unloads, module parameters
+ *   fs.c        the file system that is mounted on /proc/chos
+ *   control.c   what a write to its files does
+ *   paths.c     the allowed paths
+ *   table.c     which task is in which environment
+ *   trace.c     tasks come and go
+ *   root.c      who may enter, and the root directory
+ */
+#ifndef CHOS_H
+#define CHOS_H
+
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/fs.h>
+#include <linux/module.h>
+#include <linux/printk.h>
+#include <linux/rcupdate.h>
+#include <linux/refcount.h>
+#include <linux/sched.h>
+#include <linux/seq_file.h>
+#include <linux/types.h>
+
+#ifdef CONFIG_PREEMPT_RT
+#error "chos.ko allocates memory where a task is made, which must not sleep; PREEMPT_RT kernels do not allow that"
+#endif
+
+extern bool chos_debug;
+#define chos_dbg(fmt, ...) \
+	do { if (READ_ONCE(chos_debug)) pr_info(fmt, ##__VA_ARGS__); } while (0)
+
+/* A path that tasks' /proc/chos/link leads to. It outlives its place on the list while a task or a look-up uses it. */
+struct chos_path {
+	refcount_t refs;
+	struct hlist_node hash;		/* on the list */
+	struct list_head order;
+	char name[];
+};
+
+/* paths.c */
+struct chos_path *chos_path_new(const char *name);
+struct chos_path *chos_path_find(const char *name);	/* on the list; a reference, or NULL */
+int chos_paths_add(const char *name);
+void chos_paths_clear(void);
+extern const struct seq_operations chos_paths_seq;
+
+static inline struct chos_path *chos_path_get(struct chos_path *path)
+{
+	refcount_inc(&path->refs);
+	return path;
+}
+
+void chos_path_put(struct chos_path *path);
+
+/* table.c */
+int chos_table_init(unsigned int size);
+void chos_table_exit(void);
+void chos_table_set(struct chos_path *path);	/* the caller's own; NULL: ask the ancestors; takes the reference */
+void chos_table_inherit(struct task_struct *child);
+void chos_table_forget(struct task_struct *task);
+struct chos_path *chos_table_path(void);	/* a reference, NULL for "/", ERR_PTR(-EIO) for a task whose entry was lost */
+unsigned int chos_table_count(void);
+unsigned int chos_table_lost(void);
+
+/* trace.c */
+int chos_trace_start(void);
+void chos_trace_stop(void);
+
+/* root.c */
+int chos_root_enter(bool inside);	/* true: to /chos; false: to the real root */
+bool chos_root_is_real(void);
+
+/* control.c */
+extern const struct file_operations chos_setchos_ops, chos_resetchos_ops, chos_valid_ops, chos_version_ops,
+	chos_savestate_ops;
+
+/* fs.c */
+int chos_fs_init(void);
+void chos_fs_exit(void);
+
+#endif
