@@ -21,6 +21,7 @@ _ELSEWHERE = {
     "rest": "it belongs into [tree] or [base]",
     "share": "it belongs into [base]",
     "require": "it belongs into [base]",
+    "only": "it belongs into [base]",
     "devices": "it belongs into [base]",
     "links": "it belongs into [etc]",
 }
@@ -164,8 +165,12 @@ def _joined(shares: Sequence[Share]) -> tuple[Share, ...]:
     by_path: dict[str, Share] = {}
     for share in shares:
         first = by_path.setdefault(share.path, share)
-        devices, required = first.devices or share.devices, first.required or share.required
-        by_path[share.path] = replace(first, devices=devices, required=required)
+        by_path[share.path] = replace(
+            first,
+            devices=first.devices or share.devices,
+            required=first.required or share.required,
+            only=first.only or share.only,
+        )
     return tuple(by_path.values())
 
 
@@ -207,9 +212,9 @@ def _top_level(fields: Fields) -> list[Share]:
 
 
 def _base(fields: Fields) -> tuple[Share, ...]:
-    """`base.share`, `base.require` and `base.devices`; a path may stand in several."""
+    """`base.share`, `base.require`, `base.only` and `base.devices`; a path may stand in several."""
     found = []
-    for key in ("share", "require", "devices"):
+    for key in ("share", "require", "only", "devices"):
         for number, (path, origin) in enumerate(fields.strings(key)):
             fault = strict_path_fault(path)
             if not fault and (taken := reserved(path, RESERVED)):
@@ -217,7 +222,7 @@ def _base(fields: Fields) -> tuple[Share, ...]:
             if fault:
                 fields.report(f"{quoted(path)} {fault}", "name a path on the base", key, number)
             else:
-                found.append(Share(path, origin, devices=key == "devices", required=key == "require"))
+                found.append(Share(path, origin, key == "devices", key == "require", key == "only"))
     return _joined(found)
 
 

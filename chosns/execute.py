@@ -19,6 +19,7 @@ from chosns.errors import BuildError
 from chosns.plan.operations import (
     Bind,
     Flags,
+    Hide,
     MakeDirectory,
     MakeRoot,
     MakeSymlink,
@@ -112,6 +113,10 @@ class Executor:
             self._bind(operation)
         elif isinstance(operation, Bind):
             self._attach(self._detached_copy(operation), operation.target)
+        elif isinstance(operation, Hide):
+            empty = syscalls.new_mount("tmpfs", _TMPFS_OPTIONS, attributes(operation.flags))
+            self.shown[operation.target] = whole(empty)
+            self._attach(empty, operation.target)
         elif isinstance(operation, Pivot):
             os.fchdir(self.root)
             syscalls.pivot_root(".", operation.put_old[1:])

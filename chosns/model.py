@@ -139,6 +139,7 @@ class Share:
     origin: Origin
     devices: bool = False
     required: bool = False
+    only: bool = False  # where the base has none, the tree's is not shown either
 
 
 @dataclass(frozen=True)
@@ -166,6 +167,7 @@ class BindMap:
 class Site:
     """All that the configuration says, and all that is wrong with it.
 
+    `backends` are those of `[node]`, the default first; empty where it does not say.
     `leave` holds the aliases that mean "back to the base". `bindmaps` holds every map that some
     environment names, `sysconfig` is None where /etc/sysconfig/chos does not exist. `blocked` is the problem for
     which nothing may be prepared at all, where there is one.
@@ -175,6 +177,7 @@ class Site:
     leave: tuple[str, ...] = ("root",)
     login: LoginShell = LoginShell()
     jobs: Jobs = Jobs()
+    backends: tuple[str, ...] = ()
     sysconfig: Sysconfig | None = None
     bindmaps: dict[str, BindMap] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()

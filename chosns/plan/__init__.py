@@ -9,6 +9,7 @@ from __future__ import annotations
 from chosns.plan.operations import (
     Bind,
     Entry,
+    Hide,
     MakeDirectory,
     MakeRoot,
     MakeSymlink,
@@ -23,6 +24,7 @@ from chosns.plan.view import Kind, View
 __all__ = [
     "Bind",
     "Entry",
+    "Hide",
     "Kind",
     "MakeDirectory",
     "MakeRoot",

@@ -11,7 +11,18 @@ from typing import Union
 
 from chosns.errors import PlanError
 from chosns.model import Policy
-from chosns.plan.operations import Bind, Entry, Flags, MakeDirectory, MakeSymlink, Operation, Overlay, Reason, Side
+from chosns.plan.operations import (
+    Bind,
+    Entry,
+    Flags,
+    Hide,
+    MakeDirectory,
+    MakeSymlink,
+    Operation,
+    Overlay,
+    Reason,
+    Side,
+)
 from chosns.plan.view import Kind, Resolution, View, is_below, join, parent, resolve, split
 
 
@@ -57,6 +68,7 @@ class Layout:
     own: list[Operation] = field(default_factory=list)
     shown: list[Bind] = field(default_factory=list)
     nested: list[Bind] = field(default_factory=list)
+    hidden: list[Hide] = field(default_factory=list)
     overlays: dict[str, list[Entry]] = field(default_factory=dict)
     notes: list[Reason] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -176,6 +188,22 @@ class Layout:
             self._mount_point(spot, target, found.kind, why)
             self.nested.append(Bind("base", found.path, spot.path, why, flags))
 
+    def hide(self, target: str, why: Reason) -> None:
+        """An empty directory where the tree has something. After all that is the base's; the outer before the inner."""
+        spot = resolve(self, target, follow_last=False)
+        mount = self._mount(spot.path) if spot else None
+        if spot is None or spot.kind is None or mount is None or mount.side != "tree":
+            return
+        if any(is_below(spot.path, hidden.target) for hidden in self.hidden):
+            return
+        self._clear(spot.path)
+        if len(split(spot.path)) == 1:
+            self.directory(spot.path, why)
+        elif spot.kind is Kind.DIRECTORY:
+            self.hidden.append(Hide(spot.path, why))
+        else:
+            self.add_entry(spot.path, why)
+
     def place_launcher(
         self, path: str, links: tuple[str, ...], scripts: tuple[tuple[str, str], ...], flags: Flags, why: Reason
     ) -> None:
@@ -286,7 +314,8 @@ class Layout:
             Overlay(lower, lower, tuple(entries), Reason("shown without touching the tree"), flags)
             for lower, entries in sorted(self.overlays.items(), key=lambda item: len(split(item[0])))
         ]
-        nested = sorted(self.nested, key=lambda bind: len(split(bind.target)))
+        nested: list[Bind | Hide] = [*self.nested, *self.hidden]
+        nested.sort(key=lambda operation: len(split(operation.target)))
         # A directory with an overlay needs no bind below it.
         shown = [bind for bind in self.shown if bind.target not in self.overlays]
         return [*self.own, *shown, *overlays, *nested]

@@ -123,6 +123,18 @@ class Bind:
 
 
 @dataclass(frozen=True)
+class Hide:
+    """An empty directory over one of the tree's."""
+
+    target: str
+    why: Reason = field(repr=False)
+    flags: Flags = Flags(read_only=True)
+
+    def describe(self) -> str:
+        return f"hide     {self.target}"
+
+
+@dataclass(frozen=True)
 class Pivot:
     """Make the tmpfs the root of the namespace; the base's root, with all its mounts, goes to `put_old`."""
 
@@ -138,7 +150,7 @@ class Pivot:
         return f"pivot    / with the base's root at {self.put_old}"
 
 
-Operation = Union[MakeRoot, MakeDirectory, MakeSymlink, Overlay, Bind, Pivot]
+Operation = Union[MakeRoot, MakeDirectory, MakeSymlink, Overlay, Bind, Hide, Pivot]
 
 
 @dataclass(frozen=True)

@@ -63,6 +63,9 @@ def make_plan(
     _chos_directory(layout, bindmap)
     _identity(layout, bindmap)
     _places(layout, [*_shares(layout, bindmap), *_binds(layout, (*_of_sysconfig(sysconfig), *env.binds))])
+    for share in sorted(bindmap.base, key=lambda share: len(split(share.path))):
+        if share.only:
+            layout.hide(share.path, Reason("the base's or nobody's", share.origin))
     if launcher is not None:
         _launcher(layout, launcher)
     operations: list[Operation] = [MakeRoot(Reason("the environment's own root")), *layout.operations()]

@@ -23,7 +23,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "system"))
-from node import REGISTRY, REPO, Node, mount_points, tree_path, wait_for
+from node import REGISTRY, REPO, Node, install, mount_points, tree_path, wait_for
 from node_fixtures import etc, node, pytest_sessionstart, users
 from silent import silent_file_system
 
@@ -32,6 +32,7 @@ __all__ = [  # of the system tests: the node and its fixtures, which tests find 
     "REPO",
     "Node",
     "etc",
+    "install",
     "mount_points",
     "node",
     "pytest_sessionstart",

@@ -12,6 +12,14 @@ from pathlib import Path
 import pytest
 from conftest import BASE_ID, Node, Sshd, Stacks, os_id, run, wait_for
 
+BARE = """[tree]
+top = ["/bin", "/sbin", "/lib", "/lib64", "/usr", "/etc", "/var"]
+[base]
+rest = true
+devices = ["/dev"]
+[etc]
+links = ["passwd", "group", "nsswitch.conf"]
+"""
 SHOW = "cat /etc/os-release; pwd; id -un; echo CHOS=$CHOS; exit 7"
 
 
@@ -226,13 +234,18 @@ def test_what_a_failure_means(
 def test_a_tree_gives_no_groups(
     node: Node, stacks: Stacks, dotfile: Callable[..., Path], start_sshd: Callable[..., Sshd], service: str
 ) -> None:
-    """A tree that says (to nss_systemd, in a host that asks once inside) that its user is in the group disk."""
+    """A tree that says (to nss_systemd, in a host that asks once inside) that its user is in the group disk.
+
+    The shipped bind maps hide such files; a site's own need not.
+    """
     tree = node.tree("one")
     for place in ("usr/lib/userdb", "usr/local/lib/userdb", "etc/userdb"):
         (tree / place).mkdir(parents=True)
         for group in ("disk", "sudo", "shadow"):
             (tree / place / f"alice:{group}.membership").write_text("{}")
-    node.configure("one:/os/one\n")
+    node.configure("one:/os/one\n", one='[environment.one]\nbindmap = "bare"\n')
+    Path("/etc/chos.d/bindmaps").mkdir()
+    Path("/etc/chos.d/bindmaps/bare.toml").write_text(BARE)
     node.up()
     stacks.add(service)
     dotfile("alice", "one")

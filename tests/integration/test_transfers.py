@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Node, Sshd, Stacks, free_port, os_id, run, tree_path, wait_for
+from conftest import Node, Sshd, Stacks, free_port, install, os_id, run, tree_path, wait_for
 
 
 def test_internal_sftp_and_scp(two: Node, sshd: Sshd, dotfile: Callable[..., Path], tmp_path: Path) -> None:
@@ -29,16 +29,6 @@ def test_internal_sftp_and_scp(two: Node, sshd: Sshd, dotfile: Callable[..., Pat
     assert result.returncode == 0, result
     assert Path("/home/alice/back").read_text() == (tmp_path / "copied").read_text()
     sshd.settle()
-
-
-def install(program: str, tree: Path) -> None:
-    """A program of the base, with its libraries, at the same place in a tree."""
-    output = subprocess.run(["ldd", program], text=True, capture_output=True, check=True).stdout
-    for path in [program, *(word for word in output.split() if word.startswith("/"))]:
-        target = tree / path.lstrip("/")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(Path(path).read_bytes())
-        target.chmod(0o755)
 
 
 def test_external_sftp_and_old_scp(

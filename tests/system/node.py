@@ -28,6 +28,16 @@ def tree_path(name: str) -> Path:
     return path.resolve()
 
 
+def install(program: str, tree: Path) -> None:
+    """A program (or library) of the base, with what it is linked with, at the same place in a tree."""
+    output = subprocess.run(["ldd", program], text=True, capture_output=True, check=True).stdout
+    for path in [program, *(word for word in output.split() if word.startswith("/"))]:
+        target = tree / path.lstrip("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(Path(path).read_bytes())
+        target.chmod(0o755)
+
+
 def wait_for(check: Callable[[], Any], what: str) -> Any:
     """The first true answer of `check`; fails when there is none before LIMIT."""
     deadline = time.monotonic() + LIMIT

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import grp
 import os
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from node import Node
+from node import Node, install
 
 Change = Callable[[str], Path]
 
@@ -130,3 +131,55 @@ def test_a_file_that_the_tree_lacks_appears(node: Node) -> None:
     node.up()
     assert node.chos("one", "cat", "/etc/hosts", check=True).stdout == Path("/etc/hosts").read_text()
     assert not (tree / "etc/hosts").exists()
+
+
+def test_a_tree_adds_no_accounts(node: Node, etc: Change) -> None:
+    """What services in nsswitch.conf read is the base's or nobody's. A real nss_systemd looks, in a tree with users."""
+    library = next(iter(sorted(Path("/usr/lib").glob("*/libnss_systemd.so.2"))), None)
+    if library is None:
+        pytest.skip("libnss-systemd is not installed on this machine")
+    tree = node.tree("one")
+    for program in ("/usr/bin/getent", str(library)):
+        install(program, tree)
+    record = '{{"userName": "{}", "uid": {}, "gid": 100, "disposition": "regular"}}'
+    places = ("etc/userdb", "usr/lib/userdb", "usr/local/lib/userdb")
+    for place in places:
+        (tree / place).mkdir(parents=True)
+        (tree / place / "mallory.user").write_text(record.format("mallory", 4321))
+    for directory in ("extrausers", "sss"):
+        (tree / "var/lib" / directory).mkdir(parents=True)
+        (tree / "var/lib" / directory / "passwd").write_text("mallory:x:4321:100::/:/bin/sh\n")
+    etc("nsswitch.conf").write_text("passwd: files systemd\ngroup: files systemd\n")
+    node.configure("one:/os/one\n")
+    node.up()
+    shown = (*(f"/{place}" for place in places), "/var/lib/extrausers", "/var/lib/sss")
+    assert node.chos("one", "ls", "-A", *shown, check=True).stdout.split() == [f"{name}:" for name in sorted(shown)]
+    assert node.chos("one", "getent", "passwd", "mallory").returncode == 2, "not found"
+    assert node.chos("one", "getent", "passwd", "alice", check=True).stdout.startswith("alice:")
+    base = Path("/usr/lib/userdb")
+    base.mkdir()
+    try:
+        (base / "trent.user").write_text(record.format("trent", 4322))
+        node.up()
+        assert node.chos("one", "getent", "passwd", "trent", check=True).stdout.startswith("trent:x:4322:")
+        assert node.chos("one", "getent", "passwd", "mallory").returncode == 2
+    finally:
+        shutil.rmtree(base)
+
+
+def test_a_bases_further_accounts(node: Node) -> None:
+    """libnss-extrausers on the base: its files are seen inside, also after they were replaced."""
+    node.tree("one")
+    place = Path("/var/lib/extrausers")
+    place.mkdir()
+    try:
+        replace(place / "passwd", "first\n")
+        node.configure("one:/os/one\n")
+        node.up()
+        resident = node.resident("one")
+        replace(place / "passwd", "second\n")
+        assert node.ask(resident, "cat /var/lib/extrausers/passwd") == "second"
+        node.leave(resident)
+    finally:
+        node.chosctl("down")
+        shutil.rmtree(place)

@@ -12,7 +12,7 @@ from typing import Union
 from chosns.bindmap import parse_bind_map, resolve_bind_map
 from chosns.model import Bind as ExtraBind
 from chosns.model import BindMap, Environment, Origin, Policy, Share, Sysconfig
-from chosns.plan import Bind, Kind, MakeDirectory, MakeRoot, MakeSymlink, Overlay, Pivot, Plan, make_plan
+from chosns.plan import Bind, Hide, Kind, MakeDirectory, MakeRoot, MakeSymlink, Overlay, Pivot, Plan, make_plan
 from chosns.plan.planner import Launcher
 from chosns.plan.view import join, parent, resolve, split
 
@@ -158,10 +158,10 @@ BASE = Root(
 )
 
 
-def shares(*paths: str, devices: bool = False, required: bool = False) -> tuple[Share, ...]:
+def shares(*paths: str, devices: bool = False, required: bool = False, only: bool = False) -> tuple[Share, ...]:
     """Lines of a bind map."""
     lines = enumerate(paths, 1)
-    return tuple(Share(path, Origin("test-map.toml", number), devices, required) for number, path in lines)
+    return tuple(Share(path, Origin("test-map.toml", number), devices, required, only) for number, path in lines)
 
 
 def shipped(name: str) -> BindMap:
@@ -235,6 +235,8 @@ class Machine:
             self._source("tree", op.lower, (Kind.DIRECTORY,))
             self._layer(op)
             self._mount(op, Kind.DIRECTORY)
+        elif isinstance(op, Hide):
+            self._mount(op, Kind.DIRECTORY)
         else:
             assert isinstance(op, Pivot), op
             self._need(self.kind(op.put_old) is Kind.DIRECTORY, "nowhere to put the base")
@@ -301,6 +303,8 @@ class Machine:
             return "tree", there
         if isinstance(op, Pivot):
             return "base", join(rest)
+        if isinstance(op, Hide):
+            return "entry", "" if rest else "dir"
         assert isinstance(op, Bind)
         return op.side, join([*split(op.source), *rest])
 
@@ -309,7 +313,7 @@ class Machine:
             return Kind.DIRECTORY
         side, there = self.where(path)
         if side == "entry":
-            return _KINDS.get(there, Kind.LINK)
+            return _KINDS.get(there, Kind.LINK) if there else None
         if side == "own":
             node = self.own.get(there)
             return None if node is None else Kind.LINK if isinstance(node, tuple) else _KINDS[node]

@@ -24,6 +24,7 @@ rest = true
 rest = true
 share = ["/var/tmp", "/dev"]
 require = ["/var/tmp"]
+only = ["/var/lib/sss"]
 devices = ["/dev", "/srv/dev"]
 [etc]
 links = ["passwd", "ssh/ssh_known_hosts"]
@@ -54,9 +55,10 @@ def test_the_whole_format() -> None:
         base=(
             Share("/var/tmp", Origin(file, 8), required=True),
             Share("/dev", Origin(file, 8), devices=True),
-            Share("/srv/dev", Origin(file, 10), devices=True),
+            Share("/var/lib/sss", Origin(file, 10), only=True),
+            Share("/srv/dev", Origin(file, 11), devices=True),
         ),
-        etc=(Share("passwd", Origin(file, 12)), Share("ssh/ssh_known_hosts", Origin(file, 12))),
+        etc=(Share("passwd", Origin(file, 13)), Share("ssh/ssh_known_hosts", Origin(file, 13))),
     )
 
 
@@ -220,12 +222,8 @@ def test_every_listed_file_is_legal() -> None:
 WORDS = st.sampled_from(["/usr", "/var/a", "/var", "/dev", "passwd", "ssh", "ssh/x", "/local", "..", "", "é", "/a//b"])
 LISTS = st.lists(WORDS, max_size=4).map(lambda words: "[" + ",".join(f"'{word}'" for word in words) + "]")
 MAPS = st.builds(
-    "[tree]\ntop={}\n[base]\nshare={}\nrequire={}\ndevices={}\n[etc]\nlinks={}\n".format,
-    LISTS,
-    LISTS,
-    LISTS,
-    LISTS,
-    LISTS,
+    "[tree]\ntop={}\n[base]\nshare={}\nrequire={}\nonly={}\ndevices={}\n[etc]\nlinks={}\n".format,
+    *[LISTS] * 6,
 )
 
 

@@ -237,6 +237,21 @@ def test_a_share_that_the_base_lacks() -> None:
     assert plan_for(base=BASE.plus({"/var/nothing": "dir"}), bindmap=needed)
 
 
+def test_what_is_the_bases_or_nobodys() -> None:
+    users = "/usr/lib/userdb"
+    only = BindMap("x", Origin("x"), tree=shares("/usr", "/var"), base=shares(users, "/home", only=True))
+    tree = MERGED.plus({f"{users}/mallory.user": "file"})
+    hidden = built(tree, bindmap=only)
+    assert hidden.kind(users) is Kind.DIRECTORY
+    assert hidden.follow(f"{users}/mallory.user") is None
+    assert built(MERGED, bindmap=only).kind(users) is None, "what the tree has not needs no hiding"
+    assert built(tree, BASE.plus({users: "dir"}), only).follow(users) == ("base", users)
+    elsewhere = MERGED.plus({users: link("/usr/share"), "/usr/share/mallory.user": "file"})
+    assert built(elsewhere, bindmap=only).follow(f"{users}/mallory.user") is None
+    with pytest.raises(PlanError, match="would hide /usr/lib/userdb/x"):
+        plan_for(tree, bindmap=only, binds=(bind("/home", f"{users}/x"),))
+
+
 def test_a_share_through_a_link_of_the_tree_to_a_file() -> None:
     tree = MERGED.plus({"/var/lib": link("/usr/bin/sh")})
     with pytest.raises(PlanError, match="not a directory in the OS tree") as caught:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from chosns.errors import ChosError
 from chosns.model import Bind as ExtraBind
 from chosns.model import BindMap, Origin, Policy, Share, Sysconfig
-from chosns.plan import Bind, Kind, MakeDirectory, MakeSymlink, Overlay, Plan
+from chosns.plan import Bind, Hide, Kind, MakeDirectory, MakeSymlink, Overlay, Plan
 from chosns.plan.operations import Flags, Reason
 from chosns.plan.planner import ALWAYS_BASE, RESERVED, Launcher
 from chosns.plan.view import is_below, join, resolve, split
@@ -57,7 +57,7 @@ def bind_maps(draw: st.DrawFn) -> BindMap:
         tree_rest=draw(st.none() | origins),
         base_rest=draw(st.none() | origins),
         base=tuple(
-            Share(path, draw(origins), draw(flags), draw(st.sampled_from([False, False, False, True])))
+            Share(path, draw(origins), draw(flags), draw(st.sampled_from([False, False, False, True])), draw(flags))
             for path in base
             if path[1:] not in tops
         ),
@@ -142,6 +142,8 @@ def test_flags(case: tuple) -> None:
     for op in plan.operations:
         if isinstance(op, Overlay):
             assert op.flags == Flags(policy.nosuid, policy.nodev, True)
+        elif isinstance(op, Hide):
+            assert op.flags == Flags(read_only=True)
         elif isinstance(op, Bind) and op.side == "tree":
             assert op.flags == Flags(policy.nosuid, policy.nodev, policy.read_only)
         elif isinstance(op, Bind):
