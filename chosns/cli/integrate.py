@@ -72,7 +72,7 @@ def _install(product: Product, request: Request, dry_run: bool, as_json: bool) -
     plan = product.plan(machine, request)
     _show(plan, as_json)
     notes: tuple[str, ...] = ()
-    if plan.changes and not dry_run:
+    if not dry_run:
         notes = tuple(engine.install(product, machine, plan))
     state = "already" if not plan.changes else "planned" if dry_run else "installed"
     _report(product, replace(plan, notes=(*plan.notes, *notes)), state, as_json)

@@ -22,15 +22,16 @@ def install(product: Product, machine: Machine, plan: Plan) -> Sequence[str]:
     """Try the plan, make its changes, look at the result; notes. :raises ChosError: and nothing has changed."""
     records = Records(machine, product.name)
     with records.locked():
+        _sweep(machine, records)
         notes = product.rehearse(machine, plan)
         before = records.read()
-        with _all_or_none(product, machine, plan.changes, records, before):
+        with _all_or_none(product, machine, records) as made:
             new = [_record(product, machine, records, change) for change in plan.changes]
             names = {record.name for record in new}
-            records.write([*(record for record in before if record.name not in names), *new])
+            if new:
+                records.write([*(record for record in before if record.name not in names), *new])
             for change in plan.changes:
-                fault.point()
-                _make(product, machine, change)
+                _make(product, machine, change, made)
             fault.point()
             for change in plan.changes:
                 if _now(product, machine, change) != change.after:
@@ -58,11 +59,10 @@ def undo(product: Product, machine: Machine, plan: Plan) -> None:
     """Make the changes of `plan_undo`, and forget what was installed."""
     records = Records(machine, product.name)
     with records.locked():
-        before = records.read()
-        with _all_or_none(product, machine, plan.changes, records, before):
+        _sweep(machine, records)
+        with _all_or_none(product, machine, records) as made:
             for change in plan.changes:
-                fault.point()
-                _make(product, machine, change)
+                _make(product, machine, change, made)
             fault.point()
             records.write(())
         records.tidy()
@@ -70,7 +70,7 @@ def undo(product: Product, machine: Machine, plan: Plan) -> None:
 
 def installed(product: Product, machine: Machine) -> bool:
     """Whether there is anything that could be undone."""
-    return bool(Records(machine, product.name).read())
+    return Records(machine, product.name).exist()
 
 
 def _taken_back(product: Product, machine: Machine, records: Records, record: Record) -> tuple[Change | None, str]:
@@ -95,9 +95,11 @@ def _taken_back(product: Product, machine: Machine, records: Records, record: Re
     return (FileEdit(record.name, now, then, record.lines) if then != now else None), note
 
 
-def _make(product: Product, machine: Machine, change: Change) -> None:
+def _make(product: Product, machine: Machine, change: Change, made: list[Change]) -> None:
     if _now(product, machine, change) != change.before:
         raise InstallError("was changed by somebody else just now", object=change.name, hint="try again")
+    made.append(change)  # before: what is interrupted may be made
+    fault.point()
     if isinstance(change, Setting):
         product.put(machine, change.name, change.after)
     elif change.after is None:
@@ -108,6 +110,13 @@ def _make(product: Product, machine: Machine, change: Change) -> None:
 
 def _now(product: Product, machine: Machine, change: Change) -> str | None:
     return product.get(machine, change.name) if isinstance(change, Setting) else files.read(machine, change.path)
+
+
+def _sweep(machine: Machine, records: Records) -> None:
+    """Remove what others that were killed have left beside the files."""
+    for record in records.read():
+        if isinstance(record, FileRecord):
+            files.sweep(machine, record.name)
 
 
 def _record(product: Product, machine: Machine, records: Records, change: Change) -> Record:
@@ -124,17 +133,17 @@ def _record(product: Product, machine: Machine, records: Records, change: Change
 
 
 @contextlib.contextmanager
-def _all_or_none(
-    product: Product, machine: Machine, changes: Sequence[Change], records: Records, before: Sequence[Record]
-) -> Iterator[None]:
-    """Take everything back when anything fails."""
+def _all_or_none(product: Product, machine: Machine, records: Records) -> Iterator[list[Change]]:
+    """A list for the changes that are made: when anything fails all are taken back, and the records too."""
+    before = records.read()
+    made: list[Change] = []
     try:
-        yield
+        yield made
     except BaseException:
         try:
-            for change in reversed(changes):
-                if _now(product, machine, change) == change.after != change.before:
-                    _make(product, machine, change.reverse())
+            for change in reversed(made.copy()):
+                if _now(product, machine, change) == change.after:
+                    _make(product, machine, change.reverse(), made)
             records.write(before)
             records.tidy()
         except ChosError as error:

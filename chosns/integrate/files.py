@@ -56,9 +56,7 @@ def put(machine: Machine, path: str, text: str, mode: int = 0o644) -> None:
         if directory is None:
             raise InstallError("its directory does not exist", object=display_path(machine.root, path))
         old = _status(directory, name, path, machine)
-        temporary = f".{name}.chosctl-new"
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary, dir_fd=directory)
+        temporary = _sweep(directory, name)
         fault.point()
         new = os.open(temporary, _NEW, 0o600, dir_fd=directory)
         try:
@@ -78,6 +76,13 @@ def put(machine: Machine, path: str, text: str, mode: int = 0o644) -> None:
             os.close(new)
         fault.point()
         os.fsync(directory)
+
+
+def sweep(machine: Machine, path: str) -> None:
+    """Remove what a process that was killed left beside a file."""
+    with _errors(machine, path), _parent(machine, path) as (directory, name):
+        if directory is not None:
+            _sweep(directory, name)
 
 
 def remove(machine: Machine, path: str) -> None:
@@ -116,6 +121,14 @@ def _parent(machine: Machine, path: str) -> Iterator[tuple[int | None, str]]:
     above, name = os.path.split(path.rstrip("/"))
     with trusted_directory(machine.root, above, machine.uids) as directory:
         yield directory, name
+
+
+def _sweep(directory: int, name: str) -> str:
+    """Remove the temporary file of an earlier process; its name."""
+    temporary = f".{name}.chosctl-new"
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(temporary, dir_fd=directory)
+    return temporary
 
 
 def _status(directory: int, name: str, path: str, machine: Machine) -> os.stat_result | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import glob
 import os
+import stat
 from collections.abc import Sequence
 
 from chosns.config.trusted import display_path
@@ -33,6 +34,7 @@ _SHARED = (
     "systemd-user",
     "other",
 )
+_LONGEST = 1 << 20
 _DIRECTORIES = ("/lib/*/security", "/usr/lib/*/security", "/lib64/security", "/usr/lib64/security", "/lib/security")
 
 
@@ -44,8 +46,8 @@ class Pam(Product):
 
     def snippets(self, request: Request) -> Sequence[Snippet]:
         where = ", ".join(request.services or SERVICES)
-        note = "" if request.services else ", those that there are; once where one includes another"
-        return [Snippet(f"last session line of /etc/pam.d/{{{where}}}{note}", _line(MODULE, request))]
+        note = "" if request.services else ": those that there are, and none that includes another of them"
+        return [Snippet(f"last session line of /etc/pam.d/{where}{note}", _line(MODULE, request))]
 
     def plan(self, machine: Machine, request: Request) -> Plan:
         directory = request.config or "/etc/pam.d"
@@ -111,10 +113,14 @@ def _text(machine: Machine, directory: str, service: str) -> str | None:
     """A stack that is only read: a link of authselect's is as good as a file, an unsafe one not ours to judge."""
     path = display_path(machine.root, os.path.join(directory, service))
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            return file.read()
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError:
         return None
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        return None
+    with open(fd, encoding="utf-8", errors="surrogateescape") as file:
+        return file.read(_LONGEST)
 
 
 def _find(service: str, read: object) -> Line | None:

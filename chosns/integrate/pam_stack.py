@@ -66,10 +66,10 @@ def _statements(text: str) -> Iterator[tuple[int, str]]:
     """Each logical line and the number of its first physical one."""
     begun, number = "", 0
     for at, line in enumerate(text.splitlines(), 1):
-        if not begun:
-            number = at
-            if line.lstrip().startswith("#"):
-                continue
+        line = line.strip()
+        if not line or line.startswith("#"):
+            continue  # within a continued line, too
+        number = number if begun else at
         line = line.partition("#")[0].strip()
         if line.endswith("\\"):
             begun += line[:-1] + " "

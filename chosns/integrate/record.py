@@ -68,6 +68,10 @@ class Records:
                 fcntl.flock(directory, fcntl.LOCK_EX)
             yield
 
+    def exist(self) -> bool:
+        """Whether anything was installed, or begun to be."""
+        return os.path.basename(self._directory) in files.listing(self._machine, STATE)
+
     def read(self) -> tuple[Record, ...]:
         """All records; none where nothing was installed. :raises ConfigError: unreadable or damaged."""
         text = files.read(self._machine, self._file)

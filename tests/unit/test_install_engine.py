@@ -1,0 +1,270 @@
+"""Changes are made all or none, and taken back exactly: on files below a directory of the test's own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from chosns.errors import ChosError
+from chosns.integrate import engine, files
+from chosns.integrate.lines import append
+from chosns.integrate.model import (
+    STATE,
+    Change,
+    FileEdit,
+    InstallError,
+    Machine,
+    Plan,
+    Product,
+    Request,
+    Setting,
+    Snippet,
+)
+
+OURS = ("# ours", "ours")
+
+
+class Sample(Product):
+    """A product with files /etc/sample.d/* and settings in memory."""
+
+    name = "sample"
+
+    def __init__(self) -> None:
+        self.values: dict[str, str] = {}
+        self.broken = ""
+
+    def snippets(self, request: Request) -> Sequence[Snippet]:
+        return ()
+
+    def plan(self, machine: Machine, request: Request) -> Plan:
+        changes: list[Change] = []
+        for name in request.services:
+            path = f"/etc/sample.d/{name}"
+            before = files.read(machine, path)
+            if before is None or "ours\n" not in before:
+                changes.append(FileEdit(path, before, append(before, OURS), OURS))
+        changes += [Setting(name, self.get(machine, name), "ours") for name in request.queues]
+        return Plan(tuple(changes))
+
+    def verify(self, machine: Machine, plan: Plan) -> None:
+        if self.broken == "verify":
+            raise InstallError("is broken")
+
+    def get(self, machine: Machine, name: str) -> str:
+        return self.values.get(name, "")
+
+    def put(self, machine: Machine, name: str, value: str) -> None:
+        if self.broken == name and value == "ours":
+            raise InstallError("cannot be set", object=name)
+        self.values[name] = value
+
+
+class Place:
+    """The directory, and the sample in it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.machine = Machine(str(root), (os.getuid(), 0))
+        self.product = Sample()
+        self.directory = root / "etc/sample.d"
+        self.directory.mkdir(parents=True)
+        (root / "var/lib").mkdir(parents=True)
+        for above in (root, root / "etc", self.directory, root / "var", root / "var/lib"):
+            above.chmod(0o755)
+
+    def file(self, name: str, text: str) -> Path:
+        path = self.directory / name
+        path.write_text(text)
+        path.chmod(0o644)
+        return path
+
+    def install(self, *names: str, queues: tuple[str, ...] = ()) -> None:
+        plan = self.product.plan(self.machine, Request(services=names, queues=queues))
+        engine.install(self.product, self.machine, plan)
+
+    def undo(self) -> tuple[str, ...]:
+        plan = engine.plan_undo(self.product, self.machine)
+        engine.undo(self.product, self.machine, plan)
+        assert list((self.root / STATE.lstrip("/")).iterdir()) == []
+        return plan.notes
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "a\n", "a", "a\r\nb", "\udce9\n"])
+def test_back_to_the_byte(place: Place, text: str) -> None:
+    path = place.directory / "x"
+    path.write_bytes(text.encode("utf-8", "surrogateescape"))
+    place.install("x")
+    assert path.read_bytes().endswith(b"\n# ours\nours\n") or text == ""
+    assert not place.undo()
+    assert path.read_bytes() == text.encode("utf-8", "surrogateescape")
+
+
+def test_a_file_that_was_not_there(place: Place) -> None:
+    place.install("x")
+    assert (place.directory / "x").read_text() == "# ours\nours\n"
+    place.undo()
+    assert not (place.directory / "x").exists()
+
+
+def test_edited_since(place: Place) -> None:
+    """Only our lines go."""
+    path = place.file("x", "a\n")
+    place.file("y", "")
+    place.install("x", "y", "z")
+    path.write_text("b\n" + path.read_text() + "c\n")
+    (place.directory / "z").write_text("# ours\nours\ntheirs\n")
+    assert not place.undo()
+    assert path.read_text() == "b\na\nc\n"
+    assert (place.directory / "z").read_text() == "theirs\n"
+
+
+def test_our_line_was_changed_since(place: Place) -> None:
+    path = place.file("x", "a\n")
+    place.install("x")
+    path.write_text("a\n# ours\nours changed\n")
+    assert "changed since" in place.undo()[0]
+    assert path.read_text() == "a\nours changed\n"
+
+
+def test_taken_away_since(place: Place) -> None:
+    path = place.file("x", "a\n")
+    place.install("x")
+    path.unlink()
+    assert not place.undo()
+    assert not path.exists()
+
+
+def test_twice_the_same_file(place: Place) -> None:
+    """What came second is undone with the first, also when others wrote in between."""
+    path = place.file("x", "a\n")
+    place.install("x")
+    more = ("more",)
+    for before in ("", "before\n"):
+        text = before + path.read_text()
+        path.write_text(text)
+        plan = Plan((FileEdit("/etc/sample.d/x", text, append(text, more), more),))
+        engine.install(place.product, place.machine, plan)
+    assert path.read_text() == "before\na\n# ours\nours\nmore\nmore\n"
+    assert not place.undo()
+    assert path.read_text() == "before\na\n"
+
+
+def test_our_lines_vanished_and_came_again(place: Place) -> None:
+    path = place.file("x", "a\n")
+    place.install("x")
+    path.write_text("managed\n")
+    place.install("x")
+    place.undo()
+    assert path.read_text() == "managed\n"
+
+
+def test_settings(place: Place) -> None:
+    place.product.values = {"one": "theirs", "two": "", "three": ""}
+    place.install(queues=("one", "two", "three"))
+    assert place.product.values["one"] == "ours"
+    place.product.values["three"] = "changed"
+    assert "three has been changed" in place.undo()[0]
+    assert place.product.values == {"one": "theirs", "two": "", "three": "changed"}
+
+
+@pytest.mark.parametrize("broken", ["verify", "q"])
+def test_a_failure_takes_everything_back(place: Place, broken: str) -> None:
+    path = place.file("x", "a\n")
+    place.install("y")
+    place.product.broken = broken
+    with pytest.raises(ChosError):
+        place.install("x", "z", queues=("p", "q"))
+    assert path.read_text() == "a\n"
+    assert not (place.directory / "z").exists()
+    assert place.product.values.get("p", "") == ""
+    assert (place.directory / "y").exists()
+    place.undo()
+    assert not (place.directory / "y").exists()
+
+
+def test_somebody_else_was_quicker(place: Place) -> None:
+    """The loser of a race does not take back what the winner made."""
+    place.file("x", "a\n")
+    late = place.product.plan(place.machine, Request(services=("x",)))
+    place.install("x")
+    with pytest.raises(ChosError, match="somebody else"):
+        engine.install(place.product, place.machine, late)
+    assert "ours" in (place.directory / "x").read_text()
+    place.undo()
+    assert (place.directory / "x").read_text() == "a\n"
+
+
+def test_a_backup_that_was_damaged_is_not_used(place: Place) -> None:
+    path = place.file("x", "a")
+    place.install("x")
+    (kept,) = [entry for entry in (place.root / STATE.lstrip("/") / "sample").iterdir() if len(entry.name) == 64]
+    kept.write_text("evil\n")
+    place.undo()
+    assert path.read_text() == "a\n"
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"version": 2, "changes": []}', '{"version": 1, "changes": [{}]}'])
+def test_damaged_records(place: Place, text: str) -> None:
+    """An error, and nothing changes."""
+    path = place.file("x", "a\n")
+    place.install("x")
+    (place.root / STATE.lstrip("/") / "sample/changes.json").write_text(text)
+    with pytest.raises(ChosError):
+        place.undo()
+    assert "ours" in path.read_text()
+
+
+def test_owner_mode_and_attributes_stay(place: Place) -> None:
+    path = place.file("x", "a\n")
+    path.chmod(0o640)
+    try:
+        os.setxattr(path, "user.label", b"theirs")
+    except OSError:
+        pytest.skip("no extended attributes here")
+    for step in (lambda: place.install("x"), place.undo):
+        inode = path.stat().st_ino
+        step()
+        assert path.stat().st_mode & 0o7777 == 0o640
+        assert os.getxattr(path, "user.label") == b"theirs"
+        assert path.stat().st_ino != inode, "it was not replaced by a rename"
+
+
+@pytest.mark.parametrize("kind", ["link", "dangling", "directory", "fifo", "writable", "below", "socket"])
+def test_what_is_not_changed(place: Place, kind: str) -> None:
+    path = place.directory / "x"
+    victim = place.root / "victim"
+    victim.write_text("a\n")
+    if kind in ("link", "dangling"):
+        path.symlink_to("../../victim" if kind == "link" else "../../nowhere")
+    elif kind == "directory":
+        path.mkdir()
+    elif kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "socket":
+        os.mknod(path, 0o140644)
+    else:
+        (place.file("x", "a\n") if kind == "writable" else place.directory).chmod(0o777)
+    with pytest.raises(ChosError):
+        place.install("x")
+    assert victim.read_text() == "a\n"
+    assert not (place.root / "nowhere").exists()
+    assert kind not in ("writable", "below") or not path.exists() or path.read_text() == "a\n"
+
+
+def test_a_file_that_was_left_behind(place: Place) -> None:
+    """A temporary file of a process that was killed, or one that somebody put there as a trap."""
+    path = place.file("x", "a\n")
+    trap = place.directory / ".x.chosctl-new"
+    trap.symlink_to("../../victim")
+    place.install("x")
+    assert not (place.root / "victim").exists()
+    assert not trap.is_symlink()
+    assert not path.is_symlink()
