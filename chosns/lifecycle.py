@@ -11,6 +11,7 @@ import grp
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from chosns.backends.kmod import ModuleBackend
 from chosns.backends.ns import TIME_LIMIT, NamespaceBackend
 from chosns.base import ensure_shared, private_mounts, require_base, require_kernel
 from chosns.config import broken
@@ -18,9 +19,10 @@ from chosns.errors import ChosError, ConfigError, NotPrepared, UnknownEnvironmen
 from chosns.formats import base_text, jobs_text, login_text
 from chosns.install import launcher_problem
 from chosns.model import Environment, Site, escape_name
+from chosns.module import node as module
 from chosns.observe.processes import count_residents
 from chosns.records import make_record_file
-from chosns.registry import Registry
+from chosns.registry import Registry, open_registry
 from chosns.registry_mount import create_registry, remove_registry
 from chosns.registry_writer import RegistryWriter, open_for_writing
 from chosns.restrict import restrict
@@ -56,6 +58,7 @@ def up(
     site: Site,
     names: Sequence[str] = (),
     *,
+    backends: Sequence[str] = (),
     renew: bool = False,
     limit: float = TIME_LIMIT,
     command: str = "chosctl up",
@@ -68,6 +71,7 @@ def up(
     An environment that has not changed keeps its generation. One that fails fails alone, and keeps its old one, unless
     that lets in, or allows, more than the configuration does now.
 
+    :param backends: what to prepare for, the default first; empty: what the configuration says, else as it is, else ns.
     :param renew: make a new generation even of what has not changed.
     :param limit: seconds that one environment may take.
     :param progress: told about what takes long.
@@ -77,7 +81,9 @@ def up(
     :raises ChosError: nothing can be prepared at all.
     """
     require_base(command)
-    require_kernel()
+    backends = tuple(backends) or site.backends or _present_backends() or ("ns",)
+    if "ns" in backends:
+        require_kernel()
     chosen = [find(site, name) for name in names] or list(site.environments)
     report = Report()
     with chos_errors("/run/chos"):
@@ -103,16 +109,19 @@ def up(
             if site.jobs.file and (unsafe := make_record_file(site.jobs.file)):
                 report.notes.append(unsafe)
             _show_base(_links(site, registry), registry)
-            registry.set_backend("ns")
+            if "kmod" in backends:
+                report.notes += module.bring_up(site)
+            registry.set_backends(backends)
             for env in chosen:
                 progress(env.name)
-                outcome = _prepare(env, site, registry, renew, limit, progress)
+                outcome = _prepare(env, site, registry, _Wish(backends, renew, limit), progress)
                 report.outcomes.append(outcome)
                 report.notes += [warning for warning in outcome.warnings if warning not in report.notes]
                 done(outcome)
             registry.set_names(_links(site, registry))
             registry.keep_failures({escape_name(env.name) for env in site.environments})
             _retire(registry, report)
+            report.notes += module.settle(registry, backends)
     return report
 
 
@@ -147,6 +156,7 @@ def down(
                 gone += [alias for alias, text in links.items() if primary in (alias, text)]
         registry.unpublish(gone)
         _retire(registry, report)
+        report.notes += module.settle(registry, registry.backends() if names else ())
         empty = not names and not registry.generations()
     if empty:
         with chos_errors("/run/chos"):
@@ -163,8 +173,23 @@ def find(site: Site, name: str) -> Environment:
     return env
 
 
+@dataclass(frozen=True)
+class _Wish:
+    """How environments are to be prepared: see `up`."""
+
+    backends: Sequence[str]
+    renew: bool
+    limit: float
+
+
+def _present_backends() -> tuple[str, ...]:
+    with contextlib.suppress(NotPrepared), open_registry() as registry:
+        return registry.backends()
+    return ()
+
+
 def _prepare(
-    env: Environment, site: Site, registry: RegistryWriter, renew: bool, limit: float, progress: Callable[[str], None]
+    env: Environment, site: Site, registry: RegistryWriter, wish: _Wish, progress: Callable[[str], None]
 ) -> Outcome:
     """One environment, from configuration to a published generation."""
     stays = False
@@ -176,8 +201,14 @@ def _prepare(
         stays = restrict(env, registry, None if unknown else group_ids)
         if unknown:
             raise unknown
-        backend = NamespaceBackend(limit)
-        prepared = backend.prepare(env, site, registry, group_ids=group_ids, renew=renew, progress=progress)
+        backend = NamespaceBackend(wish.limit) if "ns" in wish.backends else ModuleBackend(wish.limit)
+        prepared = backend.prepare(env, site, registry, group_ids=group_ids, renew=wish.renew, progress=progress)
+        warnings = list(prepared.warnings)
+        allowed = "kmod" in wish.backends
+        if allowed and "ns" in wish.backends:
+            allowed, more = ModuleBackend(wish.limit).may_serve(env, site)
+            warnings += more
+        registry.set_module_tree(env.name, env.tree if allowed else "")
         if prepared.fresh:
             registry.publish(prepared.generation, env, group_ids)
         else:
@@ -187,7 +218,7 @@ def _prepare(
         registry.make_names({name: to for name, to in _links(site, registry).items() if to == primary})
         registry.clear_failure(env.name)
         state = "made" if prepared.fresh else "unchanged"
-        return Outcome(env.name, state, prepared.generation, prepared.seconds, warnings=prepared.warnings)
+        return Outcome(env.name, state, prepared.generation, prepared.seconds, warnings=tuple(warnings))
     except OSError as error:
         failure: ChosError = as_chos_error(error, env.name)
     except ChosError as error:

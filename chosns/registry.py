@@ -48,7 +48,12 @@ class Generation:
     @property
     def complete(self) -> bool:
         """Whether it was ever finished; what is not is left over from a writer that was killed."""
-        return bool(self.pinned and self.manifest)
+        return bool(self.manifest) and (self.pinned or self.backend == "kmod")
+
+    @property
+    def backend(self) -> str:
+        """What it was prepared by. One of `kmod` has no namespace, and no pin."""
+        return str(self.manifest.get("backend", "ns"))
 
 
 _Self = TypeVar("_Self", bound="Registry")
@@ -82,6 +87,11 @@ class Registry:
         raise RegistryError(
             "is damaged: base has no ns", object=PATH, hint="an administrator runs `chosctl up`, which mends it"
         )
+
+    def backends(self) -> tuple[str, ...]:
+        """What environments are prepared for on this node, the default first; empty where nothing is yet."""
+        text = self._link_text("backend")
+        return tuple(text.split(",")) if text else ()
 
     def links(self) -> dict[str, str]:
         """Everything published: file name in env/ → link text."""
@@ -129,6 +139,14 @@ class Registry:
         for name in self._names("failed"):
             with contextlib.suppress(OSError):  # something else, which the next `up` clears
                 found[name] = self._read(f"failed/{name}").strip()
+        return found
+
+    def module_trees(self) -> dict[str, str]:
+        """Registry name → the tree that the kernel module allows for it."""
+        found = {}
+        for name in self._names("module"):
+            with contextlib.suppress(OSError):
+                found[name] = self._read(f"module/{name}").rstrip("\n")
         return found
 
     def intact(self, generation: Generation, env: Environment) -> bool:

@@ -40,7 +40,7 @@ def create_registry() -> RegistryWriter:
         syscalls.mount("", PATH, syscalls.MS_UNBINDABLE)
         root = os.open(PATH, _DIRECTORY)
     make_ours(root, 0o755)
-    for name in ("env", "gen", "failed", "serial", "stage"):
+    for name in ("env", "gen", "failed", "serial", "module", "stage"):
         _make_directory(root, name)
     return RegistryWriter(root)
 

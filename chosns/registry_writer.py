@@ -82,9 +82,9 @@ class RegistryWriter(Registry):
             _remove(new, self.fd)
             os.rename(old, new, src_dir_fd=self.fd, dst_dir_fd=self.fd)
 
-    def set_backend(self, name: str) -> None:
-        """Set the node's default backend. Comes last: to readers, a registry is there when this link is."""
-        self._link("backend", name)
+    def set_backends(self, names: Sequence[str]) -> None:
+        """Set the node's backends, the default first. Comes last: to readers, a registry is there when this link is."""
+        self._link("backend", ",".join(names))
 
     def new_generation(self, env: Environment) -> str:
         """Make the directory of the next generation, closed to all but root; returns `NAME.N`."""
@@ -195,6 +195,13 @@ class RegistryWriter(Registry):
     def clear_failure(self, name: str) -> None:
         """Forget `record_failure`."""
         _remove(f"failed/{escape_name(name)}", self.fd)
+
+    def set_module_tree(self, name: str, tree: str) -> None:
+        """Have the kernel module allow this tree for an environment, or none where `tree` is empty."""
+        if tree:
+            self.write(f"module/{escape_name(name)}", tree + "\n")
+        else:
+            _remove(f"module/{escape_name(name)}", self.fd)
 
     def keep_failures(self, names: Collection[str]) -> None:
         """Forget the failures of all others than these registry names."""

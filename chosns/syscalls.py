@@ -56,6 +56,10 @@ MOUNT_ATTR_NOSUID = 0x2
 MOUNT_ATTR_NODEV = 0x4
 MOUNT_ATTR_NOEXEC = 0x8
 
+MS_NOSUID = 0x2
+MS_NODEV = 0x4
+MS_NOEXEC = 0x8
+MS_REMOUNT = 0x20
 MS_BIND = 0x1000
 MS_REC = 0x4000
 MS_UNBINDABLE = 1 << 17
@@ -183,7 +187,7 @@ def _context_log(context: int) -> str:
 
 
 def mount(source: str, target: str, flags: int, fstype: str = "none") -> None:
-    """mount(2), for binds of pins and for propagation changes only."""
+    """mount(2), for binds of pins, for propagation changes, and for what the kernel module needs."""
     _check(_libc.mount(os.fsencode(source), os.fsencode(target), fstype.encode(), ctypes.c_ulong(flags), None), target)
 
 

@@ -26,22 +26,15 @@ static int fill_standard_descriptors(void)
     return chos_fault("stdio") ? -1 : 0;
 }
 
-/* The command line has been checked already: what it asks for is what this build has. */
-static int check_backend(const struct options *o, struct chos_error *e)
-{
-    if (o->backend != NULL || backend_is_here(session.backend))
-        return 0;
-    return chos_fail(e, CHOS_NO_BACKEND, 0, session.backend);
-}
-
 _Noreturn static void enter(const struct options *o, const char *alias)
 {
     struct chos_error e;
+    session.wanted = o->backend;
     if (alias == NULL) {
         chos_fail(&e, CHOS_UNSET, 0, "CHOS");
         die(&e);
     }
-    if (chos_choose(&session, alias, &e) || chos_registry_open(&session, &e) || check_backend(o, &e)
+    if (chos_choose(&session, alias, &e) || chos_registry_open(&session, &e) || chos_backend_choose(&session, &e)
         || (o->command == NULL && chos_login_read(&login, &e)) || chos_enter(&session, &e)
         || chos_privs_drop(session.policy.no_new_privs, &e))
         die(&e);
@@ -52,7 +45,8 @@ _Noreturn static void enter(const struct options *o, const char *alias)
 _Noreturn static void which(const struct options *o)
 {
     struct chos_error e;
-    if (chos_registry_open(&session, &e) || check_backend(o, &e) || chos_privs_drop(false, &e))
+    session.wanted = o->backend;
+    if (chos_registry_open(&session, &e) || chos_backend_choose(&session, &e) || chos_privs_drop(false, &e))
         die(&e);
     which_report(&session);
 }

@@ -16,7 +16,6 @@ struct options {
     char **command;        /* NULL: a login shell; always has a slot of argv in front of it */
 };
 int options_parse(int argc, char **argv, struct options *o, struct chos_error *e);
-bool backend_is_here(const char *backend);
 
 /* workdir.c: remembered first, by path; taken up last, as the user */
 void workdir_remember(void);

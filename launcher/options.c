@@ -3,10 +3,10 @@
 
 #include <string.h>
 
-/* This build has one backend; `auto` chooses among what there is. */
-bool backend_is_here(const char *backend)
+/* What there may be; which of them is prepared on this node, its registry says. */
+static bool is_backend(const char *word)
 {
-    return strcmp(backend, "ns") == 0 || strcmp(backend, "auto") == 0;
+    return strcmp(word, "ns") == 0 || strcmp(word, "kmod") == 0 || strcmp(word, "auto") == 0;
 }
 
 static bool is_job_starter(const char *path)
@@ -51,7 +51,7 @@ int options_parse(int argc, char **argv, struct options *o, struct chos_error *e
             return chos_fail(e, CHOS_USAGE, 0, argv[i]);
     }
     o->command = i < argc ? argv + i : NULL;
-    if (o->backend != NULL && !backend_is_here(o->backend))
+    if (o->backend != NULL && !is_backend(o->backend))
         return chos_fail(e, CHOS_NO_BACKEND, 0, o->backend);
     return 0;
 }

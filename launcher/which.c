@@ -78,7 +78,7 @@ void which_report(struct chos_session *s)
         tree[strcspn(tree, "\n")] = '\0';
         tell_row("name        ", now->name);
         tell_row("generation  ", base ? "none, this is the base" : s->target.name);
-        tell_row("backend     ", "ns");
+        tell_row("backend     ", s->backend == CHOS_KMOD ? "kmod" : "ns");
         tell_row("tree        ", base ? "/" : tree);
         tell_row("source      ", now->source);
     }

@@ -28,7 +28,8 @@ enum {
 enum chos_reason {
     CHOS_SYSTEM, CHOS_UNSET, CHOS_ILLEGAL, CHOS_UNKNOWN, CHOS_DENIED, CHOS_NO_REGISTRY, CHOS_UNSAFE,
     CHOS_CORRUPT, CHOS_RETIRED, CHOS_WRONG_ROOT, CHOS_NO_CAPABILITY, CHOS_NO_NEW_PRIVS, CHOS_FOREIGN,
-    CHOS_THREADS, CHOS_OLD_KERNEL, CHOS_KEPT_PRIVILEGE, CHOS_STRANDED, CHOS_NO_WAY_BACK, CHOS_NO_BACKEND, CHOS_USAGE,
+    CHOS_THREADS, CHOS_OLD_KERNEL, CHOS_KEPT_PRIVILEGE, CHOS_STRANDED, CHOS_NO_WAY_BACK, CHOS_NO_BACKEND, CHOS_NO_MODULE,
+    CHOS_USAGE,
     CHOS_USER_FILE, CHOS_NOT_FOUND, CHOS_NOT_INSIDE, CHOS_NOT_EXECUTABLE, CHOS_NO_SHELL, CHOS_REASONS
 };
 
@@ -83,7 +84,9 @@ struct chos_session {
     void *context;              /* for `permit` */
     const char *alias;          /* what was asked for, as the user wrote it */
     char name[CHOS_NAME_SIZE];  /* the same as a file name in env/ */
-    char backend[16];           /* the node's default */
+    char backends[16];          /* what the node's environments are prepared for, its default first: "ns,kmod" */
+    const char *wanted;         /* the backend that was asked for; NULL: the default */
+    enum { CHOS_NS, CHOS_KMOD } backend;   /* and the one that it is */
     struct chos_base base;      /* all zero until it is needed */
     struct chos_link target;    /* what it is: a generation or the base */
     struct chos_policy policy;  /* all zero for the base */
@@ -103,8 +106,9 @@ void chos_place_close(struct chos_place *p);
 int chos_session_enter(struct chos_session *s, const char *alias, chos_permit *permit, void *context, struct chos_error *e);
 
 /* The same in steps, for the launcher: name it, go to where the registry can be read (cwd becomes the
- * registry), find its generation (cwd becomes the generation), enter it (cwd becomes `/`). */
+ * registry), choose the backend, find its generation (cwd becomes the generation), enter it (cwd becomes `/`). */
 int chos_choose(struct chos_session *s, const char *alias, struct chos_error *e);
+int chos_backend_choose(struct chos_session *s, struct chos_error *e);
 int chos_registry_open(struct chos_session *s, struct chos_error *e);
 int chos_find(struct chos_session *s, struct chos_error *e);
 int chos_enter(struct chos_session *s, struct chos_error *e);
@@ -157,6 +161,7 @@ void chos_put_number(struct chos_text *t, uint64_t number);
 bool chos_name_is_plain(const char *name);
 bool chos_name_is_file(const char *name);
 int chos_name_escape(const char *alias, char file[CHOS_NAME_SIZE]);
+int chos_backend_parse(const char *backends, const char *wanted);
 int chos_number(const char *s, uint64_t max, uint64_t *number);
 int chos_link_parse(const char *text, struct chos_link *link);
 int chos_policy_parse(char *text, size_t len, struct chos_policy *policy);

@@ -19,6 +19,15 @@ static int enter_pin(struct chos_session *s, int fd, struct chos_error *e)
     return chos_root_is(&s->policy.root) ? 0 : chos_fail(e, CHOS_WRONG_ROOT, 0, s->alias);
 }
 
+/* The module knows no namespaces: where we are in one, we go back first, and look again. */
+static int enter_kmod(struct chos_session *s, struct chos_error *e)
+{
+    if ((s->permit != NULL && s->permit(s, s->context, e)) || chos_registry_open(s, e) || chos_base_read(s, e)
+        || (!chos_in_base(s) && chos_base_return(s, e)) || chos_find(s, e))
+        return -1;
+    return chos_kmod_enter(s, e);
+}
+
 static int open_permitted(const struct chos_session *s, struct chos_error *e)
 {
     return s->permit != NULL && s->permit(s, s->context, e) ? -1 : chos_pin_open(s, e);
@@ -35,6 +44,8 @@ int chos_enter(struct chos_session *s, struct chos_error *e)
                     return -1;
                 return chos_in_base(s) ? 0 : chos_base_return(s, e);
             }
+            if (s->backend == CHOS_KMOD)
+                return enter_kmod(s, e);
             int fd = open_permitted(s, e);
             if (fd >= 0)
                 return enter_pin(s, fd, e);
@@ -62,6 +73,8 @@ int chos_place_open(struct chos_place *p, struct chos_error *e)
 /* setns forgets a chroot that the process may have been in, so root and working directory are set too. */
 int chos_place_return(const struct chos_place *p, bool moved, struct chos_error *e)
 {
+    if (moved && chos_kmod_inside() && chos_kmod_leave(e))
+        return chos_fail(e, CHOS_STRANDED, e->err, "the place where this process was");
     if (chos_fault("back") || (moved && (setns(p->ns, CLONE_NEWNS) || fchdir(p->root) || chroot("."))) || fchdir(p->cwd))
         return chos_fail(e, CHOS_STRANDED, errno, "the place where this process was");
     return 0;
@@ -86,7 +99,7 @@ int chos_session_enter(struct chos_session *s, const char *alias, chos_permit *p
     s->context = context;
     if (chos_place_open(&place, e))
         return -1;
-    int rc = chos_choose(s, alias, e) || chos_registry_open(s, e) || chos_enter(s, e) ? -1 : 0;
+    int rc = chos_choose(s, alias, e) || chos_registry_open(s, e) || chos_backend_choose(s, e) || chos_enter(s, e) ? -1 : 0;
     if (rc == 0 && chdir("/"))   /* only where nothing moved us there */
         rc = chos_fail(e, CHOS_SYSTEM, errno, "/");
     if (rc != 0 && chos_place_return(&place, s->moved, &stranded))

@@ -25,6 +25,11 @@ bool chos_in_base(const struct chos_session *s);
 bool chos_root_is(const struct chos_root *root);
 int chos_base_return(struct chos_session *s, struct chos_error *e);
 
+/* kmod.c */
+bool chos_kmod_inside(void);
+int chos_kmod_leave(struct chos_error *e);
+int chos_kmod_enter(struct chos_session *s, struct chos_error *e);
+
 /* privs.c */
 enum chos_reason chos_privs_missing(void);
 

@@ -52,6 +52,27 @@ int chos_link_parse(const char *text, struct chos_link *link)
     return legal ? 0 : -1;
 }
 
+static bool is_item(const char *list, const char *word, size_t len)
+{
+    for (; *list != '\0'; list += strcspn(list, ","), list += *list == ',') {
+        if (strcspn(list, ",") == len && strncmp(list, word, len) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* From the node's list, "ns,kmod": the first, or the one that is wanted and in it; `auto` wants the first. -1: not there. */
+int chos_backend_parse(const char *backends, const char *wanted)
+{
+    if (wanted == NULL || strcmp(wanted, "auto") == 0)
+        wanted = backends;
+    size_t len = strcspn(wanted, ",");
+    if (len == 0 || !is_item(backends, wanted, len))
+        return -1;
+    return len == 2 && memcmp(wanted, "ns", 2) == 0 ? CHOS_NS
+        : len == 4 && memcmp(wanted, "kmod", 4) == 0 ? CHOS_KMOD : -1;
+}
+
 /* The kinds of value. Each takes the text of one and says whether it is well-formed. */
 static bool take_flag(char *s, void *to)
 {

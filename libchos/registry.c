@@ -64,18 +64,15 @@ static int open_registry_at(const char *path, struct chos_session *s, struct cho
 {
     if (enter_directory(path, RESOLVE_MAGICLINKS_NO, CHOS_NO_REGISTRY, e))
         return -1;
-    ssize_t n = chos_fault("backend") ? -1 : readlink("backend", s->backend, sizeof s->backend - 1);
+    ssize_t n = chos_fault("backend") ? -1 : readlink("backend", s->backends, sizeof s->backends - 1);
     if (n < 0)
         return errno == ENOENT ? chos_fail(e, CHOS_NO_REGISTRY, 0, path)
             : chos_fail(e, errno == EINVAL ? CHOS_CORRUPT : CHOS_SYSTEM, errno, path);
-    s->backend[n] = '\0';
+    s->backends[n] = '\0';
     return 0;
 }
 
-/* The registry as it is seen in this mount namespace; where the base's /run is not shown, below its root. There it
- * must be a tmpfs, which no user can mount: a site's own /local may be users' to write, and FUSE shows their files
- * as root's. */
-int chos_registry_open(struct chos_session *s, struct chos_error *e)
+static int open_anywhere(struct chos_session *s, struct chos_error *e)
 {
     struct chos_error ignored;
     struct statfs fs;
@@ -83,6 +80,28 @@ int chos_registry_open(struct chos_session *s, struct chos_error *e)
         return 0;
     return e->reason == CHOS_NO_REGISTRY && open_registry_at("/local" CHOS_REGISTRY, s, &ignored) == 0
         && statfs(".", &fs) == 0 && fs.f_type == TMPFS ? 0 : -1;
+}
+
+/* The registry as it is seen in this mount namespace; where the base's /run is not shown, below its root. There it
+ * must be a tmpfs, which no user can mount: a site's own /local may be users' to write, and FUSE shows their files
+ * as root's. Below the module's root directory it cannot be seen at all, for no bind shows it: then we leave that. */
+int chos_registry_open(struct chos_session *s, struct chos_error *e)
+{
+    if (open_anywhere(s, e) == 0)
+        return 0;
+    if (e->reason != CHOS_NO_REGISTRY || !chos_kmod_inside())
+        return -1;
+    s->from_environment = s->moved = true;
+    return chos_kmod_leave(e) || open_anywhere(s, e) ? -1 : 0;
+}
+
+int chos_backend_choose(struct chos_session *s, struct chos_error *e)
+{
+    int backend = chos_backend_parse(s->backends, s->wanted);
+    if (backend < 0)
+        return chos_fail(e, CHOS_NO_BACKEND, 0, s->wanted != NULL ? s->wanted : s->backends);
+    s->backend = backend == CHOS_KMOD ? CHOS_KMOD : CHOS_NS;
+    return 0;
 }
 
 /* How to recognise the base; from the registry, which must be the working directory. */

@@ -16,6 +16,7 @@ from dataclasses import asdict
 
 from chosns import fault, syscalls
 from chosns.backends import Prepared
+from chosns.backends.current import current, with_groups
 from chosns.backends.worker import Worker
 from chosns.errors import BuildError, ChangedError, UnsupportedError
 from chosns.execute import Executor
@@ -89,10 +90,10 @@ class NamespaceBackend:
         """`prepare`, once."""
         with Worker(lambda worker: _work(worker, env, site), env.name, self._limit) as worker:
             planned = worker.expect("planned")
-            fingerprint, warnings = _with_groups(planned["fingerprint"], group_ids), tuple(planned["warnings"])
-            current = _current(registry, env)
-            if current and current[1] == fingerprint and not renew:
-                return Prepared(current[0], False, time.monotonic() - started, warnings)
+            fingerprint, warnings = with_groups(planned["fingerprint"], group_ids), tuple(planned["warnings"])
+            published = current(registry, env)
+            if published and published[1] == fingerprint and not renew:
+                return Prepared(published[0], False, time.monotonic() - started, warnings)
             generation = registry.new_generation(env)
             try:
                 namespace = _pin(worker, registry, generation, env, progress)
@@ -142,15 +143,6 @@ def _pin(
     )
 
 
-def _current(registry: RegistryWriter, env: Environment) -> tuple[str, str] | None:
-    """The published generation, when it is whole, and its fingerprint."""
-    published = registry.published(env.name)
-    generation = registry.generation(published) if published else None
-    if generation and generation.complete and registry.intact(generation, env):
-        return str(generation), str(generation.manifest.get("fingerprint"))
-    return None
-
-
 def _plan(env: Environment, site: Site) -> tuple[Plan, str]:
     """Look at tree and base, and plan; with a fingerprint of all that makes a generation what it is."""
     launcher = find_launcher()
@@ -163,10 +155,6 @@ def _plan(env: Environment, site: Site) -> tuple[Plan, str]:
     return plan, plan.fingerprint(
         *identities, str(mount_flags), str(sorted(asdict(env.policy).items())), str(env.variables)
     )
-
-
-def _with_groups(fingerprint: str, group_ids: Sequence[int]) -> str:
-    return "-".join([fingerprint, *map(str, sorted(group_ids))])
 
 
 def _work(worker: Worker, env: Environment, site: Site) -> None:

@@ -10,9 +10,18 @@ from chosns.backends.ns import TIME_LIMIT
 from chosns.base import require_base
 from chosns.cli.output import json_option, outcome_error, print_json, printable, writing
 from chosns.config import broken, read_site, require_usable
+from chosns.config.node import BACKENDS
 from chosns.lifecycle import Outcome, Report
 from chosns.lifecycle import down as take_down
 from chosns.lifecycle import up as bring_up
+
+
+def _parse_backends(_context: click.Context, _option: click.Parameter, value: str | None) -> tuple[str, ...]:
+    names = tuple(value.split(",")) if value is not None else ()
+    if len(set(names)) != len(names) or not set(names) <= set(BACKENDS):
+        raise click.BadParameter(f"{value} is not one or more of {', '.join(BACKENDS)}, separated by commas")
+    return names
+
 
 _renew = click.option("--renew", is_flag=True, help="Make a new generation even of what has not changed.")
 _timeout = click.option(
@@ -23,31 +32,42 @@ _timeout = click.option(
     show_default=True,
     help="How long one environment may take; one whose tree does not answer fails then.",
 )
+_backend = click.option(
+    "--backend",
+    "backends",
+    metavar="NAME[,NAME]",
+    callback=_parse_backends,
+    help="Prepare for ns, kmod, or both, the default first. Without it: as the configuration says, else as it is.",
+)
 _names = click.argument("environments", nargs=-1, metavar="[ENV]...")
 
 
 @click.command()
 @_names
+@_backend
 @_renew
 @_timeout
 @json_option
-def up(environments: tuple[str, ...], renew: bool, timeout: float, as_json: bool) -> None:
+def up(environments: tuple[str, ...], backends: tuple[str, ...], renew: bool, timeout: float, as_json: bool) -> None:
     """Prepare environments (all of /etc/chos, or ENV...).
 
     What has not changed keeps its generation, so it may be run as often as one likes. A new generation serves new
     logins; running jobs keep theirs. Exit status 1 when an environment could not be prepared; the others are.
     """
-    _up("chosctl up", environments, renew, timeout, as_json)
+    _up("chosctl up", environments, backends, renew, timeout, as_json)
 
 
 @click.command()
 @_names
+@_backend
 @_renew
 @_timeout
 @json_option
-def reload(environments: tuple[str, ...], renew: bool, timeout: float, as_json: bool) -> None:
+def reload(
+    environments: tuple[str, ...], backends: tuple[str, ...], renew: bool, timeout: float, as_json: bool
+) -> None:
     """Follow a change of the configuration: the same as `up`."""
-    _up("chosctl reload", environments, renew, timeout, as_json)
+    _up("chosctl reload", environments, backends, renew, timeout, as_json)
 
 
 @click.command()
@@ -68,7 +88,9 @@ def _waiting(text: str) -> None:
     click.echo(f"chosctl: {text}", err=True)
 
 
-def _up(command: str, environments: tuple[str, ...], renew: bool, timeout: float, as_json: bool) -> None:
+def _up(
+    command: str, environments: tuple[str, ...], backends: tuple[str, ...], renew: bool, timeout: float, as_json: bool
+) -> None:
     require_base(command)
     site = read_site()
     require_usable(site)
@@ -89,7 +111,15 @@ def _up(command: str, environments: tuple[str, ...], renew: bool, timeout: float
             click.echo(f"\r\033[K{printable(text)} …\r", nl=False, err=True)
 
     report = bring_up(
-        site, environments, renew=renew, limit=timeout, command=command, progress=progress, done=done, waiting=_waiting
+        site,
+        environments,
+        backends=backends,
+        renew=renew,
+        limit=timeout,
+        command=command,
+        progress=progress,
+        done=done,
+        waiting=_waiting,
     )
     if as_json:
         print_json(

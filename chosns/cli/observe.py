@@ -43,6 +43,8 @@ def status(as_json: bool) -> None:
             click.echo("no environment is prepared on this node: an administrator runs `chosctl up`", err=True)
         if node.problems:
             click.echo("the configuration has errors: `chosctl check` shows them", err=True)
+        if "kmod" in node.backends and not (node.module and node.module.version and node.module.root):
+            click.echo("the kernel module is not there, or /chos is not: `chosctl up` mends that", err=True)
         if node.launcher:
             click.echo(node.launcher, err=True)
     if not node.healthy:

@@ -11,10 +11,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from chosns.config.jobs import parse_jobs
+from chosns.config.node import TABLES as NODE_TABLES
+from chosns.config.node import NodeSettings, parse_node
 from chosns.config.text import VARIABLE, nearest, quoted, reserved, strict_path_fault
 from chosns.config.tomldoc import Document, Fields, parse_toml
-from chosns.model import NAME_PATTERN, Bind, Jobs, Origin, Policy, Problem
+from chosns.model import NAME_PATTERN, Bind, Origin, Policy, Problem
 
 GROUP = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@\\+ -]{0,254}\$?")
 PERSONALITIES = ("linux32", "uname26")
@@ -81,8 +82,7 @@ class SectionFile:
     sections: tuple[Section, ...] = ()
     problems: tuple[Problem, ...] = ()
     unread: Unread | None = None
-    jobs: Jobs | None = None
-    jobs_origin: Origin = Origin("")
+    node: NodeSettings | None = None
 
 
 def parse_sections(text: str, file: str) -> SectionFile:
@@ -92,17 +92,17 @@ def parse_sections(text: str, file: str) -> SectionFile:
         return SectionFile((), (document,), Unread(file, text))
     problems: list[Problem] = []
     top = Fields(document, (), document.data, "the file", problems)
-    environments, jobs, records = top.sub("environment"), top.sub("jobs"), top.sub("records")
+    environments = top.sub("environment")
+    top.known += NODE_TABLES
     top.close({"environments": "write [environment.NAME]"})
     unread = None
     if problems:
         unknown = (key for key in top.table if key not in top.known or not isinstance(top.table[key], dict))
         said = [name for key in unknown for name in _names_in(top.table[key], key)]
         unread = Unread(file, text, "\n".join(said))
+    node = parse_node(top)
     found = [_section(document, name, environments.table[name], problems) for name in environments.table]
-    said_of_jobs = parse_jobs(jobs, records) if top.has("jobs") or top.has("records") else None
-    origin = jobs.origin() if top.has("jobs") else records.origin()
-    return SectionFile(tuple(found), tuple(problems), unread, said_of_jobs, origin)
+    return SectionFile(tuple(found), tuple(problems), unread, node)
 
 
 def _names_in(value: object, path: str) -> Iterator[str]:

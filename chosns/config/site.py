@@ -16,6 +16,7 @@ from chosns import bindmap
 from chosns.config.allowlist import AllowList, parse_allow_list
 from chosns.config.grouping import group, leaving, name_problems
 from chosns.config.login import BUILTIN, parse_login
+from chosns.config.node import NodeSettings
 from chosns.config.sections import Section, Unread, parse_sections
 from chosns.config.sysconfig import parse_sysconfig
 from chosns.config.text import alike, nearest, quoted
@@ -97,7 +98,7 @@ def read_site(
     reading.problems.extend(allowed.problems)
     login, blocked = _login(reading)
     sysconfig = _sysconfig(reading)
-    sections, jobs = _sections(reading, allowed)
+    sections, settings = _sections(reading, allowed)
     environments = group(allowed.entries, sections)
     reading.problems.extend(name_problems(environments))
     reading.problems.extend(_stray_problems(sections, environments, allowed))
@@ -107,7 +108,8 @@ def read_site(
         environments=environments,
         leave=leaving(allowed.entries),
         login=login,
-        jobs=jobs,
+        jobs=settings.jobs if settings else Jobs(),
+        backends=settings.backends if settings else (),
         sysconfig=sysconfig,
         bindmaps=maps,
         problems=tuple(reading.problems),
@@ -181,10 +183,10 @@ def _sysconfig(reading: _Reading) -> Sysconfig | None:
     return sysconfig
 
 
-def _sections(reading: _Reading, allowed: AllowList) -> tuple[dict[str, Section], Jobs]:
-    """The sections of all files by name, and what is said of jobs; of two that say the same the first, and an error."""
+def _sections(reading: _Reading, allowed: AllowList) -> tuple[dict[str, Section], NodeSettings | None]:
+    """The sections of all files by name, and what is said of the node; of two of a kind the first, and an error."""
     found: dict[str, Section] = {}
-    jobs: tuple[Jobs, Origin] | None = None
+    settings: NodeSettings | None = None
     for file in reading.names(SECTIONS, known=[os.path.basename(BINDMAPS)]):
         path = f"{SECTIONS}/{file}"
         try:
@@ -196,18 +198,17 @@ def _sections(reading: _Reading, allowed: AllowList) -> tuple[dict[str, Section]
         said = parse_sections(text or "", reading.shown(path))
         reading.problems.extend(said.problems)
         reading.unread.extend([said.unread] if said.unread else [])
-        if said.jobs and jobs:
-            message = f"[jobs] and [records] are in {jobs[1]} already"
-            reading.problems.append(Problem(said.jobs_origin, message, "say both in one file, once"))
-        elif said.jobs:
-            jobs = (said.jobs, said.jobs_origin)
+        if said.node and settings:
+            message = f"[node], [jobs] and [records] belong together; some are in {settings.origin}"
+            reading.problems.append(Problem(said.node.origin, message, "say all of it in one file"))
+        settings = settings or said.node
         for section in said.sections:
             first = found.setdefault(section.name, section)
             if first is not section:
                 message = f"two environments with one name, {quoted(section.name)}: the other is in {first.origin}"
                 reading.problems.append(Problem(section.origin, message, "join them", environment=section.name))
     reading.problems.extend(_homeless(found, allowed))
-    return found, jobs[0] if jobs else Jobs()
+    return found, settings
 
 
 def _homeless(sections: dict[str, Section], allowed: AllowList) -> list[Problem]:

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 
 import psutil
 
+from chosns.module.root import ROOT as MODULE_ROOT
 from chosns.mountinfo import read_mounts
+from chosns.plan.view import is_below
 from chosns.registry import Generation
 
 
@@ -30,12 +32,16 @@ class Homes:
         self._by_device = {_device(generation): generation for generation in generations if _device(generation)}
         self._base = mount_namespace("self")
         self._nested: dict[tuple[int, str], Generation | None] = {}
+        by_tree = sorted((generation for generation in generations if generation.backend == "kmod"), key=_age)
+        self._by_tree = {str(generation.manifest.get("tree")): generation for generation in by_tree}
 
     def of(self, pid: int | str) -> tuple[Generation | None, bool]:
         """The generation, and whether the process is in a namespace that was made in it."""
         space = mount_namespace(pid)
         if space in self._by_namespace:
             return self._by_namespace[space], False
+        if space == self._base and self._by_tree:
+            return self._by_program(pid), False
         if space in (0, self._base):
             return None, False
         try:
@@ -46,6 +52,22 @@ class Homes:
         except OSError:  # gone, or not the caller's to know
             return None, False
 
+    def _by_program(self, pid: int | str) -> Generation | None:
+        """The kernel module tells nobody but a process itself where it is. But its program lies in its tree, or the
+        loader and libraries of one of the base's do. Of two generations of one tree it is the newer."""
+        try:
+            if os.readlink(f"/proc/{pid}/root") != MODULE_ROOT:
+                return None
+            with open(f"/proc/{pid}/maps", encoding="utf-8", errors="surrogateescape") as maps:
+                programs = {line.rstrip("\n").partition("/")[2] for line in maps if "/" in line}
+        except OSError:
+            return None
+        for program in programs:
+            for tree, generation in self._by_tree.items():
+                if is_below(f"/{program}", tree) or is_below(f"/{program}", f"{MODULE_ROOT}{tree}"):
+                    return generation
+        return None
+
     def _look(self, pid: int | str) -> Generation | None:
         """Not stat(2) of the process's root: it may be on a file system of a user's, which does not answer."""
         for mount in read_mounts(f"/proc/{pid}/mountinfo"):
@@ -54,10 +76,14 @@ class Homes:
         return None
 
 
+def _age(generation: Generation) -> int:
+    return generation.number
+
+
 def _device(generation: Generation) -> str:
     """st_dev of a generation's root, as in mountinfo; empty where that was not recorded."""
     root = generation.manifest.get("root")
-    device = root[0] if isinstance(root, list) and root else None
+    device = root[0] if isinstance(root, list) and root and generation.backend == "ns" else None
     return f"{os.major(device)}:{os.minor(device)}" if isinstance(device, int) else ""
 
 

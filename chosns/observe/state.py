@@ -10,6 +10,9 @@ from chosns.base import private_mounts
 from chosns.errors import NotPrepared
 from chosns.install import launcher_problem
 from chosns.model import Environment, Severity, Site, escape_name
+from chosns.module import control as module
+from chosns.module.control import ModuleState
+from chosns.module.root import is_made
 from chosns.observe.processes import count_residents
 from chosns.registry import Generation, Registry, open_registry
 
@@ -55,21 +58,28 @@ class EnvironmentState:
 class NodeState:
     """All of a node. `prepared`: whether there is a registry at all. `problems`: errors in the configuration.
 
+    `backend`: the default of `backends`. `module`: the kernel module's state, None where it is not loaded.
     `launcher`: why nobody can enter with the installed launcher, where that is so.
     `private_mounts`: of the base; what is mounted below them does not appear inside.
     """
 
     prepared: bool
-    backend: str
+    backends: tuple[str, ...]
     environments: tuple[EnvironmentState, ...] = field(default=())
     problems: int = 0
     private_mounts: tuple[str, ...] = ()
     launcher: str = ""
+    module: ModuleState | None = None
 
     @property
     def healthy(self) -> bool:
         well = all(env.state in ("up", "closed", "unlisted") for env in self.environments)
-        return self.prepared and well and not self.problems and not self.launcher
+        served = "kmod" not in self.backends or bool(self.module and self.module.version and self.module.root)
+        return self.prepared and well and served and not self.problems and not self.launcher
+
+    @property
+    def backend(self) -> str:
+        return self.backends[0] if self.backends else ""
 
     def to_json(self) -> dict[str, Any]:
         """For `status --json`: everything that monitoring needs to alert on."""
@@ -77,6 +87,8 @@ class NodeState:
             "prepared": self.prepared,
             "healthy": self.healthy,
             "backend": self.backend,
+            "backends": self.backends,
+            "module": asdict(self.module) if self.module else None,
             "private_mounts": self.private_mounts,
             "problems": self.problems,
             "launcher": self.launcher,
@@ -97,7 +109,7 @@ def node_state(site: Site) -> NodeState:
         with open_registry() as registry:
             return replace(_prepared_state(site, registry), problems=errors, launcher=launcher_problem())
     except NotPrepared:
-        return NodeState(False, "", tuple(_state(env, None, "", []) for env in site.environments), errors)
+        return NodeState(False, (), tuple(_state(env, None, "", []) for env in site.environments), errors)
 
 
 def _prepared_state(site: Site, registry: Registry) -> NodeState:
@@ -115,7 +127,13 @@ def _prepared_state(site: Site, registry: Registry) -> NodeState:
     for name, leftovers in sorted(grouped.items()):
         generations = tuple(_generation(generation, count, None) for generation, count in leftovers)
         states.append(EnvironmentState(name, "unlisted", generations=generations))
-    return NodeState(True, "ns", tuple(states), private_mounts=tuple(private_mounts()))
+    return NodeState(
+        True,
+        registry.backends(),
+        tuple(states),
+        private_mounts=tuple(private_mounts()),
+        module=module.state(is_made()),
+    )
 
 
 def _state(

@@ -24,7 +24,7 @@ static void options(void)
     CHECK_TEXT(o.command[0], "--help");
     CHECK(PARSE("chos", "--") == 0 && o.command == NULL);
     CHECK(PARSE("chos", "--backend=auto", "x") == 0);
-    CHECK(PARSE("chos", "--backend=kmod", "x") == -1 && e.reason == CHOS_NO_BACKEND);
+    CHECK(PARSE("chos", "--backend=kmod", "x") == 0);
     CHECK(PARSE("chos", "--backend=userns", "x") == -1 && e.reason == CHOS_NO_BACKEND);
     CHECK(PARSE("chos", "--backend=", "x") == -1);
     CHECK(PARSE("chos", "--backend") == -1 && e.reason == CHOS_USAGE);
@@ -68,9 +68,21 @@ static void login_variables(void)
     CHECK_TEXT(to[0], "PATH=/evil");
 }
 
+static void backends(void)
+{
+    CHECK(chos_backend_parse("ns", NULL) == CHOS_NS && chos_backend_parse("kmod", NULL) == CHOS_KMOD);
+    CHECK(chos_backend_parse("kmod,ns", NULL) == CHOS_KMOD && chos_backend_parse("kmod,ns", "auto") == CHOS_KMOD);
+    CHECK(chos_backend_parse("kmod,ns", "ns") == CHOS_NS && chos_backend_parse("ns,kmod", "kmod") == CHOS_KMOD);
+    CHECK(chos_backend_parse("ns", "kmod") == -1 && chos_backend_parse("kmod", "ns") == -1);
+    CHECK(chos_backend_parse("", NULL) == -1 && chos_backend_parse("userns", NULL) == -1);
+    CHECK(chos_backend_parse("nsx,kmodx", "ns") == -1 && chos_backend_parse("ns,kmod", "n") == -1);
+    CHECK(chos_backend_parse("ns,kmod", "") == -1 && chos_backend_parse(",", NULL) == -1);
+}
+
 void test_launcher(void)
 {
     options();
     working_directory();
     login_variables();
+    backends();
 }

@@ -29,13 +29,20 @@ def read(text: str) -> SectionFile:
 
 def test_all_of_it() -> None:
     said = read(WHOLE)
-    assert said.problems == () and said.unread is None and said.jobs_origin == Origin(FILE, 1)
-    assert said.jobs == Jobs(".chos", 4 * 2**30, 1000, False, "/var/log/chos/entries")
+    assert said.problems == () and said.unread is None and said.node and said.node.origin == Origin(FILE, 1)
+    assert said.node.jobs == Jobs(".chos", 4 * 2**30, 1000, False, "/var/log/chos/entries")
 
 
 def test_nothing_said() -> None:
-    assert read("").jobs is None
-    assert read("[jobs]\n").jobs == Jobs() == read("[records]\n").jobs
+    assert read("").node is None
+    for line in ("[jobs]", "[records]", "[node]"):
+        said = read(line)
+        assert said.node and said.node.jobs == Jobs() and said.node.backends == ()
+
+
+def test_backends() -> None:
+    said = read('node.backends = ["kmod", "ns"]')
+    assert said.node and said.node.backends == ("kmod", "ns") and not said.problems
 
 
 @pytest.mark.parametrize(
@@ -44,7 +51,7 @@ def test_nothing_said() -> None:
 )
 def test_sizes(size: str, bytes_: int | None) -> None:
     said = read(f'jobs.memory = "{size}"')
-    assert said.jobs and said.jobs.memory == (bytes_ or 0)
+    assert said.node and said.node.jobs.memory == (bytes_ or 0)
     assert bool(said.problems) is (bytes_ is None)
 
 
@@ -67,12 +74,15 @@ def test_sizes(size: str, bytes_: int | None) -> None:
         ('records.file = "/"', "is the root itself"),
         ("records.syslog = 1", "must be true or false"),
         ("jobs = 1", "must be a table"),
+        ('node.backends = ["kmodd"]', 'backends: "kmodd" is none'),
+        ('node.backends = ["ns", "ns"]', "is there twice"),
+        ('node.backends = "ns"', "must be an array"),
     ],
 )
 def test_mistakes(line: str, message: str) -> None:
     said = read(line)
     assert len(said.problems) == 1 and message in said.problems[0].message, said.problems
-    assert said.problems[0].environment == "" and said.jobs in (Jobs(), None)
+    assert said.problems[0].environment == "" and (said.node is None or said.node.jobs == Jobs())
 
 
 def site(tmp_path: Path, **chosd: str) -> Path:
@@ -88,7 +98,7 @@ def test_a_site_has_one(tmp_path: Path) -> None:
     read = read_site(str(root), trusted_uids=(0, os.getuid()))
     assert read.jobs.processes == 1000 and not read.jobs.syslog
     assert [(problem.environment, problem.message) for problem in read.problems] == [
-        ("", f"[jobs] and [records] are in {root}/etc/chos.d/a.toml:1 already")
+        ("", f"[node], [jobs] and [records] belong together; some are in {root}/etc/chos.d/a.toml:1")
     ]
 
 

@@ -1,15 +1,16 @@
-"""The tables `jobs` and `records` of /etc/chos.d/*.toml: what jobs get, where entries are recorded (chos.toml(5)).
+"""What /etc/chos.d/*.toml says of the node: the tables `node`, `jobs` and `records` (chos.toml(5)).
 
-Pure: the tables in, `Jobs` out; what is wrong is left out and reported. Called by `sections`.
+Pure: tables in, `NodeSettings` out; what is wrong is left out and reported. Called by `sections`.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
-from chosns.config.text import quoted, strict_path_fault
+from chosns.config.text import nearest, quoted, strict_path_fault
 from chosns.config.tomldoc import Fields
-from chosns.model import Jobs
+from chosns.model import Jobs, Origin
 
 _SIZE = re.compile(r"([1-9][0-9]{0,9})([KMGT])(?:i?B)?", re.IGNORECASE)
 _POWER = "_KMGT"
@@ -17,8 +18,24 @@ MAX_BYTES = 2**63 - 1
 MAX_PROCESSES = 2**22  # the kernel's own limit on process ids, proc(5), pid_max
 
 
-def parse_jobs(jobs: Fields, records: Fields) -> Jobs:
-    """Both tables."""
+BACKENDS = ("ns", "kmod")
+TABLES = ("node", "jobs", "records")
+
+
+@dataclass(frozen=True)
+class NodeSettings:
+    """`backends`: which to prepare, the default first; empty where nothing is said."""
+
+    jobs: Jobs
+    backends: tuple[str, ...]
+    origin: Origin
+
+
+def parse_node(top: Fields) -> NodeSettings | None:
+    """The three tables of one file; None where it has none of them."""
+    tables = {name: top.sub(name) for name in TABLES}
+    node, jobs, records = tables.values()
+    first = next((table for name, table in tables.items() if top.has(name)), None)
     found = Jobs(
         user_file=_user_file(jobs),
         memory=_memory(jobs),
@@ -26,9 +43,16 @@ def parse_jobs(jobs: Fields, records: Fields) -> Jobs:
         syslog=records.flag("syslog", True),
         file=_file(records),
     )
-    jobs.close()
-    records.close()
-    return found
+    backends = tuple(name for name, _ in node.strings("backends"))
+    for name in backends:
+        if name not in BACKENDS or backends.count(name) > 1:
+            hint = nearest(name, BACKENDS) or f"known: {', '.join(BACKENDS)}"
+            node.report(f"backends: {quoted(name)} is none, or is there twice", hint, "backends")
+            backends = ()
+            break
+    for table in tables.values():
+        table.close()
+    return NodeSettings(found, backends, first.origin()) if first else None
 
 
 def _user_file(jobs: Fields) -> str:

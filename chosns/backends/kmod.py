@@ -1,0 +1,146 @@
+"""The kmod backend: an environment is a tree that the kernel module allows; /chos is one for the whole node.
+
+A worker looks at the tree, which may hang. What only namespaces can do is refused where it restricts, and said
+where it adds: nothing of it is passed over in silence. `chosns.module` loads the module and makes /chos.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from chosns.backends import Prepared
+from chosns.backends.current import current, with_groups
+from chosns.backends.worker import Worker
+from chosns.errors import BuildError, ChosError
+from chosns.model import BindMap, Environment, Site
+from chosns.module.root import ROOT, tree_names
+from chosns.plan.view import resolve
+from chosns.registry_writer import RegistryWriter
+from chosns.restrict import recorded
+from chosns.trees.check import open_tree_root, os_name
+from chosns.trees.view import DirectoryView
+
+_SHOWN = 4  # links that a tree lacks, named in a message
+
+
+class ModuleBackend:
+    """Prepares as `backends.Backend` says; there is no plan to explain, for nothing is mounted for one environment.
+
+    :param limit: seconds that one environment may take.
+    """
+
+    name = "kmod"
+
+    def __init__(self, limit: float) -> None:
+        self._limit = limit
+
+    def look(self, env: Environment, site: Site) -> dict[str, Any]:
+        """Look at the tree: `os`, `identity` and `warnings`. :raises ChosError: why it is none for this backend."""
+        _require_possible(env, site)
+        with Worker(lambda worker: _look(worker, env, site), env.name, self._limit) as worker:
+            seen = worker.expect("seen")
+            worker.finish()
+        if env.groups and seen["mode"] & (stat.S_IROTH | stat.S_IXOTH):
+            raise BuildError(
+                "kmod cannot keep users out: who may look into the tree may enter it",
+                object=env.name,
+                hint=f"chmod o-rwx {env.tree}, and give it to the group; or use the backend ns",
+            )
+        return seen
+
+    def may_serve(self, env: Environment, site: Site) -> tuple[bool, list[str]]:
+        """Whether what is prepared for ns can be entered through the module as well; warnings, or the one why not."""
+        try:
+            return True, list(self.look(env, site)["warnings"])
+        except ChosError as error:
+            return False, [f"{error}; so it can be entered by ns only"]
+
+    def prepare(
+        self,
+        env: Environment,
+        site: Site,
+        registry: RegistryWriter,
+        *,
+        group_ids: Sequence[int],
+        renew: bool,
+        progress: Callable[[str], None],
+    ) -> Prepared:
+        """See Backend."""
+        started = time.monotonic()
+        seen = self.look(env, site)
+        fingerprint = with_groups(f"kmod-{seen['identity']}-{env.variables}-{env.policy}", group_ids)
+        published = current(registry, env)
+        warnings = tuple(seen["warnings"])
+        if published and published[1] == fingerprint and not renew:
+            return Prepared(published[0], False, time.monotonic() - started, warnings)
+        generation = registry.new_generation(env)
+        try:
+            manifest = {
+                "format": 1,
+                "backend": self.name,
+                "environment": env.name,
+                "tree": env.tree,
+                "os": seen["os"],
+                "fingerprint": fingerprint,
+                "namespace": 0,
+                "created": time.time(),
+                **recorded(env),
+            }
+            root = os.stat(ROOT)
+            registry.write_generation(generation, env, (root.st_dev, root.st_ino), manifest)
+        except BaseException:
+            registry.retire(generation)
+            raise
+        return Prepared(generation, True, time.monotonic() - started, warnings)
+
+
+def _require_possible(env: Environment, site: Site) -> None:
+    """:raises BuildError: the configuration restricts what the module cannot, or the tree cannot be seen from /chos."""
+    if env.policy.read_only:
+        raise BuildError(
+            "kmod cannot make a tree read-only", object=env.name, hint="mount it read-only, or use the backend ns"
+        )
+    top = env.tree.split("/")[1]
+    if top in tree_names(site):
+        raise BuildError(
+            f"kmod cannot show the tree {env.tree}: inside, /{top} is the tree's own",
+            object=env.name,
+            hint="move the tree to a top-level directory such as /os, or use the backend ns",
+        )
+
+
+def _look(worker: Worker, env: Environment, site: Site) -> None:
+    """The worker: check the tree, and tell what it lacks."""
+    with open_tree_root(env.tree) as tree:
+        status = os.fstat(tree.fd)
+        worker.send(
+            "seen",
+            os=os_name(tree),
+            mode=status.st_mode,
+            identity=f"{status.st_dev}:{status.st_ino}",
+            warnings=_warnings(env, site.bindmaps[env.bindmap], tree),
+        )
+
+
+def _warnings(env: Environment, bindmap: BindMap, tree: DirectoryView) -> list[str]:
+    warnings = []
+    if env.binds:
+        warnings.append(f"{env.name}: its [[bind]] tables are not shown with kmod")
+    wanted = [f"/etc/{share.path}" for share in bindmap.etc] + [share.path for share in bindmap.base]
+    lacking = [path for path in wanted if os.path.lexists(path) and not _leads_to_base(tree, path)]
+    if lacking:
+        more = f" and {len(lacking) - _SHOWN} more" if len(lacking) > _SHOWN else ""
+        warnings.append(
+            f"{env.name}: with kmod {', '.join(lacking[:_SHOWN])}{more} are the tree's own, not the base's: "
+            f"in {env.tree}, replace each by a link to /local and its path"
+        )
+    return warnings
+
+
+def _leads_to_base(tree: DirectoryView, path: str) -> bool:
+    found = resolve(tree, path)
+    return found is not None and found.path.startswith("/local/")

@@ -1,0 +1,148 @@
+"""Loading the module, mounting its file system, and the list of the trees that it allows."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from chosns import fault, syscalls
+from chosns.errors import UnsupportedError
+from chosns.mountinfo import read_mounts
+
+NAME = "chos"
+PLACE = "/proc/chos"
+_LIMIT = 60  # seconds that modprobe may take
+_ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
+
+
+@dataclass(frozen=True)
+class ModuleState:
+    """What `status` shows.
+
+    version: as the module says it, empty where its files are not mounted
+    valid:   the trees that it allows; None where the caller may not see them
+    root:    whether /chos is made
+    """
+
+    version: str = ""
+    valid: tuple[str, ...] | None = None
+    root: bool = False
+
+
+def is_mounted() -> bool:
+    """Whether the module is loaded and its files are where they belong."""
+    return any(mount.target == PLACE and mount.fstype == "chosfs" for mount in read_mounts())
+
+
+def load() -> None:
+    """Load the module and mount its files, where that has not been done. Root, on the base.
+
+    :raises UnsupportedError: there is no module for this kernel, or it cannot be loaded.
+    """
+    if not os.path.isdir(f"/sys/module/{NAME}"):
+        done = _run(["modprobe", NAME])
+        if done.returncode != 0:
+            raise UnsupportedError(
+                f"the kernel module cannot be loaded: {_last_line(done.stderr)}",
+                object=f"chos.ko, Linux {os.uname().release}",
+                hint="is it built for this kernel? `chosctl install kmod` builds it (DKMS)",
+            )
+    fault.point()
+    if not is_mounted():
+        syscalls.mount("chosfs", PLACE, syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC, "chosfs")
+
+
+def unload() -> str:
+    """Unmount and unload; returns why it stays, empty where it is gone. Where it stays, its files do, too."""
+    mounted = is_mounted()
+    if mounted:
+        try:
+            syscalls.umount(PLACE)
+        except OSError as error:
+            return f"{PLACE} is in use: {error.strerror}"
+    fault.point()
+    if not os.path.isdir(f"/sys/module/{NAME}"):
+        return ""
+    done = _run(["rmmod", NAME])
+    if done.returncode == 0:
+        return ""
+    if mounted:
+        load()
+    return f"the module stays loaded: {_last_line(done.stderr)}"
+
+
+def allow(trees: Sequence[str]) -> None:
+    """Have the module allow these trees and no others. To take one off the list, it is emptied for a moment.
+
+    :raises OSError: the module refuses one.
+    """
+    before = allowed()
+    wanted = list(dict.fromkeys(trees))
+    if set(before) - set(wanted):
+        _write("valid", "-")
+        before = ()
+    for tree in wanted:
+        if tree not in before:
+            _write("valid", tree)
+            fault.point()
+
+
+def allowed() -> tuple[str, ...]:
+    """The trees on the module's list. :raises OSError: not root, or no module."""
+    with open(f"{PLACE}/valid", encoding="utf-8", errors="surrogateescape") as file:
+        return tuple(file.read().splitlines())
+
+
+def state(root: bool) -> ModuleState | None:
+    """For `status`; None where there is no module. :param root: whether /chos is made."""
+    if not os.path.isdir(f"/sys/module/{NAME}"):
+        return None
+    try:
+        with open(f"{PLACE}/version", encoding="utf-8") as file:
+            version = file.read().strip()
+    except OSError:
+        return ModuleState("", None, root)
+    valid = None
+    with contextlib.suppress(OSError):
+        valid = allowed()
+    return ModuleState(version, valid, root)
+
+
+def _write(name: str, text: str) -> None:
+    fd = os.open(f"{PLACE}/{name}", os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, os.fsencode(text) + b"\n")
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or os.strerror(error.errno or errno.EIO), text) from None
+    finally:
+        os.close(fd)
+
+
+def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
+    program = next(
+        (
+            path
+            for directory in _ENVIRONMENT["PATH"].split(":")
+            if os.access(path := f"{directory}/{command[0]}", os.X_OK)
+        ),
+        None,
+    )
+    if program is None:
+        raise UnsupportedError(f"{command[0]} is not installed", object="chos.ko", hint="install kmod")
+    return subprocess.run(
+        [program, *command[1:]],
+        env=_ENVIRONMENT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=_LIMIT,
+    )
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else "without a reason"

@@ -1,0 +1,160 @@
+"""/chos, the root directory of everybody who is in an environment by way of the module.
+
+One for the node: a tmpfs that holds a link into /proc/chos/link for each name that is the tree's, a bind of each
+other top-level directory of the base, and `local`, the base itself. People may live in it while it is made: each step
+adds something, and what is there stays. Called by `lifecycle`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Iterable
+
+from chosns import fault, syscalls
+from chosns.install import find_launcher
+from chosns.model import Site
+from chosns.module.control import PLACE
+from chosns.mountinfo import Mount, read_mounts
+
+ROOT = "/chos"
+LOCAL = "local"
+_WITH_DEVICES = ("dev",)
+_SKIPPED = ("chos", LOCAL, "lost+found")
+
+
+def is_made() -> bool:
+    """Whether /chos is there, and ours."""
+    return any(_is_ours(mount) for mount in read_mounts())
+
+
+def make(site: Site) -> list[str]:
+    """Make /chos, or add what it lacks. Root, on the base. Returns what an administrator should know of."""
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(ROOT, 0o755)
+    if not is_made():
+        tmpfs = syscalls.new_mount("tmpfs", {"mode": "0755", "size": "1m", "source": "chos"}, _attributes(()))
+        syscalls.move_mount(tmpfs, syscalls.AT_FDCWD, ROOT)
+        os.close(tmpfs)
+    # Unbindable: the binds below shall not show it once more in itself.
+    syscalls.mount("", ROOT, syscalls.MS_UNBINDABLE)
+    fault.point()
+    _link("chos", "/")
+    of_tree = tree_names(site)
+    for name in sorted(of_tree):
+        _link(name, f"{PLACE}/link/{name}")
+    for name in sorted(os.listdir("/")):
+        if name not in of_tree and name not in _SKIPPED:
+            _show(name)
+    _bind("/", LOCAL)
+    launcher = find_launcher()
+    if launcher:  # the way back to the base needs its capabilities
+        _bind(launcher.path, f"{LOCAL}{launcher.path}", nosuid=False)
+    return _notes(site, of_tree)
+
+
+def tree_names(site: Site) -> set[str]:
+    """Top-level names that are the tree's own: the default bind map says so for all environments of the node."""
+    maps = [site.bindmaps["default"]] if "default" in site.bindmaps else list(site.bindmaps.values())
+    names = {share.path.strip("/") for found in maps for share in found.tree}
+    bound = {bind.target.strip("/") for bind in site.sysconfig.bind_mounts} if site.sysconfig else set()
+    return names - bound
+
+
+def remove() -> None:
+    """Unmount /chos with all that is below it."""
+    for mount in read_mounts():
+        if _is_ours(mount):
+            syscalls.umount(ROOT, syscalls.MNT_DETACH)
+    with contextlib.suppress(OSError):  # somebody's directory that was there before
+        os.rmdir(ROOT)
+
+
+def inhabitants() -> list[int]:
+    """Process ids of those whose root directory is /chos."""
+    found = []
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            with contextlib.suppress(OSError):
+                if os.readlink(f"/proc/{entry}/root") == ROOT:
+                    found.append(int(entry))
+    return found
+
+
+def _is_ours(mount: Mount) -> bool:
+    return mount.target == ROOT and mount.fstype == "tmpfs"
+
+
+def _notes(site: Site, of_tree: set[str]) -> list[str]:
+    notes = []
+    for bind in site.sysconfig.bind_mounts if site.sysconfig else ():
+        top = bind.target.split("/")[1]
+        if top in of_tree and bind.target != f"/{top}":
+            notes.append(
+                f"{bind.target} of BINDMOUNT is not shown with kmod: {top} is the tree's; make a link in the tree"
+            )
+    return notes
+
+
+def _link(name: str, text: str) -> None:
+    path = f"{ROOT}/{name}"
+    with contextlib.suppress(FileNotFoundError):
+        if stat.S_ISLNK(os.lstat(path).st_mode) and os.readlink(path) == text:
+            return
+        if os.path.ismount(path):  # from a time when it was the base's; whoever is inside keeps it
+            return
+        os.unlink(path) if not os.path.isdir(path) or os.path.islink(path) else os.rmdir(path)
+    os.symlink(text, path)
+    fault.point()
+
+
+def _show(name: str) -> None:
+    """A top-level entry of the base: a link as it is, anything else bound."""
+    with contextlib.suppress(FileNotFoundError):
+        if stat.S_ISLNK(os.lstat(f"/{name}").st_mode):
+            _link(name, os.readlink(f"/{name}"))
+        else:
+            _bind(f"/{name}", name, devices=name in _WITH_DEVICES)
+
+
+def _bind(source: str, name: str, *, nosuid: bool = True, devices: bool = False) -> None:
+    """Recursive and slave: what is mounted on the base later appears, and nothing leads back."""
+    target = f"{ROOT}/{name}"
+    if any(mount.target == target for mount in read_mounts()):
+        return
+    if not os.path.lexists(target):
+        if os.path.isdir(source):
+            os.mkdir(target, 0o755)
+        else:
+            os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644))
+    syscalls.mount(source, target, syscalls.MS_BIND | syscalls.MS_REC)
+    syscalls.mount("", target, syscalls.MS_REC | syscalls.MS_SLAVE)
+    wanted = [word for word, on in (("nosuid", nosuid), ("nodev", not devices)) if on]
+    _restrict(target, _attributes(wanted))
+    if not nosuid:
+        syscalls.mount_setattr(syscalls.AT_FDCWD, target, clear=syscalls.MOUNT_ATTR_NOSUID)
+    fault.point()
+
+
+def _attributes(words: Iterable[str]) -> int:
+    bits = {"nosuid": syscalls.MOUNT_ATTR_NOSUID, "nodev": syscalls.MOUNT_ATTR_NODEV}
+    return sum(bits[word] for word in words)
+
+
+def _restrict(target: str, attributes: int) -> None:
+    """Everything at and below `target`. Before Linux 5.12, which has no mount_setattr(2), mount by mount."""
+    try:
+        syscalls.mount_setattr(syscalls.AT_FDCWD, target, set_=attributes, recursive=True)
+        return
+    except OSError as error:
+        if error.errno != errno.ENOSYS:
+            raise
+    wanted = (syscalls.MS_NOSUID if attributes & syscalls.MOUNT_ATTR_NOSUID else 0) | (
+        syscalls.MS_NODEV if attributes & syscalls.MOUNT_ATTR_NODEV else 0
+    )
+    for mount in read_mounts():
+        if mount.target == target or mount.target.startswith(target + "/"):
+            kept = os.statvfs(mount.target).f_flag & ~os.ST_RELATIME
+            syscalls.mount("", mount.target, syscalls.MS_BIND | syscalls.MS_REMOUNT | kept | wanted)

@@ -1,0 +1,71 @@
+/* The backend kmod: the module's files below /proc/chos (docs/kmod.md). It moves our root directory, not our mounts.
+ *
+ * Entering takes no privilege: the module knows which trees are allowed, and the caller has been found to be allowed
+ * this one. Nothing is written into what only looks like the module's file.
+ */
+#include "internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+enum { CHOSFS = 0x63686f73 };
+
+static const char setchos[] = "/proc/chos/setchos", resetchos[] = "/proc/chos/resetchos";
+
+static int command(const char *file, const char *text)
+{
+    struct statfs fs;
+    int fd = chos_fault("kmod") ? -1 : open(file, O_WRONLY | O_NOCTTY | O_CLOEXEC);
+    int rc = fd < 0 ? -1 : fstatfs(fd, &fs);
+    if (rc == 0 && fs.f_type != CHOSFS) {
+        errno = ENOENT;
+        rc = -1;
+    }
+    size_t len = strlen(text);
+    if (rc == 0)
+        rc = write(fd, text, len) == (ssize_t)len ? 0 : -1;
+    int err = errno;
+    if (fd >= 0)
+        close(fd);
+    errno = err;
+    return rc;
+}
+
+/* Whether this process sees another root than the real one by the module's doing. */
+bool chos_kmod_inside(void)
+{
+    struct statfs fs;
+    char first[2];
+    return statfs(setchos, &fs) == 0 && fs.f_type == CHOSFS
+        && readlink("/proc/chos/link", first, sizeof first) > 1;
+}
+
+int chos_kmod_leave(struct chos_error *e)
+{
+    if (command(setchos, "/") || command(resetchos, "1"))
+        return chos_fail(e, CHOS_SYSTEM, errno, setchos);
+    return 0;
+}
+
+/* From the generation, which is the working directory. What the module says afterwards counts. */
+int chos_kmod_enter(struct chos_session *s, struct chos_error *e)
+{
+    static const char link[] = "/proc/chos/link";
+    char tree[CHOS_FILE_SIZE + 1], seen[CHOS_FILE_SIZE];
+    long n = chos_file_read("tree", tree, e);
+    if (n < 0)
+        return -1;
+    if (n < 2 || tree[0] != '/' || tree[n - 1] != '\n' || memchr(tree, '\0', (size_t)n) != NULL)
+        return chos_fail(e, CHOS_CORRUPT, 0, s->target.name);
+    tree[n - 1] = '\0';
+    if (command(setchos, tree))
+        return errno == ENOENT ? chos_fail(e, CHOS_NO_MODULE, 0, tree) : chos_fail(e, CHOS_SYSTEM, errno, setchos);
+    s->moved = true;
+    ssize_t len = readlink(link, seen, sizeof seen);
+    bool there = len == n - 1 && memcmp(seen, tree, (size_t)len) == 0;
+    return there && !chos_root_is(&s->base.root) && chdir("/") == 0 ? 0 : chos_fail(e, CHOS_WRONG_ROOT, 0, s->alias);
+}
