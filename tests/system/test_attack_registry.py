@@ -289,7 +289,8 @@ A = "b"
 
 
 # Which starts get as far as a step; the others do every step. `back` and `chdir` belong to processes that were root
-# already, `tree` to --which and the kernel module, which `kmod` is about; a login shell's variables, CHOS_FAULT among them, are gone before the last two.
+# already, `tree` to --which and the kernel module, as all of `kmod`; a login shell's variables, CHOS_FAULT among them,
+# are gone before the last two.
 REACHED_BY: dict[str, set[str]] = {
     "back": set(),
     "kmod": set(),
