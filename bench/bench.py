@@ -9,6 +9,7 @@ from pathlib import Path
 
 import entering
 import inside
+import logins
 import preparing
 import privileged
 from report import Report
@@ -18,6 +19,7 @@ PARTS = {
     "entering": entering.measure,
     "privileged": privileged.measure,
     "inside": inside.measure,
+    "logins": logins.measure,
     "preparing": preparing.measure,
 }
 

@@ -35,6 +35,10 @@ class Samples:
         """The median of the ratios within each round: what drifts between rounds drops out."""
         return statistics.median(mine / theirs for mine, theirs in zip(self.values, other.values))
 
+    def added(self, other: Samples) -> float:
+        """The median of the differences within each round."""
+        return statistics.median(mine - theirs for mine, theirs in zip(self.values, other.values))
+
     def __add__(self, other: Samples) -> Samples:
         return Samples(self.values + other.values)
 
