@@ -37,6 +37,11 @@ def library() -> str:
     return above if os.path.basename(above) == "chos" and os.path.basename(os.path.dirname(above)) == "lib" else _USUAL
 
 
+def starter(name: str) -> str:
+    """Where a starter for a batch or grid system is, SYSTEM/FILE."""
+    return os.path.join(library(), "starters", name)
+
+
 def find_launcher() -> Launcher | None:
     """The installed `chos`: beside this `chosctl`, or in a standard place; root's own file only."""
     beside = os.path.dirname(os.path.realpath(sys.argv[0]))

@@ -79,9 +79,12 @@ def _install(product: Product, request: Request, dry_run: bool, as_json: bool) -
 
 
 def _undo(product: Product, request: Request, dry_run: bool, as_json: bool) -> None:
-    machine = product.machine(Machine(), request)
     if not dry_run:
         require_base(_again())
+    try:
+        machine = product.machine(Machine(), request)
+    except ChosError:  # the product may be gone; what is ours has to go all the same
+        machine = Machine()
     known = engine.installed(product, machine)
     plan = engine.plan_undo(product, machine)
     _show(plan, as_json)

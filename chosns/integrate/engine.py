@@ -85,14 +85,14 @@ def _taken_back(product: Product, machine: Machine, records: Records, record: Re
         return None, ""
     then: str | None
     if digest(now) == record.after and record.before is None:
-        return FileEdit(record.name, now, None, record.lines), ""
+        return FileEdit(record.name, now, None, record.lines, record.instead), ""
     if digest(now) == record.after and (then := records.text(record.before or "")) is not None:
-        return FileEdit(record.name, now, then, record.lines), ""
-    then, missing = take_out(now, record.lines)
+        return FileEdit(record.name, now, then, record.lines, record.instead), ""
+    then, missing = take_out(now, record.lines, record.instead)
     if record.before is None and not then.strip():
         then = None
     note = f"{record.name} has been changed since; a line of ours that is not there: {missing[0]}" if missing else ""
-    return (FileEdit(record.name, now, then, record.lines) if then != now else None), note
+    return (FileEdit(record.name, now, then, record.lines, record.instead) if then != now else None), note
 
 
 def _make(product: Product, machine: Machine, change: Change, made: list[Change]) -> None:
@@ -100,6 +100,10 @@ def _make(product: Product, machine: Machine, change: Change, made: list[Change]
         raise InstallError("was changed by somebody else just now", object=change.name, hint="try again")
     made.append(change)  # before: what is interrupted may be made
     fault.point()
+    _write(product, machine, change)
+
+
+def _write(product: Product, machine: Machine, change: Change) -> None:
     if isinstance(change, Setting):
         product.put(machine, change.name, change.after)
     elif change.after is None:
@@ -129,7 +133,8 @@ def _record(product: Product, machine: Machine, records: Records, change: Change
             undone, _ = _taken_back(product, machine, records, record)
             if undone:
                 text, lines = undone.after, (*record.lines, *lines)
-    return FileRecord(change.path, None if text is None else records.keep(text), digest(change.after or ""), lines)
+    kept = None if text is None else records.keep(text)
+    return FileRecord(change.path, kept, digest(change.after or ""), lines, change.instead)
 
 
 @contextlib.contextmanager
@@ -141,9 +146,11 @@ def _all_or_none(product: Product, machine: Machine, records: Records) -> Iterat
         yield made
     except BaseException:
         try:
-            for change in reversed(made.copy()):
-                if _now(product, machine, change) == change.after:
-                    _make(product, machine, change.reverse(), made)
+            for change in reversed(made):
+                now = _now(product, machine, change)
+                # A setting may take several commands, and be neither.
+                if now == change.after or (now != change.before and isinstance(change, Setting)):
+                    _write(product, machine, change.reverse())
             records.write(before)
             records.tidy()
         except ChosError as error:

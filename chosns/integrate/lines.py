@@ -19,16 +19,17 @@ def append(text: str | None, lines: Sequence[str]) -> str:
     return insert(text or "", len((text or "").splitlines()), lines)
 
 
-def take_out(text: str, lines: Sequence[str]) -> tuple[str, list[str]]:
+def take_out(text: str, lines: Sequence[str], instead: Sequence[str] = ()) -> tuple[str, list[str]]:
     """`text` without `lines`, and those that are not in it any more. As a block where it is one, else one by one.
 
-    The last of equal ones goes: ours came later than what was there.
+    The last of equal ones goes: ours came later than what was there. `instead` comes back where the block was.
     """
     own = text.splitlines(keepends=True)
     bare = [line.rstrip("\n") for line in own]
     for start in range(len(own) - len(lines), -1, -1):
         if bare[start : start + len(lines)] == list(lines):
-            return "".join(own[:start] + own[start + len(lines) :]), []
+            back = [line + "\n" for line in instead]
+            return "".join(own[:start] + back + own[start + len(lines) :]), []
     missing = []
     for line in lines:
         if line in bare:

@@ -22,19 +22,21 @@ class FileEdit:
     """Lines that come into a file, or go. `before` None: there is no such file; `after` None: there will be none.
 
     :param lines: what is added; all of ours that there is in the file.
+    :param instead: lines that had to go for them.
     """
 
     path: str
     before: str | None
     after: str | None
     lines: tuple[str, ...]
+    instead: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         return self.path
 
     def reverse(self) -> FileEdit:
-        return FileEdit(self.path, self.after, self.before, self.lines)
+        return FileEdit(self.path, self.after, self.before, self.lines, self.instead)
 
 
 @dataclass(frozen=True)

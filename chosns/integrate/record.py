@@ -26,12 +26,13 @@ _VERSION = 1
 
 @dataclass(frozen=True)
 class FileRecord:
-    """A file that was changed: digests of what it held and holds, None where there was none, and our lines."""
+    """A file that was changed: digests of what it held and holds (None: no file), our lines, and what they replaced."""
 
     name: str
     before: str | None
     after: str
     lines: tuple[str, ...]
+    instead: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -125,5 +126,5 @@ def _record(entry: dict[str, Any]) -> Record:
     if entry["kind"] == "setting":
         return SettingRecord(str(entry["name"]), str(entry["before"]), str(entry["after"]))
     before = entry["before"]
-    lines = tuple(str(line) for line in entry["lines"])
-    return FileRecord(str(entry["name"]), None if before is None else str(before), str(entry["after"]), lines)
+    lines, instead = (tuple(str(line) for line in entry[key]) for key in ("lines", "instead"))
+    return FileRecord(str(entry["name"]), None if before is None else str(before), str(entry["after"]), lines, instead)

@@ -1,0 +1,85 @@
+"""`chosctl install globus`: GRAM5's job managers use an adapter of ours, which calls the one that they used."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+
+from chosns.config.trusted import display_path
+from chosns.install import starter
+from chosns.integrate import files
+from chosns.integrate.ensure import first, require
+from chosns.integrate.lines import append
+from chosns.integrate.model import FileEdit, InstallError, Machine, Plan, Product, Request, Snippet
+
+_PLACES = ("/usr/share/perl5", "/usr/share/perl5/vendor_perl", "/usr/local/share/perl5")
+_SERVICES = "/etc/grid-services"
+_TYPE = re.compile(r"(.*\bglobus-job-manager\b.*\s-type\s+)(\w+)(.*)")
+
+
+class Globus(Product):
+    """Jobs that come through a gatekeeper."""
+
+    name = "globus"
+    accepts = frozenset({"services"})
+    after = "users' job managers that run already go on as they were until they have ended"
+
+    def snippets(self, request: Request) -> Sequence[Snippet]:
+        return [
+            Snippet("Globus/GRAM/JobManager/chos_LRM.pm, beside LRM.pm (fork, sge, …)", "\n".join(_adapter("LRM"))),
+            Snippet("the line of each job manager below /etc/grid-services", "… -type chos_LRM"),
+        ]
+
+    def plan(self, machine: Machine, request: Request) -> Plan:
+        require(machine, starter("globus/chos.pm"))
+        services = request.config or _SERVICES
+        first(machine, "Globus GRAM5", [services], "GRID-SERVICES")
+        adapters = (
+            f"{first(machine, 'Globus GRAM5', [f'{p}/Globus/GRAM/JobManager' for p in _PLACES], 'GRID-SERVICES')}"
+        )
+        changes: dict[str, FileEdit] = {}
+        present = []
+        for path in _files(machine, services, request.services):
+            text = files.read(machine, path) or ""
+            for line in text.splitlines():
+                found = _TYPE.fullmatch(line)
+                if not found:
+                    continue
+                if found[2].startswith("chos_"):
+                    present.append(path)
+                    continue
+                adapter = f"{adapters}/chos_{found[2]}.pm"
+                if not os.path.exists(display_path(machine.root, f"{adapters}/{found[2]}.pm")):
+                    raise InstallError(f"has no adapter in {adapters}", object=f"{path}: -type {found[2]}")
+                before = files.read(machine, adapter)
+                if before is None:
+                    lines = _adapter(found[2])
+                    changes.setdefault(adapter, FileEdit(adapter, None, append("", lines), lines))
+                new = f"{found[1]}chos_{found[2]}{found[3]}"
+                after = "".join(f"{new}\n" if other.rstrip("\n") == line else other for other in text.splitlines(True))
+                changes[path] = FileEdit(path, text, after, (new,), (line,))
+        if not changes and not present:
+            hint = "add one first, such as globus-gram-job-manager-fork-setup-poll; or say where they are: --config"
+            raise InstallError("has no job manager", object=services, hint=hint)
+        # The adapters come first: a job manager must find its own.
+        order = sorted(changes.values(), key=lambda change: not change.path.startswith(adapters))
+        return Plan(tuple(order), tuple(present))
+
+
+def _adapter(lrm: str) -> tuple[str, ...]:
+    return f"require '{starter('globus/chos.pm')}';", f"Globus::GRAM::CHOS::adapt('{lrm}');"
+
+
+def _files(machine: Machine, services: str, wanted: Sequence[str]) -> list[str]:
+    """Files that define services: the ones in `available`, and those that are no links to them."""
+    found = []
+    for directory in (f"{services}/available", services):
+        for name in files.listing(machine, directory):
+            path = f"{directory}/{name}"
+            shown = display_path(machine.root, path)
+            if os.path.isfile(shown) and not os.path.islink(shown) and (not wanted or name in wanted):
+                found.append(path)
+    if missing := set(wanted) - {os.path.basename(path) for path in found}:
+        raise InstallError("no such service", object=f"{services}: {min(missing)}")
+    return found

@@ -1,0 +1,56 @@
+"""`chosctl install htcondor`: USER_JOB_WRAPPER in a file of its own below config.d."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from chosns.install import starter
+from chosns.integrate import files
+from chosns.integrate.command import attempt, find
+from chosns.integrate.ensure import ensure, first, require
+from chosns.integrate.model import InstallError, Machine, Plan, Product, Request, Snippet
+
+_COMMENT = "# CHOS: jobs run in their user's environment. chosctl install htcondor --undo"
+_KEY = r"(?i)\s*USER_JOB_WRAPPER\s*=\s*(.*)"
+_FILE = "50-chos.conf"
+
+
+class HtCondor(Product):
+    """Jobs of HTCondor's execution points."""
+
+    name = "htcondor"
+    after = "now run: condor_reconfig; do the same on every node"
+
+    def snippets(self, request: Request) -> Sequence[Snippet]:
+        return [Snippet(f"/etc/condor/config.d/{_FILE}, on every node; then: condor_reconfig", _line())]
+
+    def plan(self, machine: Machine, request: Request) -> Plan:
+        require(machine, starter("htcondor/user_job_wrapper"))
+        directory = request.config or _directory(machine)
+        path = f"{directory}/{_FILE}"
+        for name in files.listing(machine, directory):
+            for number, line in enumerate((_read(machine, f"{directory}/{name}") or "").splitlines(), 1):
+                if name != _FILE and re.fullmatch(_KEY, line):
+                    hint = "only one wrapper is run: have one call the other, or take that line out"
+                    raise InstallError(
+                        f"is set already: {line.strip()}", object=f"{directory}/{name}:{number}", hint=hint
+                    )
+        return ensure(machine, path, [_COMMENT, _line()], _KEY)
+
+
+def _line() -> str:
+    return f"USER_JOB_WRAPPER = {starter('htcondor/user_job_wrapper')}"
+
+
+def _directory(machine: Machine) -> str:
+    """Where HTCondor looks for configuration: as it says itself, or the usual place."""
+    if program := find("condor_config_val"):
+        status, output, _ = attempt([program, "LOCAL_CONFIG_DIR"])
+        if status == 0 and output.startswith("/"):
+            return output.split(",")[0].strip()
+    return first(machine, "HTCondor", ["/etc/condor/config.d"], "CONFIG.D")
+
+
+def _read(machine: Machine, path: str) -> str | None:
+    return files.read(machine, path) if path.endswith(".conf") or "." not in path.rpartition("/")[2] else None

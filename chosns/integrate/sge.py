@@ -1,0 +1,96 @@
+"""`chosctl install sge`: the starter_method of queues, and CHOS among the variables that every job takes along."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+from chosns.config.trusted import display_path
+from chosns.install import starter
+from chosns.integrate import files
+from chosns.integrate.command import ask, find
+from chosns.integrate.ensure import first, require
+from chosns.integrate.lines import append
+from chosns.integrate.model import Change, FileEdit, InstallError, Machine, Plan, Product, Request, Setting, Snippet
+
+_ROOTS = ("/var/lib/gridengine", "/opt/sge", "/opt/gridengine", "/usr/share/gridengine", "/opt/uge", "/usr/local/sge")
+_COMMENT = "# CHOS: jobs take their environment along. chosctl install sge --undo"
+_TAKES_ALONG = re.compile(r"(?m)^[^#\n]*(?:(?<!\S)-V(?!\S)|(?<!\S)-v\s+(?:\S*,)?CHOS(?:[,\s]|$))")
+_STARTER = "starter_method of queue "
+
+
+class GridEngine(Product):
+    """Batch, array and parallel jobs of SGE, its forks and UGE."""
+
+    name = "sge"
+    accepts = frozenset({"queues"})
+
+    def machine(self, machine: Machine, request: Request) -> Machine:
+        """Where the cell is; Grid Engine's administrator owns its files, and is who owns `bootstrap`."""
+        cell = machine.env.get("SGE_CELL") or "default"
+        asked = request.config or machine.env.get("SGE_ROOT", "")
+        places = [f"{root}/{cell}/common/bootstrap" for root in ([asked] if asked else _ROOTS)]
+        found = first(machine, "Grid Engine", places, "SGE_ROOT")
+        owner = os.stat(display_path(machine.root, found)).st_uid
+        root = found[: -len(f"/{cell}/common/bootstrap")]
+        return replace(machine.trusting(owner), env={**machine.env, "SGE_ROOT": root, "SGE_CELL": cell})
+
+    def snippets(self, request: Request) -> Sequence[Snippet]:
+        queues = request.queues or ("QUEUE",)
+        commands = "\n".join(f"qconf -mattr queue starter_method {_program()} {queue}" for queue in queues)
+        return [
+            Snippet("on an administrative host, for each queue", commands),
+            Snippet("$SGE_ROOT/$SGE_CELL/common/sge_request", "-v CHOS"),
+        ]
+
+    def plan(self, machine: Machine, request: Request) -> Plan:
+        require(machine, _program())
+        changes: list[Change] = []
+        present = []
+        known = self._qconf(machine, "-sql").split()
+        for queue in request.queues or known:
+            if queue not in known:
+                raise InstallError("no such queue", object=queue, hint=f"there are: {', '.join(known)}")
+            value = self.get(machine, _STARTER + queue)
+            if value == _program():
+                present.append(f"queue {queue}")
+            elif value != "NONE":
+                hint = (
+                    f"name the queues that shall have ours: --queue; or have {_program()} call yours, or yours call it"
+                )
+                raise InstallError(f"has a starter_method already: {value}", object=f"queue {queue}", hint=hint)
+            else:
+                changes.append(Setting(_STARTER + queue, value, _program()))
+        path = f"{machine.env['SGE_ROOT']}/{machine.env['SGE_CELL']}/common/sge_request"
+        text = files.read(machine, path)
+        if _TAKES_ALONG.search(text or ""):
+            present.append(path)
+        else:
+            lines = (_COMMENT, "-v CHOS")
+            changes.append(FileEdit(path, text, append(text, lines), lines))
+        return Plan(tuple(changes), tuple(present))
+
+    def get(self, machine: Machine, name: str) -> str:
+        text = self._qconf(machine, "-sq", name[len(_STARTER) :])
+        found = re.search(r"(?m)^starter_method\s+(.*?)\s*$", text)
+        if not found:
+            raise InstallError("is not shown by qconf -sq", object=name)
+        return found[1]
+
+    def put(self, machine: Machine, name: str, value: str) -> None:
+        self._qconf(machine, "-mattr", "queue", "starter_method", value, name[len(_STARTER) :])
+
+    def _qconf(self, machine: Machine, *words: str) -> str:
+        root = machine.env["SGE_ROOT"]
+        qconf = find("qconf", *glob.glob(f"{root}/bin/*"))
+        if not qconf:
+            hint = "run this on an administrative host; --print shows the commands"
+            raise InstallError("is not installed", object="qconf", hint=hint)
+        return ask([qconf, *words], {"SGE_ROOT": root, "SGE_CELL": machine.env["SGE_CELL"], "SGE_SINGLE_LINE": "1"})
+
+
+def _program() -> str:
+    return starter("sge/starter_method")

@@ -1,0 +1,275 @@
+"""`chosctl install` for batch and grid systems, with the real products' files and commands where they can be had."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import gatekeeper
+import gridengine
+import pytest
+from conftest import run
+
+STATE = Path("/var/lib/chos/install")
+PLACES = ("/etc/slurm", "/etc/grid-services", "/usr/share/perl5/Globus", "/etc/arc.conf", "/var/lib/gridengine/default")
+
+
+def chosctl(*words: str, check: bool = True, **env: str) -> subprocess.CompletedProcess[str]:
+    done = run(["chosctl", "install", *words], env={**os.environ, **env})
+    assert not check or done.returncode == 0, done
+    return done
+
+
+def contents() -> dict[str, str]:
+    """Every file that the products read."""
+    found = {}
+    for place in map(Path, PLACES):
+        for path in [place, *place.rglob("*")]:
+            if path.is_file():
+                found[str(path)] = path.read_text(errors="replace") + str(path.stat().st_mode) + str(path.stat().st_uid)
+    return found
+
+
+@pytest.fixture(autouse=True)
+def put_back(tmp_path: Path) -> Iterator[None]:
+    """The products' files as they were, whatever happened."""
+    kept = {place: tmp_path / str(number) for number, place in enumerate(PLACES) if Path(place).exists()}
+    for place, copy in kept.items():
+        subprocess.run(["cp", "-a", place, str(copy)], check=True)
+    yield
+    for place, copy in kept.items():
+        subprocess.run(["rm", "-rf", "--one-file-system", place], check=True)
+        subprocess.run(["cp", "-a", str(copy), place], check=True)
+    shutil.rmtree(STATE, ignore_errors=True)
+
+
+def there_and_back(*words: str, **env: str) -> None:
+    """Installed: a second time there is nothing to do; undone: as before, to the byte, mode and owner."""
+    again = chosctl(*words, **env)
+    assert "already installed" in again.stdout, again
+
+
+def undone(before: dict[str, str], *words: str, **env: str) -> None:
+    done = chosctl(*words, "--undo", **env)
+    assert not done.stderr, done
+    assert contents() == before
+    assert list(STATE.iterdir()) == []
+
+
+def need(program: str) -> None:
+    if not shutil.which(program):
+        pytest.skip(f"{program} is not installed (tools/deps batch)")
+
+
+# --- Slurm --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def slurm_conf() -> Path:
+    need("srun")
+    path = Path("/etc/slurm/slurm.conf")
+    path.write_text("ClusterName=test\nSlurmctldHost=node\nNodeName=node\n")
+    path.chmod(0o644)
+    return path
+
+
+def test_slurm(slurm_conf: Path) -> None:
+    """In the folder that Debian's plugstack.conf includes; srun shows the option."""
+    before = contents()
+    dry = chosctl("slurm", "--dry-run")
+    assert "+required /usr/lib/chos/spank_chos.so" in dry.stdout and contents() == before
+    chosctl("slurm")
+    assert "--chos=" in run(["srun", "--help"]).stdout
+    there_and_back("slurm")
+    undone(before, "slurm")
+    assert "--chos=" not in run(["srun", "--help"]).stdout
+
+
+def test_slurm_in_plugstack_conf_itself(slurm_conf: Path) -> None:
+    Path("/etc/slurm/plugstack.conf").write_text("# site\n")
+    before = contents()
+    chosctl("slurm", "--option", "debug", SLURM_CONF=str(slurm_conf))
+    assert Path("/etc/slurm/plugstack.conf").read_text().endswith("required /usr/lib/chos/spank_chos.so debug\n")
+    undone(before, "slurm")
+
+
+@pytest.mark.parametrize("kind", ["text", "another library"])
+def test_a_plugin_that_slurm_does_not_load(slurm_conf: Path, kind: str) -> None:
+    """`required` in plugstack.conf: it would end every job. srun tries it with a copy."""
+    plugin = Path("/usr/lib/chos/spank_chos.so")
+    content, before = plugin.read_bytes(), contents()
+    try:
+        plugin.unlink()
+        if kind == "text":
+            plugin.write_text("no plugin\n")
+        else:
+            shutil.copy(next(Path("/").glob("lib*/*/libz.so.1")), plugin)
+        done = chosctl("slurm", check=False)
+        assert done.returncode == 1 and "does not work" in done.stderr, done
+        assert contents() == before
+    finally:
+        plugin.unlink()
+        plugin.write_bytes(content)
+        plugin.chmod(0o644)
+
+
+@pytest.mark.parametrize("kind", ["link", "writable", "directory", "fifo"])
+def test_an_unsafe_plugstack(slurm_conf: Path, kind: str) -> None:
+    path, shadow = Path("/etc/slurm/plugstack.conf"), Path("/etc/shadow").read_bytes()
+    path.unlink()
+    if kind == "link":
+        path.symlink_to("/etc/shadow")
+    elif kind == "directory":
+        path.mkdir()
+    elif kind == "fifo":
+        os.mkfifo(path)
+    else:
+        path.write_text("")
+        path.chmod(0o666)
+    done = chosctl("slurm", check=False)
+    assert done.returncode == 1 and str(path) in done.stderr and len(done.stderr.splitlines()) > 1, done
+    assert Path("/etc/shadow").read_bytes() == shadow
+
+
+# --- Grid Engine --------------------------------------------------------------------------------------------------
+
+
+def test_grid_engine() -> None:
+    """Real qmaster: the queue's starter_method, and CHOS for every job; a queue that has a starter is left alone."""
+    with gridengine.running() as cell:
+        before, queue = contents(), cell.command("qconf", "-sq", "all.q")
+        dry = json.loads(chosctl("sge", "--dry-run", "--json").stdout)
+        assert [change["object"] for change in dry["changes"]] == [
+            "starter_method of queue all.q",
+            "/var/lib/gridengine/default/common/sge_request",
+        ]
+        chosctl("sge")
+        assert "/usr/lib/chos/starters/sge/starter_method" in cell.command("qconf", "-sq", "all.q")
+        there_and_back("sge")
+        undone(before, "sge")
+        assert cell.command("qconf", "-sq", "all.q") == queue
+
+        cell.command("qconf", "-mattr", "queue", "starter_method", "/site/starter", "all.q")
+        for words in ((), ("--queue", "all.q")):
+            done = chosctl("sge", *words, check=False)
+            assert done.returncode == 1 and "has a starter_method already" in done.stderr, done
+        assert "no such queue" in chosctl("sge", "--queue", "nothing", check=False).stderr
+        assert contents() == before
+        cell.command("qconf", "-mattr", "queue", "starter_method", "NONE", "all.q")
+
+
+def test_grid_engine_that_does_not_answer() -> None:
+    """No qmaster: an error that says so, and nothing changes; the same for undo."""
+    with gridengine.running():
+        chosctl("sge")
+        installed = contents()
+    for words in ((), ("--undo",)):
+        done = chosctl("sge", *words, check=False)
+        assert done.returncode == 1 and "qconf" in done.stderr, done
+        assert contents() == installed
+    with gridengine.running():
+        chosctl("sge", "--undo")
+
+
+# --- Globus, ARC --------------------------------------------------------------------------------------------------
+
+
+def test_globus() -> None:
+    """perl loads the adapter that comes in, and the gatekeeper's own tool knows the service still."""
+    need("globus-gatekeeper-admin")
+    gatekeeper.add_service("fork", "fork")
+    before = contents()
+    chosctl("globus")
+    assert "-type chos_fork" in Path("/etc/grid-services/available/jobmanager-fork-poll").read_text()
+    loaded = run(["perl", "-e", 'require Globus::GRAM::JobManager::chos_fork; print "loaded"'])
+    assert loaded.stdout == "loaded", loaded
+    assert "jobmanager-fork" in run(["globus-gatekeeper-admin", "-l"]).stdout
+    there_and_back("globus")
+    undone(before, "globus")
+
+
+def test_arc() -> None:
+    """Real arcctl: the runtime environment is known, may be used, and is given to every job."""
+    need("arcctl")
+    before, listed = contents(), run(["arcctl", "rte", "list"]).stdout
+    dry = chosctl("arc", "--dry-run")
+    assert "+runtimedir = /usr/lib/chos/starters/arc" in dry.stdout
+    chosctl("arc")
+    assert "ENV/CHOS                         (user, enabled, default)" in run(["arcctl", "rte", "list"]).stdout
+    there_and_back("arc")
+    undone(before, "arc")
+    assert run(["arcctl", "rte", "list"]).stdout == listed
+
+
+# --- what cannot be had -------------------------------------------------------------------------------------------
+
+QMGR = """#!/usr/bin/python3
+# A mock of OpenPBS's qmgr: one server's hooks, in a file.
+import json, os, re, sys
+path = "/tmp/qmgr.json"
+hooks = json.load(open(path)) if os.path.exists(path) else {}
+command = sys.argv[2]
+verb, name = re.match(r"(\\w+) hook (\\w+)", command).groups()
+if verb == "create":
+    hooks[name] = {"event": '""', "enabled": "true", "script": ""}
+elif name not in hooks:
+    sys.exit(f"qmgr obj={name} svr=default: Unknown Hook\\nqmgr: hook error returned from server")
+elif verb == "delete":
+    del hooks[name]
+elif verb == "import":
+    if os.path.exists("/tmp/qmgr-broken"):
+        sys.exit("qmgr: no permission")
+    hooks[name]["script"] = open(command.split()[-1]).read()
+elif verb == "set":
+    key, value = re.search(r"(\\w+) = (\\w+)$", command).groups()
+    hooks[name][key] = value
+elif verb == "export":
+    print(hooks[name]["script"])
+else:
+    print("Hook " + name)
+    for key in ("event", "enabled"):
+        print(f"    {key} = {hooks[name][key]}")
+json.dump(hooks, open(path, "w"))
+"""
+
+
+@pytest.fixture
+def mock_of_qmgr() -> Iterator[None]:
+    path, program = Path("/usr/local/bin/qmgr"), Path("/usr/lib/chos/starters/pbs/execjob_launch.py")
+    path.write_text(QMGR)
+    path.chmod(0o755)
+    made = not program.exists()
+    if made:
+        program.parent.mkdir(parents=True, exist_ok=True)
+        program.write_text("import pbs\n")
+    yield
+    for file in (path, Path("/tmp/qmgr.json"), Path("/tmp/qmgr-broken"), *([program] if made else [])):
+        file.unlink(missing_ok=True)
+
+
+def test_openpbs_with_a_mock_of_qmgr(mock_of_qmgr: None) -> None:
+    state = Path("/tmp/qmgr.json")
+    chosctl("openpbs", "--dry-run")
+    chosctl("openpbs")
+    hook = json.loads(state.read_text())["chos"]
+    assert hook["event"] == "execjob_launch" and "import pbs" in hook["script"]
+    there_and_back("openpbs")
+    chosctl("openpbs", "--undo")
+    assert json.loads(state.read_text()) == {}
+    Path("/tmp/qmgr-broken").touch()
+    done = chosctl("openpbs", check=False)
+    assert done.returncode == 1 and "no permission" in done.stderr, done
+    assert json.loads(state.read_text()) == {}, "a hook without a script was left behind"
+
+
+@pytest.mark.parametrize("product", ["slurm", "sge", "lsf", "torque", "openpbs", "htcondor", "globus", "arc"])
+def test_lines_for_sites_that_manage_them_elsewhere(product: str) -> None:
+    """Printed for anybody, also where the product is not."""
+    text = run(["setpriv", "--reuid", "alice", "--clear-groups", "chosctl", "install", product, "--print"])
+    assert text.returncode == 0 and text.stdout.startswith("# ") and "/usr/lib/chos/" in text.stdout, text
+    as_json = json.loads(chosctl(product, "--print", "--json").stdout)
+    assert all(entry["where"] and entry["text"] in text.stdout for entry in as_json)

@@ -1,0 +1,274 @@
+"""What `chosctl install` does to the configuration of each product, on files as sites have them.
+
+Products whose daemons can be had are tried in tests/integration/test_install_products.py as well.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from chosns.errors import ChosError
+from chosns.install import library, starter
+from chosns.integrate import engine
+from chosns.integrate.model import Machine, Plan, Request
+from chosns.integrate.products import PRODUCTS
+
+LSB_QUEUES = """\
+# Queues of the site
+Begin Queue
+QUEUE_NAME   = normal
+PRIORITY     = 30
+DESCRIPTION  = For normal low priority jobs, \\
+               day and night
+End Queue
+
+Begin Queue
+  QUEUE_NAME = night
+End   Queue
+Begin Queue
+QUEUE_NAME = owners
+#JOB_STARTER = /old/starter
+End Queue
+"""
+COMMENT = "# CHOS: jobs run in their user's environment. chosctl install {} --undo\n"
+LSF_ADDED = COMMENT.format("lsf") + f"JOB_STARTER = {starter('lsf/job_starter')}\n"
+GRAM = "stderr_log,local_cred - /usr/sbin/globus-job-manager globus-job-manager -conf /etc/globus/gram.conf -type {}\n"
+LSF = {"/etc/lsf.conf": "LSB_CONFDIR=/shared/lsf/conf\n", "/shared/lsf/conf/cluster1/configdir/lsb.queues": LSB_QUEUES}
+GLOBUS = {
+    "/usr/share/perl5/Globus/GRAM/JobManager/fork.pm": "1;\n",
+    "/usr/share/perl5/Globus/GRAM/JobManager/sge.pm": "1;\n",
+    "/etc/grid-services/available/jobmanager-fork-poll": GRAM.format("fork"),
+    "/etc/grid-services/jobmanager-old": "# by hand\n" + GRAM.format("sge -extra"),
+}
+
+
+@dataclass
+class Site:
+    """A root directory with CHOS, and the files of a product."""
+
+    root: Path
+    env: dict[str, str] = field(default_factory=dict)
+
+    def write(self, files: dict[str, str]) -> None:
+        for name, text in files.items():
+            path = self.root / name.lstrip("/")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+            path.chmod(0o644)
+        for directory, _, _ in os.walk(self.root):
+            os.chmod(directory, 0o755)
+
+    def read(self) -> dict[str, str]:
+        """Every file but ours."""
+        paths = [path for path in self.root.rglob("*") if path.is_file() and "chos/" not in str(path)]
+        return {f"/{path.relative_to(self.root)}": path.read_text() for path in paths}
+
+    def machine(self, product: str, request: Request) -> Machine:
+        return PRODUCTS[product].machine(Machine(str(self.root), (os.getuid(), 0), self.env), request)
+
+    def plan(self, product: str, **words: object) -> Plan:
+        request = Request(**words)  # type: ignore[arg-type]
+        return PRODUCTS[product].plan(self.machine(product, request), request)
+
+    def install(self, product: str, **words: object) -> dict[str, str]:
+        """The files that differ afterwards; installing again changes nothing, and undoing everything."""
+        before = self.read()
+        request = Request(**words)  # type: ignore[arg-type]
+        machine = self.machine(product, request)
+        plan = self.plan(product, **words)
+        engine.install(PRODUCTS[product], machine, plan)
+        after = self.read()
+        again = self.plan(product, **words)
+        assert not again.changes and again.present
+        undo = engine.plan_undo(PRODUCTS[product], machine)
+        assert not undo.notes
+        engine.undo(PRODUCTS[product], machine, undo)
+        assert self.read() == before
+        return {name: text for name, text in after.items() if before.get(name) != text}
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    site = Site(tmp_path)
+    names = ["lsf/job_starter", "torque/job_starter", "htcondor/user_job_wrapper", "globus/chos.pm"]
+    site.write({starter(name): "#!/bin/sh\n" for name in names} | {f"{library()}/spank_chos.so": "no plugin\n"})
+    (tmp_path / "var/lib").mkdir(parents=True)
+    return site
+
+
+def test_lsf(site: Site) -> None:
+    """In every queue, at its end, whatever is before."""
+    site.write(LSF)
+    (text,) = site.install("lsf").values()
+    assert text == LSB_QUEUES.replace("End Queue", LSF_ADDED + "End Queue").replace(
+        "End   Queue", LSF_ADDED + "End   Queue"
+    )
+
+
+def test_lsf_in_some_queues(site: Site) -> None:
+    site.write(LSF)
+    (text,) = site.install("lsf", queues=("night",)).values()
+    assert text == LSB_QUEUES.replace("End   Queue", LSF_ADDED + "End   Queue")
+    with pytest.raises(ChosError, match="no such queue"):
+        site.plan("lsf", queues=("nothing",))
+
+
+def test_lsf_one_queue_after_the_other(site: Site) -> None:
+    """What was done to a file in two steps is undone in one, also when it was edited in between."""
+    site.write(LSF)
+    name = next(name for name in LSF if name.endswith("queues"))
+    path = site.root / name.lstrip("/")
+    for queue in ("night", "normal"):
+        machine = site.machine("lsf", Request())
+        engine.install(PRODUCTS["lsf"], machine, site.plan("lsf", queues=(queue,)))
+        path.write_text(path.read_text() + f"# edited after {queue}\n")
+    assert path.read_text().count("JOB_STARTER = /usr") == 2
+    engine.undo(PRODUCTS["lsf"], machine, engine.plan_undo(PRODUCTS["lsf"], machine))
+    assert path.read_text() == LSB_QUEUES + "# edited after night\n# edited after normal\n"
+
+
+def test_lsf_where_a_starter_is_set(site: Site) -> None:
+    site.write(LSF)
+    name = next(name for name in LSF if name.endswith("queues"))
+    site.write({name: LSB_QUEUES.replace("#JOB_STARTER", "JOB_STARTER")})
+    with pytest.raises(ChosError, match="is set already") as error:
+        site.plan("lsf")
+    assert error.value.object.endswith("lsb.queues:14")
+    assert site.plan("lsf", queues=("normal", "night")).changes
+
+
+@pytest.mark.parametrize("files", [{}, {"/etc/lsf.conf": ""}, {"/etc/lsf.conf": "LSB_CONFDIR=/shared/lsf/conf\n"}])
+def test_lsf_that_is_not_found(site: Site, files: dict[str, str]) -> None:
+    """What was looked for is said, and how to say where it is."""
+    site.write(files)
+    with pytest.raises(ChosError) as error:
+        site.plan("lsf")
+    assert "--config LSB.QUEUES" in error.value.hint
+    site.write({"/here/queues": LSB_QUEUES})
+    assert site.plan("lsf", config="/here/queues").changes
+
+
+def test_lsf_two_clusters(site: Site) -> None:
+    site.write({**LSF, "/shared/lsf/conf/cluster2/configdir/lsb.queues": LSB_QUEUES})
+    with pytest.raises(ChosError, match="leads to 2 files"):
+        site.plan("lsf")
+
+
+def test_torque(site: Site) -> None:
+    config = "$logevent 255\n$clienthost server"
+    site.write({"/var/spool/torque/mom_priv/config": config})
+    (text,) = site.install("torque").values()
+    assert text.startswith(config + "\n# CHOS") and text.endswith(f"\n$job_starter {starter('torque/job_starter')}\n")
+    (text,) = site.install("torque", options=("privileged",)).values()
+    assert "\n$job_starter_run_privileged true\n$job_starter /" in text
+    with pytest.raises(ChosError, match="one option"):
+        site.plan("torque", options=("nonsense",))
+
+
+def test_torque_without_a_configuration(site: Site) -> None:
+    (site.root / "srv/mom_priv").mkdir(parents=True)
+    site.write({})
+    site.env["PBS_HOME"] = "/srv"
+    assert list(site.install("torque")) == ["/srv/mom_priv/config"]
+
+
+def test_torque_where_a_starter_is_set(site: Site) -> None:
+    site.write({"/var/spool/torque/mom_priv/config": "$job_starter /site/starter\n"})
+    with pytest.raises(ChosError, match="is set already"):
+        site.plan("torque")
+
+
+def test_htcondor(site: Site) -> None:
+    site.write({"/etc/condor/config.d/00-site.conf": "# USER_JOB_WRAPPER = /old\nNUM_CPUS = 2\n"})
+    assert site.install("htcondor", config="/etc/condor/config.d") == {
+        "/etc/condor/config.d/50-chos.conf": COMMENT.format("htcondor")
+        + f"USER_JOB_WRAPPER = {starter('htcondor/user_job_wrapper')}\n"
+    }
+
+
+@pytest.mark.parametrize("name", ["00-site.conf", "50-chos.conf", "99"])
+def test_htcondor_where_a_wrapper_is_set(site: Site, name: str) -> None:
+    site.write({f"/etc/condor/config.d/{name}": "user_job_wrapper=/site/wrapper\n"})
+    with pytest.raises(ChosError, match="is set already"):
+        site.plan("htcondor", config="/etc/condor/config.d")
+
+
+def test_globus(site: Site) -> None:
+    """An adapter for each job manager that there is; its line names it, and comes back."""
+    site.write(GLOBUS)
+    (site.root / "etc/grid-services/jobmanager").symlink_to("available/jobmanager-fork-poll")
+    changed = site.install("globus")
+    assert changed["/etc/grid-services/available/jobmanager-fork-poll"] == GRAM.format("chos_fork")
+    assert changed["/etc/grid-services/jobmanager-old"] == "# by hand\n" + GRAM.format("chos_sge -extra")
+    adapter = changed["/usr/share/perl5/Globus/GRAM/JobManager/chos_sge.pm"]
+    assert adapter == f"require '{starter('globus/chos.pm')}';\nGlobus::GRAM::CHOS::adapt('sge');\n"
+
+
+def test_globus_edited_since(site: Site) -> None:
+    site.write(GLOBUS)
+    machine = site.machine("globus", Request())
+    engine.install(PRODUCTS["globus"], machine, site.plan("globus", services=("jobmanager-old",)))
+    path = site.root / "etc/grid-services/jobmanager-old"
+    path.write_text("# new\n" + path.read_text())
+    engine.undo(PRODUCTS["globus"], machine, engine.plan_undo(PRODUCTS["globus"], machine))
+    assert path.read_text() == "# new\n# by hand\n" + GRAM.format("sge -extra")
+
+
+def test_globus_without_an_adapter(site: Site) -> None:
+    site.write({**GLOBUS, "/etc/grid-services/jobmanager-x": GRAM.format("pbs")})
+    with pytest.raises(ChosError, match="has no adapter"):
+        site.plan("globus")
+
+
+def test_slurm_beside_slurm_conf(site: Site) -> None:
+    site.write({"/etc/slurm/slurm.conf": "ClusterName=x\n"})
+    assert [change.name for change in site.plan("slurm").changes] == ["/etc/slurm/plugstack.conf"]
+    site.write({"/etc/slurm/slurm.conf": "ClusterName=x\nplugstackconfig = /shared/stack # ours\n"})
+    assert [change.name for change in site.plan("slurm").changes] == ["/shared/stack"]
+    site.write({"/shared/stack": f"optional {library()}/spank_chos.so\n"})
+    assert site.plan("slurm").present == ("/shared/stack",)
+    site.write({"/shared/stack": "required /else/spank_chos.so\n"})
+    with pytest.raises(ChosError, match="is set already"):
+        site.plan("slurm")
+
+
+def test_slurm_in_a_folder(site: Site) -> None:
+    """Where plugstack.conf includes a folder, a file of our own is in it, whatever it is called."""
+    site.write(
+        {"/etc/slurm/slurm.conf": "", "/etc/slurm/plugstack.conf": "include /etc/slurm/plugstack.conf.d/*.conf\n"}
+    )
+    assert [change.name for change in site.plan("slurm").changes] == ["/etc/slurm/plugstack.conf"]
+    (site.root / "etc/slurm/plugstack.conf.d").mkdir(mode=0o755)
+    assert [change.name for change in site.plan("slurm").changes] == ["/etc/slurm/plugstack.conf.d/chos.conf"]
+    site.write({"/etc/slurm/plugstack.conf.d/other.conf": f"# ours\nrequired {library()}/spank_chos.so\n"})
+    assert site.plan("slurm").present == ("/etc/slurm/plugstack.conf.d/other.conf, line 2",)
+
+
+def test_slurm_of_a_controller(site: Site) -> None:
+    site.write({"/run/slurm/conf/slurm.conf": ""})
+    with pytest.raises(ChosError, match="copy of the controller's"):
+        site.plan("slurm")
+
+
+@pytest.mark.parametrize("product", [name for name in PRODUCTS if name not in ("pam", "openpbs")])
+def test_products_that_are_not_there(site: Site, product: str) -> None:
+    """What was looked for, and how to say where it is; for those that are managed elsewhere, the lines."""
+    with pytest.raises(ChosError) as error:
+        site.plan(product)
+    assert "--config" in error.value.hint or "this installation" in error.value.hint
+    assert PRODUCTS[product].snippets(Request())
+
+
+def test_starters_that_others_may_write(site: Site) -> None:
+    site.write({"/var/spool/torque/mom_priv/config": ""})
+    path = site.root / starter("torque/job_starter").lstrip("/")
+    path.chmod(0o777)
+    with pytest.raises(ChosError, match="writable by others"):
+        site.plan("torque")
+    path.unlink()
+    with pytest.raises(ChosError, match="not installed"):
+        site.plan("torque")
