@@ -119,7 +119,8 @@ def up(
                 report.notes += [warning for warning in outcome.warnings if warning not in report.notes]
                 done(outcome)
             registry.set_names(_links(site, registry))
-            registry.keep_failures({escape_name(env.name) for env in site.environments})
+            failed = registry.failures()
+            registry.keep_failures({name for name, env in _owners(site).items() if escape_name(env.name) in failed})
             _retire(registry, report)
             report.notes += module.settle(registry, backends)
     return report
@@ -226,7 +227,9 @@ def _prepare(
     if not stays and registry.published(env.name):
         registry.unpublish(_names_of(escape_name(env.name), registry))
         failure.message += "; nobody can enter until this is mended"
-    registry.record_failure(env.name, str(failure))
+    for name, owner in _owners(site).items():
+        if owner is env:
+            registry.record_failure(name, str(failure))
     return Outcome(env.name, "failed", error=failure)
 
 
@@ -248,12 +251,8 @@ def _names_of(primary: str, registry: Registry) -> list[str]:
     return [primary, *(name for name, text in registry.links().items() if text == primary)]
 
 
-def _links(site: Site, registry: Registry) -> dict[str, str]:
-    """Every name to be published: of environments that are prepared, their aliases and tree paths, and of the base.
-
-    Whose a name is does not depend on what is prepared: a name never leads to another environment meanwhile.
-    """
-    links = {escape_name("/"): "../base", **{escape_name(name): "../base" for name in site.leave}}
+def _owners(site: Site) -> dict[str, Environment]:
+    """Whose each name is: an environment's own, its aliases', its tree's path; the first that says so."""
     owners = {escape_name(env.name): env for env in site.environments}
     for env in site.environments:
         for alias in env.aliases:
@@ -261,8 +260,17 @@ def _links(site: Site, registry: Registry) -> dict[str, str]:
     for env in site.environments:
         with contextlib.suppress(ValueError):  # too long a path to be a name; the environment has another
             owners.setdefault(escape_name(env.tree), env)
+    return owners
+
+
+def _links(site: Site, registry: Registry) -> dict[str, str]:
+    """Every name to be published: of environments that are prepared, their aliases and tree paths, and of the base.
+
+    Whose a name is does not depend on what is prepared: a name never leads to another environment meanwhile.
+    """
+    links = {escape_name("/"): "../base", **{escape_name(name): "../base" for name in site.leave}}
     generations = {env.name: registry.published(env.name) for env in site.environments}
-    for name, env in owners.items():
+    for name, env in _owners(site).items():
         primary = escape_name(env.name)
         if generations[env.name]:
             links.setdefault(name, f"../gen/{generations[env.name]}" if name == primary else primary)

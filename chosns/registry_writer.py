@@ -189,8 +189,8 @@ class RegistryWriter(Registry):
         _remove(f"gen/{generation}", self.fd)
 
     def record_failure(self, name: str, why: str) -> None:
-        """Leave word for the launcher's message why `name` is not there."""
-        self.write(f"failed/{escape_name(name)}", " ".join(why.split()) + "\n")
+        """Leave word for messages why this registry name is not there."""
+        self.write(f"failed/{name}", " ".join(why.split()) + "\n")
 
     def clear_failure(self, name: str) -> None:
         """Forget `record_failure`."""

@@ -28,28 +28,6 @@ void tell_end(int fd)
     out.len = 0;
 }
 
-/* The administrator's reason why a name that is configured is not there. */
-static bool tell_not_prepared(const char *alias)
-{
-    static char path[sizeof "failed/" + CHOS_NAME_SIZE], name[CHOS_NAME_SIZE], reason[CHOS_FILE_SIZE + 1];
-    struct chos_text t = {path, sizeof path, 0};
-    struct chos_error ignored;
-    chos_put(&t, "failed/");
-    if (chos_name_is_file(alias))
-        chos_put(&t, alias);
-    else if (chos_name_escape(alias, name) == 0)
-        chos_put(&t, name);
-    if (chos_file_read(path, reason, &ignored) < 0)
-        return false;
-    reason[strcspn(reason, "\n")] = '\0';
-    tell("chos: ");
-    tell_safe(alias);
-    tell(": could not be prepared on this node: ");
-    tell_safe(reason);
-    tell("\n      an administrator mends that and runs `chosctl up`\n");
-    return true;
-}
-
 static void tell_known(void)
 {
     DIR *dir = opendir(CHOS_REGISTRY "/env");
@@ -70,10 +48,6 @@ void die(struct chos_error *e)
     struct chos_error kept;
     if (chos_privs_drop(false, &kept))
         *e = kept;
-    else if (e->reason == CHOS_UNKNOWN && tell_not_prepared(e->object)) {
-        tell_end(2);
-        _exit(e->code);
-    }
     tell("chos: ");
     chos_error_text(e, &out);
     if (e->reason == CHOS_UNKNOWN)

@@ -18,6 +18,7 @@
 enum {
     CHOS_NAME_SIZE = 256,   /* a file name in the registry, with its NUL */
     CHOS_FILE_SIZE = 8192,  /* a file has at most 8191 bytes; one byte more tells that it has too many */
+    CHOS_DETAIL_SIZE = 512,
     CHOS_SETENV_MAX = 32,
     CHOS_KEEP_MAX = 256,
     CHOS_GENERATION_MAX = 999999999,
@@ -26,7 +27,7 @@ enum {
 
 /* Why something failed. The texts and exit statuses that belong to these are in error.c. */
 enum chos_reason {
-    CHOS_SYSTEM, CHOS_UNSET, CHOS_ILLEGAL, CHOS_UNKNOWN, CHOS_DENIED, CHOS_NO_REGISTRY, CHOS_UNSAFE,
+    CHOS_SYSTEM, CHOS_UNSET, CHOS_ILLEGAL, CHOS_UNKNOWN, CHOS_NOT_PREPARED, CHOS_DENIED, CHOS_NO_REGISTRY, CHOS_UNSAFE,
     CHOS_CORRUPT, CHOS_RETIRED, CHOS_WRONG_ROOT, CHOS_NO_CAPABILITY, CHOS_NO_NEW_PRIVS, CHOS_FOREIGN,
     CHOS_THREADS, CHOS_OLD_KERNEL, CHOS_KEPT_PRIVILEGE, CHOS_STRANDED, CHOS_NO_WAY_BACK, CHOS_NO_BACKEND, CHOS_NO_MODULE,
     CHOS_USAGE,
@@ -39,6 +40,7 @@ struct chos_error {
     int err;                      /* errno, or 0 */
     const char *message, *hint;   /* constant texts; `hint` is the next step */
     char object[CHOS_NAME_SIZE];  /* what failed; may be anything a user typed: escaped when printed */
+    char detail[CHOS_DETAIL_SIZE];  /* more about it, from a file; escaped as well */
 };
 
 /* A string that grows in a buffer of fixed size and is always terminated. */

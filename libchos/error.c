@@ -13,6 +13,7 @@ static const struct { int code; const char *message, *hint; } texts[CHOS_REASONS
     [CHOS_ILLEGAL] = {125, "not a legal environment name",
         "at most 64 letters, digits, `.`, `_` and `-`, or the absolute path of an OS tree that is offered here"},
     [CHOS_UNKNOWN] = {125, "no such environment on this node", "`chosctl list` shows what you may enter"},
+    [CHOS_NOT_PREPARED] = {125, "could not be prepared on this node", "an administrator mends that and runs `chosctl up`"},
     [CHOS_DENIED] = {125, "the administrator has not allowed you to enter this environment",
         "`chosctl list` shows what you may enter"},
     [CHOS_NO_REGISTRY] = {125, "no environment is prepared on this node, or the base cannot be reached from here",
@@ -62,16 +63,21 @@ int chos_fail(struct chos_error *e, enum chos_reason reason, int err, const char
     e->err = err;
     e->message = texts[reason].message;
     e->hint = texts[reason].hint;
+    e->detail[0] = '\0';
     chos_put(&t, object);
     return -1;
 }
 
-/* "OBJECT: message (errno's text)\n      hint\n" */
+/* "OBJECT: message: detail (errno's text)\n      hint\n" */
 void chos_error_text(const struct chos_error *e, struct chos_text *t)
 {
     chos_put_safe(t, e->object);
     chos_put(t, ": ");
     chos_put(t, e->message);
+    if (e->detail[0] != '\0') {
+        chos_put(t, ": ");
+        chos_put_safe(t, e->detail);
+    }
     if (e->err != 0) {
         chos_put(t, " (");
         chos_put(t, strerror(e->err));

@@ -165,6 +165,25 @@ int chos_choose(struct chos_session *s, const char *alias, struct chos_error *e)
     return chos_name_escape(alias, s->name) == 0 ? 0 : chos_fail(e, CHOS_ILLEGAL, 0, alias);
 }
 
+/* A name that leads nowhere: one that is not configured, or one that could not be prepared; then its file says why. */
+static int leads_nowhere(const char *name, const char *shown, struct chos_error *e)
+{
+    char path[sizeof "failed/" + CHOS_NAME_SIZE];
+    struct chos_text t = {path, sizeof path, 0};
+    chos_put(&t, "failed/");
+    chos_put(&t, name);
+    int fd = chos_openat2(path, O_RDONLY, RESOLVE_STRICT);
+    chos_fail(e, CHOS_NOT_PREPARED, 0, shown);
+    ssize_t n = fd < 0 ? -1 : read(fd, e->detail, sizeof e->detail - 1);
+    if (fd >= 0)
+        close(fd);
+    if (n <= 0)
+        return chos_fail(e, CHOS_UNKNOWN, 0, shown);
+    e->detail[n] = '\0';
+    e->detail[strcspn(e->detail, "\n")] = '\0';
+    return -1;
+}
+
 static int read_link(const char *name, const char *shown, struct chos_link *link, struct chos_error *e)
 {
     char path[sizeof "env/" + CHOS_NAME_SIZE], to[sizeof "../gen/" + CHOS_NAME_SIZE];
@@ -173,7 +192,7 @@ static int read_link(const char *name, const char *shown, struct chos_link *link
     chos_put(&t, name);
     ssize_t n = chos_fault("link") ? -1 : readlink(path, to, sizeof to - 1);
     if (n < 0)
-        return errno == ENOENT ? chos_fail(e, CHOS_UNKNOWN, 0, shown)
+        return errno == ENOENT ? leads_nowhere(name, shown, e)
             : chos_fail(e, errno == EINVAL ? CHOS_CORRUPT : CHOS_SYSTEM, errno, path);
     to[n] = '\0';
     return chos_link_parse(to, link) == 0 ? 0 : chos_fail(e, CHOS_CORRUPT, 0, path);

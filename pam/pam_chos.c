@@ -16,7 +16,7 @@
 
 #define EXPORT __attribute__((visibility("default")))
 
-enum { MESSAGE = 1500 };
+enum { MESSAGE = 4096 };
 
 static const char data_name[] = "pam_chos";
 

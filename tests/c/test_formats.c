@@ -171,6 +171,11 @@ static void messages(void)
     chos_error_text(&e, &t);
     CHECK_TEXT(buf, "a\\x1b[2J\\x0ab\\x5c\\xc2\\x9bc: no such environment on this node\n"
                "      `chosctl list` shows what you may enter\n");
+    t.len = 0;
+    chos_fail(&e, CHOS_NOT_PREPARED, 0, "x");
+    memcpy(e.detail, "why\x07", 5);
+    chos_error_text(&e, &t);
+    CHECK_TEXT(buf, "x: could not be prepared on this node: why\\x07\n      an administrator mends that and runs `chosctl up`\n");
     for (unsigned r = 0; r < CHOS_REASONS; r++) {
         chos_fail(&e, (enum chos_reason)r, 0, "x");
         CHECK(e.message != NULL && e.hint != NULL && e.code >= 125 && e.code <= 127);

@@ -267,6 +267,22 @@ def test_root_is_never_moved(two: Node, host: Host) -> None:
         subprocess.run(["userdel", "-f", "toor"], check=False, capture_output=True)
 
 
+def test_what_could_not_be_prepared(two: Node, host: Host, dotfile: Callable[..., Path]) -> None:
+    """It is configured, so it is no unknown name: the reason is told, also of a default; nothing takes its place."""
+    Path("/os/bad").mkdir()
+    two.configure("one:/os/one\nbad:/os/bad\ndefault:/os/bad\n")
+    two.up(check=False)
+    reason = "could not be prepared on this node: /os/bad: is not an OS tree"
+    for options in ("", "fail_to_default=1"):
+        refused(host(options), f"default: {reason}", "chosctl up")
+    dotfile("alice", "bad")
+    two.configure("one:/os/one\nbad:/os/bad\ndefault:/os/one\n")
+    two.up(check=False)
+    for options in ("", "fail_to_default=1"):
+        refused(host(options), f"bad: {reason}")
+    refused(host("onerr=deny"), f"bad: {reason}", "refused", code=ABORT)
+
+
 def test_sessions_one_after_the_other(two: Node, host: Host, dotfile: Callable[..., Path]) -> None:
     """Closing is symmetric and may be repeated; the next session of the same process begins in the base."""
     dotfile("alice", "one")

@@ -228,15 +228,16 @@ def test_a_broken_tree_fails_alone(node: Node) -> None:
     node.tree("one")
     node.tree("two")
     (Path("/os/bad/etc")).mkdir(parents=True)
-    node.configure("one:/os/one\nbad:/os/bad\ntwo:/os/two\ngone:/os/gone\n")
+    node.configure("one:/os/one\nbad:/os/bad\ntwo:/os/two\ngone:/os/gone\ndefault:/os/bad\n")
     up = node.up(check=False)
     assert up.returncode == 1
     assert "/os/bad" in up.stderr and "/bin/sh" in up.stderr and "/os/gone" in up.stderr
     for name in ("one", "two"):
         assert node.chos(name, "true").returncode == 0
-    refusal = node.chos("bad", "echo", "ran")
-    assert (refusal.returncode, refusal.stdout) == (125, "")
-    assert "could not be prepared" in refusal.stderr and "/bin/sh" in refusal.stderr
+    for name in ("bad", "default", "/os/bad"):
+        refusal = node.chos(name, "echo", "ran")
+        assert (refusal.returncode, refusal.stdout) == (125, "")
+        assert f"{name}: could not be prepared on this node: " in refusal.stderr and "/bin/sh" in refusal.stderr
     assert states(node, "up") == {"one": "unchanged", "two": "unchanged", "bad": "failed", "gone": "failed"}
     status = {env["name"]: env for env in result(node, "status")["environments"]}
     assert status["bad"]["state"] == "failed" and "/bin/sh" in status["bad"]["reason"]
@@ -245,6 +246,8 @@ def test_a_broken_tree_fails_alone(node: Node) -> None:
     node.tree("gone")
     assert states(node, "up") == {"one": "unchanged", "two": "unchanged", "bad": "made", "gone": "made"}
     assert node.chosctl("status", check=False).returncode == 0
+    assert os.listdir("/run/chos/failed") == []
+    assert node.chos("default", "true").returncode == 0
 
 
 def test_a_shell_that_does_not_run_is_noticed(node: Node) -> None:
