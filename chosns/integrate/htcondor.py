@@ -26,7 +26,7 @@ class HtCondor(Product):
         return [Snippet(f"/etc/condor/config.d/{_FILE}, on every node; then: condor_reconfig", _line())]
 
     def plan(self, machine: Machine, request: Request) -> Plan:
-        require(machine, starter("htcondor/user_job_wrapper"))
+        require(machine, starter("htcondor/job_wrapper"))
         directory = request.config or _directory(machine)
         path = f"{directory}/{_FILE}"
         for name in files.listing(machine, directory):
@@ -40,7 +40,7 @@ class HtCondor(Product):
 
 
 def _line() -> str:
-    return f"USER_JOB_WRAPPER = {starter('htcondor/user_job_wrapper')}"
+    return f"USER_JOB_WRAPPER = {starter('htcondor/job_wrapper')}"
 
 
 def _directory(machine: Machine) -> str:

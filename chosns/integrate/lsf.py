@@ -68,7 +68,7 @@ def _program() -> str:
 
 
 def _line() -> str:
-    return f"JOB_STARTER = {_program()}"
+    return f'JOB_STARTER = {_program()} "%USRCMD"'
 
 
 def _queues_file(machine: Machine, request: Request) -> str:

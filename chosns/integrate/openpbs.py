@@ -63,7 +63,7 @@ def _commands() -> list[str]:
 
 
 def _program() -> str:
-    return starter("pbs/execjob_launch.py")
+    return starter("pbs/chos_launch.py")
 
 
 def _wanted(machine: Machine) -> str:

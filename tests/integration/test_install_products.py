@@ -239,15 +239,11 @@ json.dump(hooks, open(path, "w"))
 
 @pytest.fixture
 def mock_of_qmgr() -> Iterator[None]:
-    path, program = Path("/usr/local/bin/qmgr"), Path("/usr/lib/chos/starters/pbs/execjob_launch.py")
+    path = Path("/usr/local/bin/qmgr")
     path.write_text(QMGR)
     path.chmod(0o755)
-    made = not program.exists()
-    if made:
-        program.parent.mkdir(parents=True, exist_ok=True)
-        program.write_text("import pbs\n")
     yield
-    for file in (path, Path("/tmp/qmgr.json"), Path("/tmp/qmgr-broken"), *([program] if made else [])):
+    for file in (path, Path("/tmp/qmgr.json"), Path("/tmp/qmgr-broken")):
         file.unlink(missing_ok=True)
 
 

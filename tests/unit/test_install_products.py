@@ -35,7 +35,7 @@ QUEUE_NAME = owners
 End Queue
 """
 COMMENT = "# CHOS: jobs run in their user's environment. chosctl install {} --undo\n"
-LSF_ADDED = COMMENT.format("lsf") + f"JOB_STARTER = {starter('lsf/job_starter')}\n"
+LSF_ADDED = COMMENT.format("lsf") + f'JOB_STARTER = {starter("lsf/job_starter")} "%USRCMD"\n'
 GRAM = "stderr_log,local_cred - /usr/sbin/globus-job-manager globus-job-manager -conf /etc/globus/gram.conf -type {}\n"
 LSF = {"/etc/lsf.conf": "LSB_CONFDIR=/shared/lsf/conf\n", "/shared/lsf/conf/cluster1/configdir/lsb.queues": LSB_QUEUES}
 GLOBUS = {
@@ -94,7 +94,7 @@ class Site:
 @pytest.fixture
 def site(tmp_path: Path) -> Site:
     site = Site(tmp_path)
-    names = ["lsf/job_starter", "torque/job_starter", "htcondor/user_job_wrapper", "globus/chos.pm"]
+    names = ["lsf/job_starter", "torque/job_starter", "htcondor/job_wrapper", "globus/chos.pm"]
     site.write({starter(name): "#!/bin/sh\n" for name in names} | {f"{library()}/spank_chos.so": "no plugin\n"})
     (tmp_path / "var/lib").mkdir(parents=True)
     return site
@@ -186,7 +186,7 @@ def test_htcondor(site: Site) -> None:
     site.write({"/etc/condor/config.d/00-site.conf": "# USER_JOB_WRAPPER = /old\nNUM_CPUS = 2\n"})
     assert site.install("htcondor", config="/etc/condor/config.d") == {
         "/etc/condor/config.d/50-chos.conf": COMMENT.format("htcondor")
-        + f"USER_JOB_WRAPPER = {starter('htcondor/user_job_wrapper')}\n"
+        + f"USER_JOB_WRAPPER = {starter('htcondor/job_wrapper')}\n"
     }
 
 
