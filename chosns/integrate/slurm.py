@@ -7,6 +7,7 @@ import os
 import re
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 
 from chosns.config.trusted import display_path
 from chosns.install import library
@@ -24,6 +25,7 @@ _CONF = (
 _CACHE = "/run/slurm/conf/slurm.conf"  # of a node that asks its controller for the configuration
 _COMMENT = "# CHOS: tasks run in their user's environment. chosctl install slurm --undo"
 _KEY = r"\s*(?:required|optional)\s+(\S*spank_chos\.so.*)"
+_OPTION = "--chos="
 _STACK = re.compile(r"(?im)^\s*PlugStackConfig\s*=\s*(\S+)")
 _INCLUDE = re.compile(r"(?m)^\s*include\s+(\S+)", re.IGNORECASE)
 
@@ -38,9 +40,12 @@ class Slurm(Product):
     def snippets(self, request: Request) -> Sequence[Snippet]:
         return [Snippet("plugstack.conf, beside slurm.conf, on every node, also where users log in", _line(request))]
 
+    def machine(self, machine: Machine, request: Request) -> Machine:
+        return replace(machine, env={**machine.env, "SLURM_CONF": _configuration(machine, request)})
+
     def plan(self, machine: Machine, request: Request) -> Plan:
         require(machine, f"{library()}/spank_chos.so")
-        path = _plugstack(machine, _configuration(machine, request))
+        path = _plugstack(machine, machine.env["SLURM_CONF"])
         text = files.read(machine, path) or ""
         line = _line(request)
         for included in _included(machine, path, text):
@@ -67,11 +72,20 @@ class Slurm(Product):
                 # Enough of a configuration for options to be shown; nothing is contacted for that.
                 file.write(f"ClusterName=trial\nSlurmctldHost=localhost\nPlugStackConfig={stack}\n")
             status, output, errors = attempt([srun, "--help"], {"SLURM_CONF": conf})
-        if "--chos" not in output:
-            said = (errors.strip().splitlines() or [f"srun --help shows no --chos, status {status}"])[-1]
+        if _OPTION not in output:
+            said = (errors.strip().splitlines() or [f"srun --help shows no {_OPTION}, status {status}"])[-1]
             hint = "was it built for another release of Slurm? nothing was changed"
             raise InstallError(f"does not work: {said}", object=edits[0].lines[-1].split()[1], hint=hint)
         return ()
+
+    def verify(self, machine: Machine, plan: Plan) -> None:
+        """srun finds it by way of the site's own slurm.conf."""
+        if srun := find("srun"):
+            conf = machine.env["SLURM_CONF"]
+            _, output, errors = attempt([srun, "--help"], {"SLURM_CONF": display_path(machine.root, conf)})
+            if _OPTION not in output:
+                said = (errors.strip().splitlines() or ["does it name another plugstack.conf?"])[-1]
+                raise InstallError(f"srun --help shows no {_OPTION}: {said}", object=conf, hint="nothing was changed")
 
 
 def _line(request: Request) -> str:

@@ -117,6 +117,16 @@ def test_a_plugin_that_slurm_does_not_load(slurm_conf: Path, kind: str) -> None:
         plugin.chmod(0o644)
 
 
+def test_a_plugstack_that_slurm_does_not_read(slurm_conf: Path) -> None:
+    """What was written has no effect, so it is taken back."""
+    Path("/etc/slurm/more.conf").write_text("PlugStackConfig=/etc/slurm/other.conf\n")
+    slurm_conf.write_text(slurm_conf.read_text() + "Include more.conf\n")
+    before = contents()
+    done = chosctl("slurm", check=False)
+    assert done.returncode == 1 and "shows no --chos" in done.stderr, done
+    assert contents() == before
+
+
 @pytest.mark.parametrize("kind", ["link", "writable", "directory", "fifo"])
 def test_an_unsafe_plugstack(slurm_conf: Path, kind: str) -> None:
     path, shadow = Path("/etc/slurm/plugstack.conf"), Path("/etc/shadow").read_bytes()
