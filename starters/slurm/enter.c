@@ -66,12 +66,24 @@ static int apply(const struct chos_policy *policy, struct chos_error *e)
     return 0;
 }
 
+/* slurmd's spool directory has to be the base's inside, and only the bind map can see to that. */
+static int find_script(const char *script, struct chos_error *e)
+{
+    if (script == NULL || access(script, F_OK) == 0)
+        return 0;
+    chos_fail(e, CHOS_SYSTEM, 0, script);
+    e->message = "the batch script is not in this environment";
+    e->hint = "an administrator adds slurmd's spool directory to `share` of the bind map, see bindmap(5)";
+    return -1;
+}
+
 int enter(const struct task *task, const char *name, struct chos_session *s, struct chos_error *e)
 {
     struct chos_record record = {-1, -1};
     if (task->first)
         entry_record_open(&record);
-    if (chos_session_enter(s, name, may_enter, (void *)task, e) || apply(&s->policy, e)) {
+    if (chos_session_enter(s, name, may_enter, (void *)task, e) || find_script(task->script, e)
+        || apply(&s->policy, e)) {
         chos_record_close(&record);
         return -1;
     }

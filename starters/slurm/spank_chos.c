@@ -23,8 +23,10 @@ SPANK_PLUGIN(chos, 1)
 
 enum { MESSAGE = 1500, FAILED = 125, ACCOUNT = 16384 };
 
-/* Carries $CHOS of who submits: unlike other variables, SLURM_* passes with --export=NONE, too. */
-#define CARRIER "SLURM_CHOS"
+/* What is carried from who submits to the tasks. Slurm hands on a batch job's options as variables of other names, and
+ * --export=NONE loses those like any variable; SLURM_* always passes. */
+#define CARRIED_OPTION "SLURM_CHOS_OPTION"
+#define CARRIED_VARIABLE "SLURM_CHOS"
 
 static struct plugin plugin;
 static struct { char text[ACCOUNT]; struct passwd entry, *found; } account;
@@ -108,57 +110,77 @@ static void find_account(spank_t spank)
         account.found = NULL;
 }
 
+static void carry(const char *name, const char *value)
+{
+    if (value != NULL && value[0] != '\0')
+        (void)setenv(name, value, 1);
+    else
+        (void)unsetenv(name);
+}
+
 int slurm_spank_init_post_opt(spank_t spank, int argc, char **argv)
 {
-    const char *chos = getenv("CHOS");
+    spank_context_t context = spank_context();
     (void)argc;
     (void)argv;
-    if (spank_context() == S_CTX_REMOTE)
+    if (context == S_CTX_REMOTE)
         find_account(spank);
-    else if (chos != NULL && chos[0] != '\0')
-        (void)setenv(CARRIER, chos, 1);
-    else
-        (void)unsetenv(CARRIER);   /* of an outer job, which was asked for something else */
+    if (context != S_CTX_LOCAL && context != S_CTX_ALLOCATOR)
+        return ESPANK_SUCCESS;
+    carry(CARRIED_VARIABLE, getenv("CHOS"));
+    /* salloc's holds for the steps that are started within; a job of its own begins without. */
+    if (plugin.asked[0] != '\0' || context == S_CTX_ALLOCATOR)
+        carry(CARRIED_OPTION, plugin.asked);
     return ESPANK_SUCCESS;
 }
 
 /* --- where jobs run --------------------------------------------------------------------------------------------- */
 
-/* A name, and who chose it: "" where nobody did. */
-struct wish { const char *name, *source; char word[CHOS_NAME_SIZE]; };
+/* A name, and who chose it. */
+struct wish {
+    const char *name;
+    enum { BY_NOBODY, BY_OPTION, BY_VARIABLE, BY_FILE } source;
+    char word[CHOS_NAME_SIZE];
+};
 
-static bool take_variable(spank_t spank, const char *name, struct wish *wish)
+/* One that is too long for a name is cut off, and no name either. */
+static bool has_variable(spank_t spank, const char *name, struct wish *wish)
 {
-    wish->name = wish->word;
-    wish->source = "$CHOS";
     spank_err_t rc = spank_getenv(spank, name, wish->word, sizeof wish->word);
+    wish->name = wish->word;
+    wish->source = BY_VARIABLE;
     return (rc == ESPANK_SUCCESS || rc == ESPANK_NOSPACE) && wish->word[0] != '\0';
+}
+
+static bool has_option(spank_t spank, struct wish *wish)
+{
+    bool asked = plugin.asked[0] != '\0';
+    if (!asked && !has_variable(spank, CARRIED_OPTION, wish))
+        return false;
+    wish->name = asked ? plugin.asked : wish->word;
+    wish->source = BY_OPTION;
+    return true;
 }
 
 static int find_wish(spank_t spank, const struct task *task, struct wish *wish, struct chos_text *why)
 {
-    if (plugin.asked[0] != '\0') {
-        wish->name = plugin.asked;
-        wish->source = "--chos";
-        return 0;
-    }
-    if (take_variable(spank, "CHOS", wish) || take_variable(spank, CARRIER, wish))
+    if (has_option(spank, wish) || has_variable(spank, "CHOS", wish) || has_variable(spank, CARRIED_VARIABLE, wish))
         return 0;
     int found = task->who.home == NULL ? 0 : dotfile_read(&task->who, &plugin.choice, wish->word, why);
     wish->name = found == 0 ? "default" : wish->word;
-    wish->source = found == 0 ? "" : plugin.choice.file;
+    wish->source = found == 0 ? BY_NOBODY : BY_FILE;
     return found < 0 ? -1 : 0;
 }
 
-/* "12.0", "12.batch", "12_3.batch": as sacct(1) writes them. */
-static void name_job(spank_t spank, struct task *task)
+/* "12.0", "12.batch", "12_3.batch": as sacct(1) writes them. Returns the step's number. */
+static uint32_t name_job(spank_t spank, struct task *task)
 {
     uint32_t job = 0, step = 0, array = 0, index = 0;
     struct chos_text t = {task->job, sizeof task->job, 0};
     (void)spank_get_item(spank, S_JOB_ID, &job);
     (void)spank_get_item(spank, S_JOB_STEPID, &step);
-    bool is_array = spank_get_item(spank, S_JOB_ARRAY_ID, &array) == ESPANK_SUCCESS && array != 0
-        && spank_get_item(spank, S_JOB_ARRAY_TASK_ID, &index) == ESPANK_SUCCESS;
+    bool is_array = spank_get_item(spank, S_JOB_ARRAY_ID, &array) == ESPANK_SUCCESS
+        && spank_get_item(spank, S_JOB_ARRAY_TASK_ID, &index) == ESPANK_SUCCESS && array != 0 && index != NO_VAL;
     chos_put_number(&t, is_array ? array : job);
     if (is_array) {
         chos_put(&t, "_");
@@ -171,6 +193,7 @@ static void name_job(spank_t spank, struct task *task)
         chos_put(&t, "interactive");
     else
         chos_put_number(&t, step);
+    return step;
 }
 
 static int describe(spank_t spank, struct task *task)
@@ -185,7 +208,11 @@ static int describe(spank_t spank, struct task *task)
         task->user = account.entry.pw_name;
         task->who.home = account.entry.pw_dir;
     }
-    name_job(spank, task);
+    int argc = 0;
+    char **argv = NULL;
+    if (name_job(spank, task) == SLURM_BATCH_SCRIPT && spank_get_item(spank, S_JOB_ARGV, &argc, &argv) == ESPANK_SUCCESS
+        && argc > 0)
+        task->script = argv[0];
     return 0;
 }
 
@@ -224,13 +251,13 @@ static int go(spank_t spank, const struct task *task, const char *name, struct c
 /* Nobody asked for anything, and the administrator offers nothing. */
 static bool is_nothing(const struct wish *wish, const struct chos_error *e)
 {
-    return wish->source[0] == '\0' && (e->reason == CHOS_UNKNOWN || e->reason == CHOS_NO_REGISTRY);
+    return wish->source == BY_NOBODY && (e->reason == CHOS_UNKNOWN || e->reason == CHOS_NO_REGISTRY);
 }
 
 /* Who names an environment for this very job is not given another one. */
 static bool may_fall_back(const struct wish *wish, const struct chos_error *e)
 {
-    return plugin.choice.fail_to_default && wish->source[0] != '\0' && wish->name != plugin.asked
+    return plugin.choice.fail_to_default && (wish->source == BY_VARIABLE || wish->source == BY_FILE)
         && (e->reason == CHOS_UNKNOWN || e->reason == CHOS_ILLEGAL);
 }
 
@@ -244,8 +271,12 @@ static void begin(spank_t spank, const struct task *task)
         tell(text);
         end_task();
     }
-    if (go(spank, task, wish.name, &e) == 0 || is_nothing(&wish, &e))
+    if (go(spank, task, wish.name, &e) == 0)
         return;
+    if (is_nothing(&wish, &e)) {
+        (void)spank_unsetenv(spank, "CHOS_GENERATION");   /* of who submitted it */
+        return;
+    }
     if (may_fall_back(&wish, &e)) {
         tell_error(&e);
         slurm_spank_log("      this job tries `default` instead");
@@ -259,6 +290,7 @@ static void begin(spank_t spank, const struct task *task)
 int slurm_spank_task_init_privileged(spank_t spank, int argc, char **argv)
 {
     struct task task;
+    struct wish wish;
     (void)argc;
     (void)argv;
     if (plugin.wrong != NULL) {
@@ -269,12 +301,13 @@ int slurm_spank_task_init_privileged(spank_t spank, int argc, char **argv)
         slurm_spank_log("chos: slurmstepd does not say whose task this is");
         end_task();
     }
-    if (task.who.uid != 0)
+    if (task.who.uid != 0) {
         begin(spank, &task);
-    else if (plugin.asked[0] != '\0' && strcmp(plugin.asked, "root") != 0) {
-        slurm_spank_log("chos: root's jobs are never moved; submit as the user");
+    } else if (has_option(spank, &wish) && strcmp(wish.name, "root") != 0) {
+        slurm_spank_log("chos: %s", "root's jobs are never moved; submit as a user");
         end_task();
     }
-    (void)spank_unsetenv(spank, CARRIER);
+    (void)spank_unsetenv(spank, CARRIED_OPTION);
+    (void)spank_unsetenv(spank, CARRIED_VARIABLE);
     return ESPANK_SUCCESS;
 }

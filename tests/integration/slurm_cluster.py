@@ -21,7 +21,8 @@ from typing import Any
 SPOOL = Path("/var/spool/slurmd-test")
 PLUGIN = Path("/usr/lib/chos/spank_chos.so")
 PROGRAMS = ("munged", "slurmctld", "slurmd", "srun", "sbatch")
-LIMIT = 60
+LIMIT = 90
+LASTING = "lasting"  # name of a job that runs beside the tests
 
 CONFIGURATION = """\
 ClusterName=test
@@ -70,7 +71,7 @@ def missing() -> str:
 class Slurm:
     """The cluster, its files and its clients' commands."""
 
-    def __init__(self, top: Path, cpus: int = 4) -> None:
+    def __init__(self, top: Path, cpus: int = 16) -> None:
         self.top, self.cpus = top, cpus
         self.conf = top / "slurm.conf"
         self.plugstack = top / "plugstack.conf"
@@ -81,7 +82,6 @@ class Slurm:
         for name, mode in (("", 0o755), ("state", 0o755), ("munge", 0o755), ("jobs", 0o1777)):
             (self.top / name).mkdir(parents=True, exist_ok=True)
             (self.top / name).chmod(mode)
-        self.top.parent.chmod(0o755)
         SPOOL.mkdir(parents=True, exist_ok=True)
         with socket.socket() as first, socket.socket() as second:
             first.bind(("127.0.0.1", 0))
@@ -143,7 +143,7 @@ class Slurm:
         with contextlib.suppress(subprocess.SubprocessError):
             self.client("scancel", "--state=PENDING", "--user=alice")
             self.client("scancel", "--signal=KILL", "--full", "--user=alice")
-            self.wait(lambda: not self.client("squeue", "--noheader").stdout.strip(), "the last job")
+            self.emptied(but="")
         for name in list(self.daemons)[::-1]:
             self.stop_daemon(name)
         shutil.rmtree(SPOOL, ignore_errors=True)
@@ -192,7 +192,10 @@ class Slurm:
 
     def batch(self, script: str, *arguments: str, **more: Any) -> str:
         """What a batch script writes, once it has ended."""
-        job = self.sbatch(script, *arguments, **more)
+        return self.output(self.sbatch(script, *arguments, **more))
+
+    def output(self, job: str) -> str:
+        """What a job has written, once it has ended."""
         self.ended(job)
         return (self.top / "jobs" / f"job-{job}").read_text()
 
@@ -210,6 +213,11 @@ class Slurm:
             return None if state in ("", "PENDING", "RUNNING", "COMPLETING", "CONFIGURING") else shown
 
         return self.wait(done, f"the end of job {job}")
+
+    def emptied(self, but: str = LASTING) -> None:
+        """Wait until there are no jobs, but those of this name."""
+        command = ("squeue", "--noheader", "--format=%j")
+        self.wait(lambda: {*self.client(*command).stdout.split()} <= {but}, "the queue to be empty")
 
     def state(self) -> str:
         """Of the node."""

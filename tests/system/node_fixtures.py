@@ -6,6 +6,7 @@ afterwards that nothing is left.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import shutil
@@ -69,9 +70,9 @@ def etc(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
             shutil.copy2(copy, path, follow_symlinks=False)
 
 
-@pytest.fixture
-def node() -> Iterator[Node]:
-    """An empty node."""
+@contextlib.contextmanager
+def empty_node() -> Iterator[Node]:
+    """A node with nothing prepared; what was made on it is taken away again."""
     before = mount_points()
     Path("/os").mkdir(exist_ok=True)
     node = Node()
@@ -91,3 +92,10 @@ def node() -> Iterator[Node]:
     assert not [point for point in mount_points() if point.startswith("/os/")], "a tree is still mounted"
     subprocess.run(["rm", "-rf", "--one-file-system", "/os"], check=False)
     assert [point for point in mount_points() if point not in before] == [], "the test left mounts behind"
+
+
+@pytest.fixture
+def node() -> Iterator[Node]:
+    """An empty node for each test."""
+    with empty_node() as node:
+        yield node
