@@ -8,6 +8,7 @@ Called by `cli.integrate`.
 from __future__ import annotations
 
 import contextlib
+import signal
 from collections.abc import Iterator, Sequence
 
 from chosns import fault
@@ -145,6 +146,7 @@ def _all_or_none(product: Product, machine: Machine, records: Records) -> Iterat
     try:
         yield made
     except BaseException:
+        listening = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
             for change in reversed(made):
                 now = _now(product, machine, change)
@@ -159,4 +161,6 @@ def _all_or_none(product: Product, machine: Machine, records: Records) -> Iterat
                 object=product.name,
                 hint=f"mend that, then: chosctl install {product.name} --undo",
             ) from error
+        finally:
+            signal.signal(signal.SIGINT, listening)
         raise

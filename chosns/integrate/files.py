@@ -96,13 +96,13 @@ def remove(machine: Machine, path: str) -> None:
 
 
 def make_directory(machine: Machine, path: str, mode: int) -> None:
-    """Make a directory and those above it; those that are there stay as they are."""
+    """Make a directory, and those above it for everybody to see; those that are there stay as they are."""
     parts = path.strip("/").split("/")
     for length in range(1, len(parts) + 1):
         with _errors(machine, path), _parent(machine, "/" + "/".join(parts[:length])) as (directory, name):
             if directory is not None:
                 with contextlib.suppress(FileExistsError):
-                    os.mkdir(name, mode, dir_fd=directory)
+                    os.mkdir(name, mode if length == len(parts) else 0o755, dir_fd=directory)
 
 
 def remove_directory(machine: Machine, path: str) -> None:

@@ -12,7 +12,8 @@ from pathlib import Path
 import gatekeeper
 import gridengine
 import pytest
-from conftest import run
+import slurm_cluster
+from conftest import BASE_ID, Node, os_id, run
 
 STATE = Path("/var/lib/chos/install")
 PLACES = ("/etc/slurm", "/etc/grid-services", "/usr/share/perl5/Globus", "/etc/arc.conf", "/var/lib/gridengine/default")
@@ -97,6 +98,22 @@ def test_slurm_in_plugstack_conf_itself(slurm_conf: Path) -> None:
     undone(before, "slurm")
 
 
+def test_a_job_of_slurm(two: Node) -> None:
+    """A cluster whose configuration is somewhere else: there and back, by its own jobs."""
+    if why := slurm_cluster.missing():
+        pytest.skip(why)
+    cluster = slurm_cluster.Slurm(Path("/opt/slurm-install"))
+    show = ("cat", "/etc/os-release")
+    try:
+        cluster.start(plugin="")
+        chosctl("slurm", "--config", str(cluster.conf))
+        assert os_id(cluster.srun(*show, env={"CHOS": "two"}).stdout) == "ID=two"
+        chosctl("slurm", "--undo", "--config", str(cluster.conf))
+        assert os_id(cluster.srun(*show, env={"CHOS": "two"}).stdout) == BASE_ID
+    finally:
+        cluster.stop()
+
+
 @pytest.mark.parametrize("kind", ["text", "another library"])
 def test_a_plugin_that_slurm_does_not_load(slurm_conf: Path, kind: str) -> None:
     """`required` in plugstack.conf: it would end every job. srun tries it with a copy."""
@@ -170,6 +187,18 @@ def test_grid_engine() -> None:
         assert "no such queue" in chosctl("sge", "--queue", "nothing", check=False).stderr
         assert contents() == before
         cell.command("qconf", "-mattr", "queue", "starter_method", "NONE", "all.q")
+
+
+def test_a_job_of_grid_engine(two: Node) -> None:
+    """A user's job, in the OS that its submitter named."""
+    output = Path("/tmp/job-os")
+    output.unlink(missing_ok=True)
+    with gridengine.running() as cell:
+        chosctl("sge")
+        words = ["qsub", "-sync", "y", "-b", "y", "-j", "y", "-o", str(output), "cat", "/etc/os-release"]
+        done = two.run(words, env={**cell.environment, "CHOS": "two"})
+        assert os_id(output.read_text()) == "ID=two", done
+        chosctl("sge", "--undo")
 
 
 def test_grid_engine_that_does_not_answer() -> None:
