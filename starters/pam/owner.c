@@ -1,0 +1,114 @@
+/* Whose job is it? Nothing that TORQUE tells a privileged starter in words can be believed: the variables of a job begin
+ * with those of its user, and a task that a job starts through the TM interface has its user's variables last, so also a
+ * LOGNAME, PBS_O_LOGNAME or PBS_JOBID of his making (start_exec.c: InitUserEnv, start_process).
+ *
+ * What users cannot make is the standard input of the job's first process. pbs_mom opens it as root, in one of three ways
+ * (TMomFinalizeChild): the script; a pipe in which it wrote the script's path; the terminal of an interactive job. It
+ * gives the script, in its own directory, and the terminal to the job's user and group beforehand. So the owner of
+ * that is the user. A task of TM gets /dev/null or a socket, and is refused.
+ */
+#include "session.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <poll.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { LINE_SIZE = 4096, PATIENCE_MS = 10000, GROUPS = 64, GROUPS_LIMIT = 65536 };
+
+/* The first word of what is in the pipe, without taking it out. */
+static void peek(char line[LINE_SIZE])
+{
+    int copy[2];
+    struct pollfd p = {0, POLLIN, 0};
+    if (pipe2(copy, O_CLOEXEC) || poll(&p, 1, PATIENCE_MS) != 1 || tee(0, copy[1], LINE_SIZE - 1, SPLICE_F_NONBLOCK) <= 0)
+        refuse(NULL, "no script on standard input");
+    ssize_t n = read(copy[0], line, LINE_SIZE - 1);
+    line[n > 0 ? n : 0] = '\0';
+    close(copy[0]);
+    close(copy[1]);
+    if (strncmp(line, "exec ", 5) == 0)
+        memmove(line, line + 5, strlen(line + 5) + 1);
+    line[strcspn(line, " \n")] = '\0';
+}
+
+static int is_roots(const struct stat *st)
+{
+    return st->st_uid == 0 && (st->st_mode & (S_IWGRP | S_IWOTH)) == 0;
+}
+
+/* Every directory on the way is root's alone, so what is found is what root put there. */
+static void look_up(char *path, struct stat *st)
+{
+    int at = path[0] == '/' ? open("/", O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
+    char *rest, *name = at < 0 ? NULL : strtok_r(path + 1, "/", &rest);
+    while (name != NULL) {
+        char *next = strtok_r(NULL, "/", &rest);
+        int flags = O_PATH | O_NOFOLLOW | O_CLOEXEC | (next != NULL ? O_DIRECTORY : 0);
+        if (fstat(at, st) || !is_roots(st) || strcmp(name, "..") == 0)
+            break;
+        int below = openat(at, name, flags);
+        close(at);
+        at = below;
+        if (at < 0 || next == NULL) {
+            if (at >= 0 && fstat(at, st) == 0 && S_ISREG(st->st_mode) && st->st_nlink == 1) {
+                close(at);
+                return;
+            }
+            break;
+        }
+        name = next;
+    }
+    refuse(NULL, "what standard input names is no script of pbs_mom's");
+}
+
+static void script(struct stat *st)
+{
+    char line[LINE_SIZE];
+    if (fstat(0, st))
+        refuse("standard input", strerror(errno));
+    if (S_ISFIFO(st->st_mode)) {
+        peek(line);
+        look_up(line, st);
+    } else if (!S_ISREG(st->st_mode) && !isatty(0)) {
+        refuse(NULL, "standard input does not show whose job this is; tasks cannot be started through TM by a privileged starter");
+    }
+}
+
+static void find_groups(struct account *who, gid_t wanted)
+{
+    int room = GROUPS;
+    for (gid_t *more; room <= GROUPS_LIMIT && (more = realloc(who->groups, (size_t)room * sizeof *more)) != NULL; room *= 2) {
+        who->groups = more;
+        who->count = room;
+        if (getgrouplist(who->name, who->gid, who->groups, &who->count) >= 0) {
+            for (int i = 0; i < who->count; i++)
+                who->gid = who->groups[i] == wanted ? wanted : who->gid;
+            return;
+        }
+    }
+    refuse(who->name, "whose groups cannot be told");
+}
+
+/* Several accounts may have one number; which of them it is, LOGNAME may say. */
+void owner_find(const char *logname, struct account *who)
+{
+    struct stat st;
+    script(&st);
+    if (st.st_uid == 0)
+        refuse("root", "no job is started as root");
+    struct passwd *pw = logname != NULL ? getpwnam(logname) : NULL;
+    if (pw == NULL || pw->pw_uid != st.st_uid)
+        pw = getpwuid(st.st_uid);
+    if (pw == NULL || pw->pw_uid != st.st_uid)
+        refuse(NULL, "the job belongs to a user id that has no account on this node");
+    *who = (struct account){.name = strdup(pw->pw_name), .uid = pw->pw_uid, .gid = pw->pw_gid};
+    if (who->name == NULL)
+        refuse(NULL, "out of memory");
+    find_groups(who, st.st_gid);
+}

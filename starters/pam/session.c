@@ -1,0 +1,165 @@
+/* The second program of pam_job_starter: opens a session of PAM for the job's user, service `jobstarter`, runs the job in
+ * it, closes it. pam_chos, in that stack, is what moves the job into its environment.
+ *
+ * Variables of ours whose names begin with a dot are the job's (pam_job_starter.c).
+ */
+#include "session.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <security/pam_appl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static char path[] = "PATH=/usr/bin:/bin:/usr/sbin:/sbin";
+static char *own[] = {path, NULL};
+static char **job;   /* the job's variables */
+
+void tell(const char *object, const char *text)
+{
+    char line[2048];
+    size_t n = (size_t)snprintf(line, sizeof line, "chos: %.256s%s%.1500s\n", object ? object : "", object ? ": " : "", text);
+    for (size_t i = 0; i + 1 < n; i++) {
+        if ((unsigned char)line[i] < ' ' || line[i] == 0x7f)
+            line[i] = '?';
+    }
+    ssize_t done = write(2, line, n);
+    (void)done;   /* where it fails there is nobody to tell */
+}
+
+_Noreturn void refuse(const char *object, const char *why)
+{
+    tell(object, why);
+    _exit(FAILED);
+}
+
+/* Messages go to the job's errors; questions have nobody to answer them. */
+static int converse(int count, const struct pam_message **messages, struct pam_response **answers, void *unused)
+{
+    (void)unused;
+    if (count <= 0 || count > PAM_MAX_NUM_MSG)
+        return PAM_CONV_ERR;
+    for (int i = 0; i < count; i++) {
+        if (messages[i]->msg_style != PAM_TEXT_INFO && messages[i]->msg_style != PAM_ERROR_MSG)
+            return PAM_CONV_ERR;
+    }
+    *answers = calloc((size_t)count, sizeof **answers);
+    if (*answers == NULL)
+        return PAM_BUF_ERR;
+    for (int i = 0; i < count; i++) {
+        ssize_t n = write(2, messages[i]->msg, strlen(messages[i]->msg)) + write(2, "\n", 1);
+        (void)n;
+    }
+    return PAM_SUCCESS;
+}
+
+/* The job's variables, out of their dots; ours are gone then, but for PATH. */
+static void take_variables(void)
+{
+    size_t count = 0, n = 0;
+    while (environ[count] != NULL)
+        count++;
+    job = calloc(count + 1, sizeof *job);
+    if (job == NULL)
+        refuse(NULL, "out of memory");
+    for (char **v = environ; *v != NULL; v++) {
+        if ((*v)[0] == '.')
+            job[n++] = *v + 1;
+    }
+    environ = own;
+}
+
+static const char *variable(char **env, const char *name)
+{
+    size_t length = strlen(name);
+    for (; *env != NULL; env++) {
+        if (strncmp(*env, name, length) == 0 && (*env)[length] == '=')
+            return *env + length + 1;
+    }
+    return NULL;
+}
+
+/* What the session says beats what the job brought. */
+static char **merge(char **pam)
+{
+    size_t count = 0, n = 0;
+    for (char **v = job; *v != NULL; v++)
+        count++;
+    for (char **v = pam; *v != NULL; v++)
+        count++;
+    char **all = calloc(count + 1, sizeof *all);
+    if (all == NULL)
+        return NULL;
+    for (char **v = pam; *v != NULL; v++)
+        all[n++] = *v;
+    for (char **v = job; *v != NULL; v++) {
+        char *equals = strchr(*v, '='), *name = equals ? strndup(*v, (size_t)(equals - *v)) : NULL;
+        if (name == NULL || variable(pam, name) == NULL)
+            all[n++] = *v;
+        free(name);
+    }
+    return all;
+}
+
+static int open_session(pam_handle_t *pamh)
+{
+    const char *chos = variable(job, "CHOS");
+    char wish[PATH_MAX];
+    int rc = PAM_SUCCESS;
+    if (chos != NULL && chos[0] != '\0') {
+        if (snprintf(wish, sizeof wish, "CHOS=%s", chos) >= (int)sizeof wish)
+            refuse("CHOS", "is too long");
+        rc = pam_putenv(pamh, wish);
+    }
+    if (rc == PAM_SUCCESS)
+        rc = pam_acct_mgmt(pamh, PAM_SILENT);
+    if (rc == PAM_SUCCESS)
+        rc = pam_open_session(pamh, 0);
+    return rc;
+}
+
+/* As the job ended: with its status, or by its signal, which leaves no core of ours. */
+_Noreturn static void end_as(int status)
+{
+    if (status >= 0 && WIFSIGNALED(status)) {
+        sigset_t none;
+        sigemptyset(&none);
+        (void)setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
+        (void)signal(WTERMSIG(status), SIG_DFL);
+        (void)sigprocmask(SIG_SETMASK, &none, NULL);
+        (void)raise(WTERMSIG(status));
+    }
+    _exit(status >= 0 && WIFEXITED(status) ? WEXITSTATUS(status) : FAILED);
+}
+
+int main(int argc, char **argv)
+{
+    static char directory[PATH_MAX];
+    static const struct pam_conv conversation = {converse, NULL};
+    struct account who;
+    pam_handle_t *pamh = NULL;
+    if (argc < 2 || getuid() != 0 || geteuid() != 0)
+        refuse(NULL, "this program is for pam_job_starter");
+    take_variables();
+    if (getcwd(directory, sizeof directory) == NULL)
+        directory[0] = '\0';
+    owner_find(variable(job, "LOGNAME"), &who);
+    if (pam_start("jobstarter", who.name, &conversation, &pamh) != PAM_SUCCESS)
+        refuse(NULL, "PAM cannot be used");
+    int rc = open_session(pamh);
+    if (rc != PAM_SUCCESS) {
+        tell("jobstarter", pam_strerror(pamh, rc));
+        (void)pam_end(pamh, rc);
+        return FAILED;
+    }
+    char **session = pam_getenvlist(pamh), **all = session != NULL ? merge(session) : NULL;
+    int status = all != NULL ? job_run(&who, argv + 1, all, directory) : -1;
+    rc = pam_close_session(pamh, PAM_SILENT);
+    (void)pam_end(pamh, rc);
+    end_as(status);
+}

@@ -1,0 +1,26 @@
+/* What the modules of pam_job_starter's second program share. It is root, and its variables are its own. */
+#ifndef SESSION_H
+#define SESSION_H
+
+#include <sys/types.h>
+
+enum { FAILED = 125, NOT_EXECUTABLE = 126, NOT_FOUND = 127 };
+
+/* Says why, and ends with FAILED; control characters of `object` are escaped. It may be NULL. */
+_Noreturn void refuse(const char *object, const char *why);
+void tell(const char *object, const char *text);
+
+/* owner.c: whose job this is */
+struct account {
+    char *name;
+    uid_t uid;
+    gid_t gid;
+    gid_t *groups;
+    int count;
+};
+void owner_find(const char *logname, struct account *who);
+
+/* job.c: the user's process, and waiting for it */
+int job_run(const struct account *who, char **argv, char **env, const char *directory);
+
+#endif

@@ -1,0 +1,202 @@
+"""Starters for products that cannot be had here, each called exactly as its product documents: words, standard input,
+uid, variables, working directory. The names of the tests say whose documents.
+
+LSF: "JOB_STARTER" in lsb.queues(5). TORQUE 6: "Node manager configuration", start_exec.c. OpenPBS: "Event types" in the
+Hooks Guide. HTCondor: USER_JOB_WRAPPER in the Manual.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import BASE_ID, Node, os_id
+
+STARTERS = Path("/usr/lib/chos/starters")
+SHOW = "cat /etc/os-release; pwd; exit 7"
+
+
+def check(done: subprocess.CompletedProcess[str], name: str, cwd: str = "/home/alice", status: int = 7) -> None:
+    assert (done.returncode, os_id(done.stdout), done.stderr) == (status, name, ""), done
+    assert cwd in done.stdout.splitlines()
+
+
+def refused(done: subprocess.CompletedProcess[str]) -> None:
+    assert (done.returncode, done.stdout) == (125, ""), done
+    assert "nowhere: no such environment" in done.stderr
+
+
+# --- LSF ----------------------------------------------------------------------------------------------------------
+
+
+def lsf(node: Node, command: str, starter: str = f'{STARTERS}/lsf/job_starter "%USRCMD"', **env: str) -> Any:
+    """The user's command line in the place of %USRCMD, under /bin/sh -c, as the user."""
+    words = ["/bin/sh", "-c", starter.replace("%USRCMD", command)]
+    return node.run(words, env={"LSB_JOBID": "12", "LSB_JOBINDEX": "0", **env})
+
+
+def test_as_lsf_documents(two: Node) -> None:
+    check(lsf(two, SHOW, CHOS="one"), "ID=one")
+    check(lsf(two, SHOW), BASE_ID)
+    refused(lsf(two, SHOW, CHOS="nowhere"))
+
+
+def test_lsf_script_as_its_documents_pass_it(two: Node) -> None:
+    """bsub < script: the job's file is the command."""
+    script = Path("/home/alice/1234.5678")
+    script.write_text(f"#!/bin/sh\n{SHOW}\n")
+    script.chmod(0o755)
+    check(lsf(two, str(script), CHOS="two"), "ID=two")
+    script.unlink()
+
+
+def test_lsf_without_quotation_marks(two: Node) -> None:
+    """The other spelling of the document; then LSF's shell takes a command line apart."""
+    done = lsf(two, "cat /etc/os-release", f"{STARTERS}/lsf/job_starter %USRCMD", CHOS="one")
+    assert (done.returncode, os_id(done.stdout)) == (0, "ID=one")
+
+
+def test_lsf_all_of_a_command_line_is_inside(two: Node) -> None:
+    """Or `bsub 'cd /tmp; ./program'` would run its second half on the base."""
+    done = lsf(two, "cd /tmp; cat /etc/os-release | cat && pwd; exit 7", CHOS="one")
+    check(done, "ID=one", "/tmp")
+
+
+# --- TORQUE, not privileged; the other is in test_pam_job_starter.py ------------------------------------------------
+
+
+@pytest.mark.parametrize("starter", ["chos-job-starter", "pam_job_starter"])
+def test_as_torque_6_documents(two: Node, starter: str) -> None:
+    """$job_starter gets the shell, already as the user; on standard input is the script's path, or the script."""
+    script = Path("/var/spool/torque/mom_priv/jobs/1.SC")
+    script.parent.mkdir(parents=True, exist_ok=True)
+    script.write_text(f"{SHOW}\n")
+    script.chmod(0o755)
+    env = {"PBS_JOBID": "1.server", "PBS_ENVIRONMENT": "PBS_BATCH", "CHOS": "one"}
+    try:
+        for stdin in (f"{script}\n", f"exec {script} an argument\n", script.read_text()):
+            check(two.run([f"/usr/bin/{starter}", "/bin/sh"], env=env, stdin=stdin), "ID=one")
+        refused(two.run([f"/usr/bin/{starter}", "/bin/sh"], env={**env, "CHOS": "nowhere"}, stdin="echo ran\n"))
+        # start_process: a task of the TM interface
+        check(two.run([f"/usr/bin/{starter}", "sh", "-c", SHOW], env={**env, "CHOS": "two"}), "ID=two")
+    finally:
+        subprocess.run(["rm", "-r", "/var/spool/torque"], check=True)
+
+
+# --- OpenPBS --------------------------------------------------------------------------------------------------------
+
+
+class Event:
+    """pbs.event() of an execjob_launch hook: what it may read and change, and its two ends."""
+
+    def __init__(self, progname: str, argv: list[str], env: dict[str, str]) -> None:
+        self.progname, self.argv, self.env = progname, argv, env
+        self.message: str | None = None
+
+    def accept(self) -> None:
+        raise SystemExit
+
+    def reject(self, message: str) -> None:
+        self.message = message
+        raise SystemExit
+
+
+def hook(event: Event, text: str | None = None) -> Event:
+    """pbs_mom runs the hook's text, with the module `pbs`."""
+    module = types.ModuleType("pbs")
+    module.event = lambda: event  # type: ignore[attr-defined]
+    source = text or (STARTERS / "pbs/chos_launch.py").read_text()
+    sys.modules["pbs"] = module
+    try:
+        with pytest.raises(SystemExit):
+            exec(compile(source, "chos_launch", "exec"), {"__name__": "__main__"})
+    finally:
+        del sys.modules["pbs"]
+    return event
+
+
+def launched(node: Node, event: Event, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    """And then executes, as the user, `progname` with `argv` and `env`."""
+    event.argv[0] = event.progname
+    return node.run(event.argv, env=event.env, stdin=stdin)
+
+
+def test_as_openpbs_documents(two: Node) -> None:
+    """A job's shell, which reads the script from its standard input; a task; a name that is none; no name."""
+    env = {"PBS_JOBID": "3.server", "PBS_ENVIRONMENT": "PBS_BATCH"}
+    event = hook(Event("/bin/sh", ["-sh"], {**env, "CHOS": "one"}))
+    assert event.message is None
+    done = launched(two, event, f"{SHOW}\n")
+    check(done, "ID=one")
+    check(launched(two, hook(Event("/bin/sh", ["sh", "-c", SHOW], {**env, "CHOS": "two"}))), "ID=two")
+    check(launched(two, hook(Event("/bin/sh", ["sh"], env)), f"{SHOW}\n"), BASE_ID)
+    refused(launched(two, hook(Event("/bin/sh", ["-sh"], {**env, "CHOS": "nowhere"})), f"{SHOW}\n"))
+
+
+def test_openpbs_login_shells(two: Node) -> None:
+    profile = Path("/home/alice/.profile")
+    kept = profile.read_bytes() if profile.exists() else None
+    profile.write_text("export LOGIN=yes\n")
+    try:
+        for name, answer in (("-sh", "yes"), ("sh", "no")):
+            event = hook(Event("/bin/sh", [name], {"CHOS": "one"}))
+            assert launched(two, event, "echo ${LOGIN:-no}\n").stdout == f"{answer}\n"
+    finally:
+        profile.unlink() if kept is None else profile.write_bytes(kept)
+    assert hook(Event("/bin/tcsh", ["-tcsh"], {})).argv[1:] == ["/bin/tcsh"]
+
+
+def test_openpbs_hook_on_a_node_without_chos(two: Node) -> None:
+    """A job that asked for an environment does not run without one; the others do."""
+    text = (STARTERS / "pbs/chos_launch.py").read_text().replace("/usr/bin/chos-job-starter", "/usr/bin/missing")
+    event = hook(Event("/bin/sh", ["-sh"], {"CHOS": "one"}), text)
+    assert event.message and "has no /usr/bin/missing" in event.message
+    event = hook(Event("/bin/sh", ["-sh"], {}), text)
+    assert (event.message, event.progname, event.argv) == (None, "/bin/sh", ["-sh"])
+
+
+# --- HTCondor -------------------------------------------------------------------------------------------------------
+
+
+def test_as_htcondor_documents(two: Node, dotfile: Any) -> None:
+    """The job's path and its arguments, in its scratch directory, as the user; CHOS from the submit file."""
+    scratch = Path("/tmp/condor/dir_1")
+    scratch.mkdir(parents=True)
+    scratch.chmod(0o777)
+    job = scratch / "condor_exec.exe"
+    job.write_text(f'#!/bin/sh\necho "$# $2"\n{SHOW}\n')
+    job.chmod(0o755)
+    ad = scratch / ".job.ad"
+    ad.write_text('Args = "a b"\nClusterId = 17\nProcId = 4\nOwner = "alice"\n')
+    env = {
+        "_CONDOR_SCRATCH_DIR": str(scratch),
+        "_CONDOR_JOB_AD": str(ad),
+        "_CONDOR_WRAPPER_ERROR_FILE": "/tmp/condor/error",
+    }
+    wrapper = [str(STARTERS / "htcondor/job_wrapper"), str(job), "a", "b  c"]
+    entries = Path("/var/log/chos/entries")
+    two.configure("one:/os/one\ntwo:/os/two", records=f'[records]\nsyslog = false\nfile = "{entries}"\n')
+    two.up()
+    try:
+        done = two.run(wrapper, cwd=str(scratch), env={**env, "CHOS": "one"})
+        check(done, "ID=one", str(scratch))
+        assert done.stdout.startswith("2 b  c\n")
+        check(two.run(wrapper, cwd=str(scratch), env=env), BASE_ID, str(scratch))
+        refused(two.run(wrapper, cwd=str(scratch), env={**env, "CHOS": "nowhere"}))
+        lines = entries.read_text().splitlines()
+        assert len(lines) == 2 and all(" service=htcondor job=17.4 " in line for line in lines), lines
+    finally:
+        subprocess.run(["rm", "-r", "/tmp/condor"], check=True)
+        subprocess.run(["chattr", "-a", entries], check=False, capture_output=True)
+        entries.unlink(missing_ok=True)
+
+
+def test_htcondor_replaces_itself(two: Node) -> None:
+    """The wrapper has to exec: the job is the process that HTCondor started."""
+    process = two.start([str(STARTERS / "htcondor/job_wrapper"), "/bin/sh", "-c", "echo $$"], env={"CHOS": "one"})
+    assert process.stdout and process.stdout.readline() == f"{process.pid}\n"
+    assert process.wait(20) == 0
