@@ -9,19 +9,18 @@ from chosns.install import starter
 from chosns.integrate import files
 from chosns.integrate.command import ask, find
 from chosns.integrate.ensure import Section, ensure, first, require
-from chosns.integrate.model import Change, InstallError, Machine, Plan, Product, Request, Setting, Snippet
+from chosns.integrate.model import InstallError, Machine, Plan, Product, Request, Setting, Snippet
 
 _CONF = "/etc/arc.conf"
 _NAME = "ENV/CHOS"
 _COMMENT = "# CHOS: where ENV/CHOS is. chosctl install arc --undo"
-_VERBS = {"enabled": ("enable", "disable"), "default": ("default", "undefault")}
+_DEFAULT, _YES = f"arcctl rte default {_NAME}", "yes"
 
 
 class Arc(Product):
     """Jobs of an ARC computing element."""
 
     name = "arc"
-    after = "now restart A-REX: systemctl restart arc-arex"
 
     def machine(self, machine: Machine, request: Request) -> Machine:
         path = first(machine, "ARC", [request.config or machine.env.get("ARC_CONFIG") or _CONF], "ARC.CONF")
@@ -30,10 +29,7 @@ class Arc(Product):
     def snippets(self, request: Request) -> Sequence[Snippet]:
         return [
             Snippet("/etc/arc.conf, section [arex]", _line()),
-            Snippet(
-                "afterwards; the second one gives it to every job",
-                f"arcctl rte enable {_NAME}\narcctl rte default {_NAME}",
-            ),
+            Snippet("afterwards, so that every job has it", _DEFAULT),
         ]
 
     def plan(self, machine: Machine, request: Request) -> Plan:
@@ -49,23 +45,16 @@ class Arc(Product):
             if there
             else ensure(machine, path, [_COMMENT, _line()], f"({re.escape(_line())})", _arex)
         )
-        changes: list[Change] = list(plan.changes)
-        present = list(plan.present)
-        for kind in _VERBS:
-            if self.get(machine, kind) == "yes":
-                present.append(f"{_NAME}: {kind}")
-            else:
-                changes.append(Setting(f"{_NAME}: {kind}", "no", "yes"))
-        return Plan(tuple(changes), tuple(present))
+        if self.get(machine, _DEFAULT) == _YES:
+            return Plan(plan.changes, (*plan.present, _DEFAULT))
+        return Plan((*plan.changes, Setting(_DEFAULT, "", _YES)), plan.present)
 
     def get(self, machine: Machine, name: str) -> str:
-        kind = name.rpartition(" ")[2]
-        listed = ask([*_arcctl(machine), "rte", "list", f"--{kind}"])
-        return "yes" if _NAME in (line.split(" ")[0].strip() for line in listed.splitlines()) else "no"
+        listed = ask([*_arcctl(machine), "rte", "list", "--default"])
+        return _YES if _NAME in (line.split(" ")[0].strip() for line in listed.splitlines()) else ""
 
     def put(self, machine: Machine, name: str, value: str) -> None:
-        verb = _VERBS[name.rpartition(" ")[2]][value != "yes"]
-        ask([*_arcctl(machine), "rte", verb, _NAME])
+        ask([*_arcctl(machine), "rte", "default" if value else "undefault", _NAME])
 
 
 def _line() -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from chosns.config.trusted import display_path
 from chosns.install import starter
@@ -14,8 +14,9 @@ from chosns.integrate.lines import append
 from chosns.integrate.model import FileEdit, InstallError, Machine, Plan, Product, Request, Snippet
 
 _PLACES = ("/usr/share/perl5", "/usr/share/perl5/vendor_perl", "/usr/local/share/perl5")
+_RULES = "/usr/share/globus/globus_gram_job_manager"  # what a job may ask of a batch system
 _SERVICES = "/etc/grid-services"
-_TYPE = re.compile(r"(.*\bglobus-job-manager\b.*\s-type\s+)(\w+)(.*)")
+_TYPE = re.compile(r"((?!\s*#).*\bglobus-job-manager\b.*\s-type\s+)(\w+)(.*)")
 
 
 class Globus(Product):
@@ -28,6 +29,7 @@ class Globus(Product):
     def snippets(self, request: Request) -> Sequence[Snippet]:
         return [
             Snippet("Globus/GRAM/JobManager/chos_LRM.pm, beside LRM.pm (fork, sge, …)", "\n".join(_adapter("LRM"))),
+            Snippet(f"{_RULES}/chos_LRM.rvf", "a copy of LRM.rvf, where there is one"),
             Snippet("the line of each job manager below /etc/grid-services", "… -type chos_LRM"),
         ]
 
@@ -35,9 +37,8 @@ class Globus(Product):
         require(machine, starter("globus/chos.pm"))
         services = request.config or _SERVICES
         first(machine, "Globus GRAM5", [services], "GRID-SERVICES")
-        adapters = (
-            f"{first(machine, 'Globus GRAM5', [f'{p}/Globus/GRAM/JobManager' for p in _PLACES], 'GRID-SERVICES')}"
-        )
+        candidates = [f"{place}/Globus/GRAM/JobManager" for place in _PLACES]
+        adapters = first(machine, "Globus GRAM5", candidates, "GRID-SERVICES")
         changes: dict[str, FileEdit] = {}
         present = []
         for path in _files(machine, services, request.services):
@@ -49,26 +50,31 @@ class Globus(Product):
                 if found[2].startswith("chos_"):
                     present.append(path)
                     continue
-                adapter = f"{adapters}/chos_{found[2]}.pm"
                 if not os.path.exists(display_path(machine.root, f"{adapters}/{found[2]}.pm")):
                     raise InstallError(f"has no adapter in {adapters}", object=f"{path}: -type {found[2]}")
-                before = files.read(machine, adapter)
-                if before is None:
-                    lines = _adapter(found[2])
-                    changes.setdefault(adapter, FileEdit(adapter, None, append("", lines), lines))
-                new = f"{found[1]}chos_{found[2]}{found[3]}"
-                after = "".join(f"{new}\n" if other.rstrip("\n") == line else other for other in text.splitlines(True))
-                changes[path] = FileEdit(path, text, after, (new,), (line,))
+                changes.update({new.path: new for new in _new_files(machine, adapters, found[2])})
+                ours = f"{found[1]}chos_{found[2]}{found[3]}"
+                after = "".join(f"{ours}\n" if own.rstrip("\n") == line else own for own in text.splitlines(True))
+                changes[path] = FileEdit(path, text, after, (ours,), (line,))
         if not changes and not present:
             hint = "add one first, such as globus-gram-job-manager-fork-setup-poll; or say where they are: --config"
             raise InstallError("has no job manager", object=services, hint=hint)
-        # The adapters come first: a job manager must find its own.
-        order = sorted(changes.values(), key=lambda change: not change.path.startswith(adapters))
+        # New files come first: a job manager must find its adapter.
+        order = sorted(changes.values(), key=lambda change: change.before is not None)
         return Plan(tuple(order), tuple(present))
 
 
 def _adapter(lrm: str) -> tuple[str, ...]:
     return f"require '{starter('globus/chos.pm')}';", f"Globus::GRAM::CHOS::adapt('{lrm}');"
+
+
+def _new_files(machine: Machine, adapters: str, lrm: str) -> Iterator[FileEdit]:
+    """What comes beside Globus's own files: our adapter, and a copy of the rules for jobs."""
+    rules = files.read(machine, f"{_RULES}/{lrm}.rvf") or ""
+    wanted = {f"{adapters}/chos_{lrm}.pm": _adapter(lrm), f"{_RULES}/chos_{lrm}.rvf": tuple(rules.splitlines())}
+    for path, lines in wanted.items():
+        if lines and files.read(machine, path) is None:
+            yield FileEdit(path, None, append("", lines), lines)
 
 
 def _files(machine: Machine, services: str, wanted: Sequence[str]) -> list[str]:

@@ -16,7 +16,14 @@ import slurm_cluster
 from conftest import BASE_ID, Node, os_id, run
 
 STATE = Path("/var/lib/chos/install")
-PLACES = ("/etc/slurm", "/etc/grid-services", "/usr/share/perl5/Globus", "/etc/arc.conf", "/var/lib/gridengine/default")
+PLACES = (
+    "/etc/slurm",
+    "/etc/grid-services",
+    "/usr/share/perl5/Globus",
+    "/usr/share/globus",
+    "/etc/arc.conf",
+    "/var/lib/gridengine/default",
+)
 
 
 def chosctl(*words: str, check: bool = True, **env: str) -> subprocess.CompletedProcess[str]:
@@ -221,9 +228,12 @@ def test_globus() -> None:
     """perl loads the adapter that comes in, and the gatekeeper's own tool knows the service still."""
     need("globus-gatekeeper-admin")
     gatekeeper.add_service("fork", "fork")
+    gatekeeper.add_service("sge", "sge")
     before = contents()
     chosctl("globus")
     assert "-type chos_fork" in Path("/etc/grid-services/available/jobmanager-fork-poll").read_text()
+    rules = Path("/usr/share/globus/globus_gram_job_manager")
+    assert (rules / "chos_sge.rvf").read_text() == (rules / "sge.rvf").read_text()
     loaded = run(["perl", "-e", 'require Globus::GRAM::JobManager::chos_fork; print "loaded"'])
     assert loaded.stdout == "loaded", loaded
     assert "jobmanager-fork" in run(["globus-gatekeeper-admin", "-l"]).stdout
@@ -232,13 +242,13 @@ def test_globus() -> None:
 
 
 def test_arc() -> None:
-    """Real arcctl: the runtime environment is known, may be used, and is given to every job."""
+    """Real arcctl: the runtime environment is known, and is given to every job."""
     need("arcctl")
     before, listed = contents(), run(["arcctl", "rte", "list"]).stdout
     dry = chosctl("arc", "--dry-run")
     assert "+runtimedir = /usr/lib/chos/starters/arc" in dry.stdout
     chosctl("arc")
-    assert "ENV/CHOS                         (user, enabled, default)" in run(["arcctl", "rte", "list"]).stdout
+    assert "ENV/CHOS                         (user, default)" in run(["arcctl", "rte", "list"]).stdout
     there_and_back("arc")
     undone(before, "arc")
     assert run(["arcctl", "rte", "list"]).stdout == listed

@@ -41,8 +41,10 @@ LSF = {"/etc/lsf.conf": "LSB_CONFDIR=/shared/lsf/conf\n", "/shared/lsf/conf/clus
 GLOBUS = {
     "/usr/share/perl5/Globus/GRAM/JobManager/fork.pm": "1;\n",
     "/usr/share/perl5/Globus/GRAM/JobManager/sge.pm": "1;\n",
+    "/usr/share/globus/globus_gram_job_manager/sge.rvf": "Attribute: queue\n",
     "/etc/grid-services/available/jobmanager-fork-poll": GRAM.format("fork"),
     "/etc/grid-services/jobmanager-old": "# by hand\n" + GRAM.format("sge -extra"),
+    "/etc/grid-services/commented": "#" + GRAM.format("sge"),
 }
 
 
@@ -204,6 +206,8 @@ def test_globus(site: Site) -> None:
     changed = site.install("globus")
     assert changed["/etc/grid-services/available/jobmanager-fork-poll"] == GRAM.format("chos_fork")
     assert changed["/etc/grid-services/jobmanager-old"] == "# by hand\n" + GRAM.format("chos_sge -extra")
+    assert changed["/usr/share/globus/globus_gram_job_manager/chos_sge.rvf"] == "Attribute: queue\n"
+    assert len(changed) == 6, "these, an adapter, and what the link leads to"
     adapter = changed["/usr/share/perl5/Globus/GRAM/JobManager/chos_sge.pm"]
     assert adapter == f"require '{starter('globus/chos.pm')}';\nGlobus::GRAM::CHOS::adapt('sge');\n"
 
