@@ -7,7 +7,6 @@ their process id; pam.d files are put back after each test.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 import pwd
 import shutil
@@ -23,61 +22,11 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "system"))
-from node import REGISTRY, REPO, Node, install, mount_points, tree_path, wait_for
+from daemons import *  # noqa: F403
+from daemons import Node, Sshd, Stacks, free_port
 from node_fixtures import etc, node, pytest_sessionstart, users
-from silent import silent_file_system
 
-__all__ = [  # of the system tests: the node and its fixtures, which tests find here
-    "REGISTRY",
-    "REPO",
-    "Node",
-    "etc",
-    "install",
-    "mount_points",
-    "node",
-    "pytest_sessionstart",
-    "silent_file_system",
-    "tree_path",
-    "users",
-    "wait_for",
-]
-LIMIT = 60
-BASE_ID = next(line for line in Path("/etc/os-release").read_text().splitlines() if line.startswith("ID="))
-LINE = "session required pam_chos.so"
-
-
-def os_id(text: str) -> str:
-    """The ID= line of an os-release in some output."""
-    found = [line.strip() for line in text.splitlines() if line.startswith("ID=")]
-    return found[0] if found else text
-
-
-class Stacks:
-    """pam.d: files that are put back."""
-
-    def __init__(self) -> None:
-        self._kept: dict[Path, bytes | None] = {}
-        self._original: dict[str, str] = {}
-
-    def write(self, service: str, text: str) -> None:
-        """A stack of its own."""
-        path = Path("/etc/pam.d") / service
-        self._kept.setdefault(path, path.read_bytes() if path.exists() else None)
-        path.write_text(text)
-
-    def add(self, service: str, options: str = "", line: str = LINE) -> None:
-        """The module as the last session line of an existing stack, once."""
-        path = Path("/etc/pam.d") / service
-        if service not in self._original:
-            self._original[service] = path.read_text()
-        self.write(service, f"{self._original[service]}\n{line} {options}\n")
-
-    def restore(self) -> None:
-        for path, content in self._kept.items():
-            if content is None:
-                path.unlink(missing_ok=True)
-            else:
-                path.write_bytes(content)
+__all__ = ["etc", "node", "pytest_sessionstart", "users"]
 
 
 @pytest.fixture
@@ -154,71 +103,6 @@ def two(node: Node) -> Node:
     node.configure("one:/os/one\ntwo:/os/two\n")
     node.up()
     return node
-
-
-# --- sshd ---------------------------------------------------------------------------------------------------------
-
-
-@dataclasses.dataclass
-class Sshd:
-    """A running sshd, and clients that reach it."""
-
-    process: subprocess.Popen[bytes]
-    port: int
-    directory: Path
-
-    def command(self, user: str, *arguments: str, program: str = "ssh") -> list[str]:
-        port = "-P" if program in ("scp", "sftp") else "-p"
-        return [
-            program,
-            "-F",
-            str(self.directory / "client"),
-            port,
-            str(self.port),
-            *self._user(program, user),
-            *arguments,
-        ]
-
-    def _user(self, program: str, user: str) -> list[str]:
-        return [f"{user}@127.0.0.1"] if program == "ssh" else ["-o", f"User={user}"]
-
-    def ssh(
-        self, user: str, *arguments: str, options: tuple[str, ...] = (), stdin: str | None = None
-    ) -> subprocess.CompletedProcess[str]:
-        """ssh USER@127.0.0.1 ARGUMENTS, as root on the same node."""
-        command = self.command(user, *arguments)
-        return run([*command[:3], *options, *command[3:]], stdin=stdin)
-
-    def os(self, user: str, **more: object) -> str:
-        """Which OS a command of this user sees."""
-        return os_id(self.ssh(user, "cat /etc/os-release", **more).stdout)  # type: ignore[arg-type]
-
-    def children(self) -> list[int]:
-        """Processes of sessions."""
-        text = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
-        return [int(word) for word in text.split()]
-
-    def settle(self) -> None:
-        """Wait until no session is left."""
-        wait_for(lambda: not self.children(), "a session did not end")
-
-    def namespace(self) -> int:
-        return os.stat(f"/proc/{self.process.pid}/ns/mnt").st_ino
-
-
-def run(command: list[str], *, stdin: str | None = None, **more: object) -> subprocess.CompletedProcess[str]:
-    """Run as root, output as text; a hang is an error."""
-    given: dict[str, object] = {"cwd": "/", **more}
-    given.update({"input": stdin} if stdin is not None else {"stdin": subprocess.DEVNULL})
-    return subprocess.run(  # type: ignore[call-overload, no-any-return]
-        command, text=True, errors="replace", capture_output=True, timeout=LIMIT, check=False, **given
-    )
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import BASE_ID, Node, Stacks, os_id, wait_for
+from daemons import BASE_ID, Node, Stacks, os_id, wait_for
 
 HERE = Path("/tmp/at-here")
 SHOW = "(cat /etc/os-release; pwd; id -un; echo CHOS=$CHOS)"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import worked
-from conftest import Node, tree_path
+from daemons import Node, tree_path
 
 
 def test_the_users_guide(node: Node) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from conftest import LINE, Node, Stacks, run, silent_file_system
+from daemons import LINE, Node, Stacks, run, silent_file_system
 
 SUCCESS, ABORT = 0, 26
 HOST = Path("/tmp/pam-host")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import BASE_ID, Node, Sshd, Stacks, os_id, run, wait_for
+from daemons import BASE_ID, Node, Sshd, Stacks, os_id, run, wait_for
 
 BARE = """[tree]
 top = ["/bin", "/sbin", "/lib", "/lib64", "/usr", "/etc", "/var"]

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import BASE_ID, LINE, Node, Sshd, Stacks, os_id, run, silent_file_system, wait_for
+from daemons import BASE_ID, LINE, Node, Sshd, Stacks, os_id, run, silent_file_system, wait_for
 
 
 def test_command(two: Node, sshd: Sshd, dotfile: Callable[..., Path]) -> None:

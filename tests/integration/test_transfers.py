@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Node, Sshd, Stacks, free_port, install, os_id, run, tree_path, wait_for
+from daemons import Node, Sshd, Stacks, free_port, install, os_id, run, tree_path, wait_for
 
 
 def test_internal_sftp_and_scp(two: Node, sshd: Sshd, dotfile: Callable[..., Path], tmp_path: Path) -> None:
