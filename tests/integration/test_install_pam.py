@@ -309,7 +309,7 @@ def test_killed_at_every_point(ready: Node, pam_d: dict[str, bytes]) -> None:
             assert chosctl("--undo").returncode == 0
             assert contents() == pam_d
             assert list(STATE.iterdir()) == []
-        assert 8 < number < MANY - 1
+        assert 5 < number < MANY - 1
         assert contents() == result
         chosctl("--undo")
 
