@@ -15,7 +15,7 @@ static const struct { const char *service, *sign, *job, *part; } systems[] = {
     {"lsf", "LSB_JOBID", "LSB_JOBID", "LSB_JOBINDEX"},
     {"pbs", "PBS_JOBID", "PBS_JOBID", NULL},
     {"htcondor", "_CONDOR_SCRATCH_DIR", "_CONDOR_JOB_ID", NULL},
-    {"globus", "GLOBUS_GRAM_JOB_HANDLE", "GLOBUS_GRAM_JOB_HANDLE", NULL},
+    {"globus", "GLOBUS_GRAM_JOB_CONTACT", "GLOBUS_GRAM_JOB_CONTACT", NULL},
     {"arc", "GRID_GLOBAL_JOBID", "GRID_GLOBAL_JOBID", NULL},
 };
 
