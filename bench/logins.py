@@ -57,7 +57,7 @@ def _sessions(stand: Stand, report: Report) -> None:
 
 
 def _logins(stand: Stand, report: Report, commands: dict[str, list[str]]) -> None:
-    times = stand.time(commands, 20 if stand.quick else 600, root=True)
+    times = stand.time(commands, 20 if stand.quick else 300, root=True)
     note = "A client and an sshd each: key exchange, session, `true` by the login shell. All else in the stack permits."
     report.tables.append(_table("ssh login", times, (note,)))
     report.criteria.append(Criterion("added to an ssh login", times[_CHOS].added(times[_PLAIN]) / 1000, 1, " ms"))

@@ -126,14 +126,15 @@ def test_private_mounts(
     assert sshd.namespace() == own
 
 
-def test_many_at_once(two: Node, sshd: Sshd, dotfile: Callable[..., Path]) -> None:
+def test_many_at_once(two: Node, sshd: Sshd, dotfile: Callable[..., Path], request: pytest.FixtureRequest) -> None:
     """200 logins over three environments, 20 at a time, while one of them is prepared anew again and again."""
     two.tree("three")
     two.configure("one:/os/one\ntwo:/os/two\ndefault:/os/three\n")
     two.up()
     dotfile("alice", "one")
     dotfile("bob", "two")
-    subprocess.run(["useradd", "-m", "-s", "/bin/sh", "-p", "*", "carol"], check=False)
+    request.addfinalizer(lambda: subprocess.run(["userdel", "-rf", "carol"], check=True, capture_output=True))
+    subprocess.run(["useradd", "-m", "-s", "/bin/sh", "-p", "*", "carol"], check=True)
     wanted = {"alice": "ID=one", "bob": "ID=two", "carol": "ID=three"}
 
     def login(number: int) -> tuple[str, str]:
