@@ -7,6 +7,7 @@ import os
 import sys
 from pathlib import Path
 
+import batch
 import entering
 import inside
 import logins
@@ -20,6 +21,7 @@ PARTS = {
     "privileged": privileged.measure,
     "inside": inside.measure,
     "logins": logins.measure,
+    "batch": batch.measure,
     "preparing": preparing.measure,
 }
 

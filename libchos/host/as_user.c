@@ -34,6 +34,17 @@
 #define SYS_close_range 436
 #endif
 
+/* Not libc's: where the host has threads, those look for them, and here there are none. */
+#ifdef SYS_setresuid32
+#define RAW_SETGROUPS SYS_setgroups32
+#define RAW_SETRESGID SYS_setresgid32
+#define RAW_SETRESUID SYS_setresuid32
+#else
+#define RAW_SETGROUPS SYS_setgroups
+#define RAW_SETRESGID SYS_setresgid
+#define RAW_SETRESUID SYS_setresuid
+#endif
+
 enum { PIDFD = 3 /* P_PIDFD */, DYING_MS = 200, MS = 1000 };
 
 /* What goes through the socket, as one message. */
@@ -47,8 +58,8 @@ static int become(const struct person *who)
     uid_t ruid, euid, suid;
     gid_t rgid, egid, sgid;
     struct chos_error e;
-    if (setgroups((size_t)who->count, who->groups) || setresgid(who->gid, who->gid, who->gid)
-        || setresuid(who->uid, who->uid, who->uid) || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+    if (syscall(RAW_SETGROUPS, (size_t)who->count, who->groups) || syscall(RAW_SETRESGID, who->gid, who->gid, who->gid)
+        || syscall(RAW_SETRESUID, who->uid, who->uid, who->uid) || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
         || prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0))
         return errno;
     if (getresuid(&ruid, &euid, &suid) || getresgid(&rgid, &egid, &sgid) || ruid != who->uid || euid != who->uid

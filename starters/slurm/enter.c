@@ -32,8 +32,7 @@ static bool act_as(uid_t uid, gid_t gid, const gid_t *groups, int count)
  * The groups are those that the job will have. */
 static int may_enter(const struct chos_session *s, void *context, struct chos_error *e)
 {
-    const struct task *task = context;
-    const struct person *who = &task->who;
+    const struct person *who = context;
     int count = getgroups(0, NULL), fd = -1, err = 0;
     gid_t *own = count < 0 ? NULL : calloc((size_t)count + 1, sizeof *own), gid = getegid();
     if (own == NULL || getgroups(count, own) != count || (prctl(PR_GET_SECUREBITS) & SECBIT_NO_SETUID_FIXUP) != 0) {
@@ -77,16 +76,16 @@ static int find_script(const char *script, struct chos_error *e)
     return -1;
 }
 
-int enter(const struct task *task, const char *name, struct chos_session *s, struct chos_error *e)
+int enter(const struct step *step, const char *name, bool record, struct chos_session *s, struct chos_error *e)
 {
-    struct chos_record record = {-1, -1};
-    if (task->first)
-        entry_record_open(&record);
-    if (chos_session_enter(s, name, may_enter, (void *)task, e) || find_script(task->script, e)
+    struct chos_record places = {-1, -1};
+    if (record)
+        chos_record_open(&places, &step->settings, "");
+    if (chos_session_enter(s, name, may_enter, (void *)&step->who, e) || find_script(step->script, e)
         || apply(&s->policy, e)) {
-        chos_record_close(&record);
+        chos_record_close(&places);
         return -1;
     }
-    chos_record_write(&record, &(struct chos_entry){task->who.uid, task->user, name, s->target.name, "slurm", task->job});
+    chos_record_write(&places, &(struct chos_entry){step->who.uid, step->user, name, s->target.name, "slurm", step->job});
     return 0;
 }

@@ -9,34 +9,28 @@
  */
 #include "spank_chos.h"
 
-#pragma GCC visibility push(default)
-#include <slurm/slurm.h>
-#include <slurm/spank.h>
-SPANK_PLUGIN(chos, 1)
-#pragma GCC visibility pop
-
 #include <errno.h>
-#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { MESSAGE = 1500, FAILED = 125, ACCOUNT = 16384 };
+#pragma GCC visibility push(default)
+SPANK_PLUGIN(chos, 1)
+#pragma GCC visibility pop
 
-/* What is carried from who submits to the tasks. Slurm hands on a batch job's options as variables of other names, and
- * --export=NONE loses those like any variable; SLURM_* always passes. */
-#define CARRIED_OPTION "SLURM_CHOS_OPTION"
-#define CARRIED_VARIABLE "SLURM_CHOS"
+enum { FAILED = 125 };
 
 static struct plugin plugin;
-static struct { char text[ACCOUNT]; struct passwd entry, *found; } account;
+static struct step step;
 
-/* Line by line, each with Slurm's prefix: to the terminal of who submits, or to the task's standard error. */
-static void tell(char *text)
+/* Line by line: to the terminal of who submits, or to the task's standard error. */
+static void tell(const char *text)
 {
-    char *at = NULL;
-    for (char *line = strtok_r(text, "\n", &at); line != NULL; line = strtok_r(NULL, "\n", &at))
-        slurm_spank_log("%s%s", line == text ? "chos: " : "", line);
+    char copy[MESSAGE] = "", *at = NULL;
+    struct chos_text t = {copy, sizeof copy, 0};
+    chos_put(&t, text);
+    for (char *line = strtok_r(copy, "\n", &at); line != NULL; line = strtok_r(NULL, "\n", &at))
+        slurm_spank_log("%s%s", line == copy ? "chos: " : "", line);
 }
 
 static void tell_error(const struct chos_error *e)
@@ -45,11 +39,6 @@ static void tell_error(const struct chos_error *e)
     struct chos_text t = {text, sizeof text, 0};
     chos_error_text(e, &t);
     tell(text);
-}
-
-_Noreturn static void end_task(void)
-{
-    _exit(FAILED);
 }
 
 /* --- where jobs are submitted ----------------------------------------------------------------------------------- */
@@ -66,6 +55,7 @@ static bool is_unknown(const char *name, struct chos_error *e)
     return plugin.submit_check && look_up(name, &place, e) != 0 && e->reason == CHOS_UNKNOWN;
 }
 
+/* Slurm may call it more than once; what it says last counts. */
 static int take_option(int value, const char *name, int remote)
 {
     struct chos_error e;
@@ -101,15 +91,6 @@ int slurm_spank_init(spank_t spank, int argc, char **argv)
     return spank_option_register(spank, &option);
 }
 
-/* NSS is asked here, not in a task: a process that was forked by one with threads should not. */
-static void find_account(spank_t spank)
-{
-    uid_t uid;
-    if (spank_get_item(spank, S_JOB_UID, &uid) != ESPANK_SUCCESS
-        || getpwuid_r(uid, &account.entry, account.text, sizeof account.text, &account.found) != 0)
-        account.found = NULL;
-}
-
 static void carry(const char *name, const char *value)
 {
     if (value != NULL && value[0] != '\0')
@@ -124,7 +105,7 @@ int slurm_spank_init_post_opt(spank_t spank, int argc, char **argv)
     (void)argc;
     (void)argv;
     if (context == S_CTX_REMOTE)
-        find_account(spank);
+        step_begin(spank, &plugin, &step);
     if (context != S_CTX_LOCAL && context != S_CTX_ALLOCATOR)
         return ESPANK_SUCCESS;
     carry(CARRIED_VARIABLE, getenv("CHOS"));
@@ -135,86 +116,6 @@ int slurm_spank_init_post_opt(spank_t spank, int argc, char **argv)
 }
 
 /* --- where jobs run --------------------------------------------------------------------------------------------- */
-
-/* A name, and who chose it. */
-struct wish {
-    const char *name;
-    enum { BY_NOBODY, BY_OPTION, BY_VARIABLE, BY_FILE } source;
-    char word[CHOS_NAME_SIZE];
-};
-
-/* One that is too long for a name is cut off, and no name either. */
-static bool has_variable(spank_t spank, const char *name, struct wish *wish)
-{
-    spank_err_t rc = spank_getenv(spank, name, wish->word, sizeof wish->word);
-    wish->name = wish->word;
-    wish->source = BY_VARIABLE;
-    return (rc == ESPANK_SUCCESS || rc == ESPANK_NOSPACE) && wish->word[0] != '\0';
-}
-
-static bool has_option(spank_t spank, struct wish *wish)
-{
-    bool asked = plugin.asked[0] != '\0';
-    if (!asked && !has_variable(spank, CARRIED_OPTION, wish))
-        return false;
-    wish->name = asked ? plugin.asked : wish->word;
-    wish->source = BY_OPTION;
-    return true;
-}
-
-static int find_wish(spank_t spank, const struct task *task, struct wish *wish, struct chos_text *why)
-{
-    if (has_option(spank, wish) || has_variable(spank, "CHOS", wish) || has_variable(spank, CARRIED_VARIABLE, wish))
-        return 0;
-    int found = task->who.home == NULL ? 0 : dotfile_read(&task->who, &plugin.choice, wish->word, why);
-    wish->name = found == 0 ? "default" : wish->word;
-    wish->source = found == 0 ? BY_NOBODY : BY_FILE;
-    return found < 0 ? -1 : 0;
-}
-
-/* "12.0", "12.batch", "12_3.batch": as sacct(1) writes them. Returns the step's number. */
-static uint32_t name_job(spank_t spank, struct task *task)
-{
-    uint32_t job = 0, step = 0, array = 0, index = 0;
-    struct chos_text t = {task->job, sizeof task->job, 0};
-    (void)spank_get_item(spank, S_JOB_ID, &job);
-    (void)spank_get_item(spank, S_JOB_STEPID, &step);
-    bool is_array = spank_get_item(spank, S_JOB_ARRAY_ID, &array) == ESPANK_SUCCESS
-        && spank_get_item(spank, S_JOB_ARRAY_TASK_ID, &index) == ESPANK_SUCCESS && array != 0 && index != NO_VAL;
-    chos_put_number(&t, is_array ? array : job);
-    if (is_array) {
-        chos_put(&t, "_");
-        chos_put_number(&t, index);
-    }
-    chos_put(&t, ".");
-    if (step == SLURM_BATCH_SCRIPT)
-        chos_put(&t, "batch");
-    else if (step == SLURM_INTERACTIVE_STEP)
-        chos_put(&t, "interactive");
-    else
-        chos_put_number(&t, step);
-    return step;
-}
-
-static int describe(spank_t spank, struct task *task)
-{
-    int id = 0;
-    *task = (struct task){.first = spank_get_item(spank, S_TASK_ID, &id) == ESPANK_SUCCESS && id == 0};
-    if (spank_get_item(spank, S_JOB_UID, &task->who.uid) != ESPANK_SUCCESS
-        || spank_get_item(spank, S_JOB_GID, &task->who.gid) != ESPANK_SUCCESS
-        || spank_get_item(spank, S_JOB_SUPPLEMENTARY_GIDS, &task->who.groups, &task->who.count) != ESPANK_SUCCESS)
-        return -1;
-    if (account.found != NULL) {
-        task->user = account.entry.pw_name;
-        task->who.home = account.entry.pw_dir;
-    }
-    int argc = 0;
-    char **argv = NULL;
-    if (name_job(spank, task) == SLURM_BATCH_SCRIPT && spank_get_item(spank, S_JOB_ARGV, &argc, &argv) == ESPANK_SUCCESS
-        && argc > 0)
-        task->script = argv[0];
-    return 0;
-}
 
 static bool set_from_policy(spank_t spank, char *variable)
 {
@@ -227,87 +128,80 @@ static bool set_from_policy(spank_t spank, char *variable)
     return set;
 }
 
+/* Most are there already, see step.c. */
 static int set_variables(spank_t spank, const char *name, const struct chos_session *s)
 {
-    bool set = spank_setenv(spank, "CHOS", name, 1) == ESPANK_SUCCESS;
-    if (s->target.kind == CHOS_TO_BASE)
+    const char *generation = s->target.kind == CHOS_TO_BASE ? "" : s->target.name;
+    bool set = strcmp(name, step.said) == 0 || spank_setenv(spank, "CHOS", name, 1) == ESPANK_SUCCESS;
+    if (strcmp(generation, step.generation) != 0 && generation[0] != '\0')
+        set = set && spank_setenv(spank, "CHOS_GENERATION", generation, 1) == ESPANK_SUCCESS;
+    else if (generation[0] == '\0')
         (void)spank_unsetenv(spank, "CHOS_GENERATION");
-    else
-        set = set && spank_setenv(spank, "CHOS_GENERATION", s->target.name, 1) == ESPANK_SUCCESS;
     for (unsigned i = 0; set && i < s->policy.setenvs; i++)
         set = set_from_policy(spank, s->policy.setenv[i]);
     return set ? 0 : -1;
 }
 
-static int go(spank_t spank, const struct task *task, const char *name, struct chos_error *e)
+/* By this name a task stays where slurmd put it, which may have mounts of its own: PrivateTmp, a job's /tmp. */
+static bool stays(const char *name)
 {
-    struct chos_session s = {.target = {.kind = CHOS_TO_BASE}};
+    struct chos_error ignored;
     enum place place;
-    if (look_up(name, &place, e) || (place == PLACE_ELSEWHERE && enter(task, name, &s, e)))
+    return strcmp(name, "root") == 0 && look_up(name, &place, &ignored) == 0 && place == PLACE_HERE;
+}
+
+static int go(spank_t spank, const char *name, struct chos_error *e)
+{
+    static struct chos_session s = {.target = {.kind = CHOS_TO_BASE}};
+    int task = 0;
+    bool first = spank_get_item(spank, S_TASK_ID, &task) == ESPANK_SUCCESS && task == 0;
+    if (!stays(name) && enter(&step, name, first, &s, e))
         return -1;
     return set_variables(spank, name, &s) == 0 ? 0 : chos_fail(e, CHOS_SYSTEM, ENOMEM, "the job's environment variables");
 }
 
 /* Nobody asked for anything, and the administrator offers nothing. */
-static bool is_nothing(const struct wish *wish, const struct chos_error *e)
+static bool is_nothing(const struct chos_error *e)
 {
-    return wish->source == BY_NOBODY && (e->reason == CHOS_UNKNOWN || e->reason == CHOS_NO_REGISTRY);
+    return step.wish.source == BY_NOBODY && (e->reason == CHOS_UNKNOWN || e->reason == CHOS_NO_REGISTRY);
 }
 
 /* Who names an environment for this very job is not given another one. */
-static bool may_fall_back(const struct wish *wish, const struct chos_error *e)
+static bool may_fall_back(const struct chos_error *e)
 {
-    return plugin.choice.fail_to_default && (wish->source == BY_VARIABLE || wish->source == BY_FILE)
+    return plugin.choice.fail_to_default && (step.wish.source == BY_VARIABLE || step.wish.source == BY_FILE)
         && (e->reason == CHOS_UNKNOWN || e->reason == CHOS_ILLEGAL);
 }
 
-static void begin(spank_t spank, const struct task *task)
+static bool begin(spank_t spank)
 {
-    char text[MESSAGE] = "";
-    struct chos_text why = {text, sizeof text, 0};
     struct chos_error e;
-    struct wish wish;
-    if (find_wish(spank, task, &wish, &why)) {
-        tell(text);
-        end_task();
+    if (step.trouble[0] != '\0') {
+        tell(step.trouble);
+        return false;
     }
-    if (go(spank, task, wish.name, &e) == 0)
-        return;
-    if (is_nothing(&wish, &e)) {
-        (void)spank_unsetenv(spank, "CHOS_GENERATION");   /* of who submitted it */
-        return;
+    if (step.who.uid == 0) {
+        bool asked = step.wish.source == BY_OPTION && strcmp(step.wish.name, "root") != 0;
+        tell(asked ? "root's jobs are never moved; submit as a user" : "");
+        return !asked;
     }
-    if (may_fall_back(&wish, &e)) {
-        tell_error(&e);
-        slurm_spank_log("      this job tries `default` instead");
-        if (go(spank, task, "default", &e) == 0)
-            return;
-    }
+    if (go(spank, step.wish.name, &e) == 0 || is_nothing(&e))
+        return true;
     tell_error(&e);
-    end_task();
+    if (!may_fall_back(&e))
+        return false;
+    slurm_spank_log("      this job tries `default` instead");
+    if (go(spank, "default", &e) == 0)
+        return true;
+    tell_error(&e);
+    return false;
 }
 
 int slurm_spank_task_init_privileged(spank_t spank, int argc, char **argv)
 {
-    struct task task;
-    struct wish wish;
     (void)argc;
     (void)argv;
-    if (plugin.wrong != NULL) {
-        slurm_spank_log("chos: plugstack.conf of this node has an unknown option or value: %s", plugin.wrong);
-        end_task();
-    }
-    if (describe(spank, &task)) {
-        slurm_spank_log("chos: slurmstepd does not say whose task this is");
-        end_task();
-    }
-    if (task.who.uid != 0) {
-        begin(spank, &task);
-    } else if (has_option(spank, &wish) && strcmp(wish.name, "root") != 0) {
-        slurm_spank_log("chos: %s", "root's jobs are never moved; submit as a user");
-        end_task();
-    }
-    (void)spank_unsetenv(spank, CARRIED_OPTION);
-    (void)spank_unsetenv(spank, CARRIED_VARIABLE);
+    if (!begin(spank))
+        _exit(FAILED);
     return ESPANK_SUCCESS;
 }

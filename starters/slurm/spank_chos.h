@@ -4,6 +4,18 @@
 
 #include "host.h"
 
+#pragma GCC visibility push(default)
+#include <slurm/slurm.h>
+#include <slurm/spank.h>
+#pragma GCC visibility pop
+
+enum { MESSAGE = 1500 };
+
+/* What is carried from who submits to the tasks. Slurm hands on a batch job's options as variables of other names, and
+ * --export=NONE loses those like any variable; SLURM_* always passes. */
+#define CARRIED_OPTION "SLURM_CHOS_OPTION"
+#define CARRIED_VARIABLE "SLURM_CHOS"
+
 /* The words behind `spank_chos.so` in plugstack.conf; and what `--chos=` said, empty where nobody said it. */
 struct plugin {
     struct choice choice;
@@ -12,20 +24,32 @@ struct plugin {
     char asked[CHOS_NAME_SIZE];
 };
 
-/* A task's user and place in the job, as slurmstepd says them. */
-struct task {
-    struct person who;
-    const char *user;       /* the account's name, NULL where nobody knows it */
-    const char *script;     /* of a batch step: what will be executed, else NULL */
-    char job[64];
-    bool first;             /* of its step on this node */
+/* A name, and who chose it. */
+struct wish {
+    enum { BY_NOBODY, BY_OPTION, BY_VARIABLE, BY_FILE } source;
+    char name[CHOS_NAME_SIZE];
 };
 
-/* lookup.c: whether there is such an environment here, and what it is; the process stays where it is. */
+/* What all tasks of a step on this node have in common. */
+struct step {
+    struct person who;
+    const char *user;           /* the account's name, NULL where nobody knows it */
+    const char *script;         /* of a batch job: what will be executed, else NULL */
+    char job[64];
+    struct wish wish;
+    char said[CHOS_NAME_SIZE], generation[CHOS_NAME_SIZE];   /* what $CHOS and $CHOS_GENERATION of the tasks are already */
+    char trouble[MESSAGE];      /* why no task of it can run; empty where they can */
+    struct chos_jobs settings;
+};
+
+/* step.c: before the tasks are made, in a process that has threads */
+void step_begin(spank_t spank, const struct plugin *plugin, struct step *step);
+
+/* lookup.c: whether there is such an environment on this host, and what it is; the process stays where it is. */
 enum place { PLACE_HERE, PLACE_ELSEWHERE };
 int look_up(const char *name, enum place *place, struct chos_error *e);
 
-/* enter.c: on success the process is in the environment, with its policy, and `s` says which. */
-int enter(const struct task *task, const char *name, struct chos_session *s, struct chos_error *e);
+/* enter.c: in a task; on success it is in the environment, with its policy, and `s` says which. */
+int enter(const struct step *step, const char *name, bool record, struct chos_session *s, struct chos_error *e);
 
 #endif

@@ -90,7 +90,7 @@ class Slurm:
         self.conf.write_text(
             CONFIGURATION.format(controller=ports[0], daemon=ports[1], top=self.top, spool=SPOOL, cpus=self.cpus)
         )
-        # Named, because what it would find out for itself is fatal where both versions are mounted; nothing here uses it.
+        # Named: what it would find out for itself is fatal where both versions are mounted. Nothing here uses it.
         (self.top / "cgroup.conf").write_text("CgroupPlugin=cgroup/v1\n")
         self.set_plugin(plugin)
         self._start_munge()
@@ -138,11 +138,11 @@ class Slurm:
             process.kill()
             process.wait()
 
-    def stop(self) -> None:
+    def stop(self, user: str = "alice") -> None:
         """Everything; what was running on the node is cancelled first."""
         with contextlib.suppress(subprocess.SubprocessError):
-            self.client("scancel", "--state=PENDING", "--user=alice")
-            self.client("scancel", "--signal=KILL", "--full", "--user=alice")
+            self.client("scancel", "--state=PENDING", f"--user={user}")
+            self.client("scancel", "--signal=KILL", "--full", f"--user={user}")
             self.emptied(but="")
         for name in list(self.daemons)[::-1]:
             self.stop_daemon(name)
@@ -214,18 +214,18 @@ class Slurm:
 
         return self.wait(done, f"the end of job {job}")
 
-    def emptied(self, but: str = LASTING) -> None:
+    def emptied(self, but: str = LASTING, limit: float = LIMIT) -> None:
         """Wait until there are no jobs, but those of this name."""
         command = ("squeue", "--noheader", "--format=%j")
-        self.wait(lambda: {*self.client(*command).stdout.split()} <= {but}, "the queue to be empty")
+        self.wait(lambda: {*self.client(*command).stdout.split()} <= {but}, "the queue to be empty", limit)
 
     def state(self) -> str:
         """Of the node."""
         return self.client("sinfo", "--noheader", "--nodes=node", "--format=%t").stdout.strip()
 
-    def wait(self, check: Callable[[], Any], what: str) -> Any:
+    def wait(self, check: Callable[[], Any], what: str, limit: float = LIMIT) -> Any:
         """The first true answer of `check`; fails with the daemons' last words."""
-        deadline = time.monotonic() + LIMIT
+        deadline = time.monotonic() + limit
         while not (answer := check()):
             if time.monotonic() > deadline:
                 logs = [(self.top / name).read_text()[-1500:] for name in ("slurmctld.log", "slurmd.log", "munged.err")]

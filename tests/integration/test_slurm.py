@@ -107,8 +107,9 @@ def test_another_users_file(slurm: Slurm) -> None:
 
 
 def test_salloc(slurm: Slurm) -> None:
-    """The allocation's choice holds for its steps, but for one that names another. The shell itself stays where it is."""
-    script = f"{SHOW}; srun -Q {SHOW}; srun -Q --chos=two {SHOW}; srun -Q --chos=root {SHOW}; srun -Q --export=NONE /bin/{SHOW}"
+    """The allocation's choice holds for its steps, but for one that names another. The shell stays where it is."""
+    steps = ("", "--chos=two", "--chos=root", "--export=NONE")
+    script = "; ".join([SHOW, *(f"srun -Q {step} /bin/{SHOW}" for step in steps)])
     done = slurm.client("salloc", "--quiet", "--chos=one", "sh", "-c", script, user="alice")
     found = [line for line in done.stdout.splitlines() if line.startswith("ID=")]
     assert found == [BASE_ID, "ID=one", "ID=two", BASE_ID, "ID=one"], done
@@ -324,9 +325,8 @@ def test_records(slurm: Slurm, two: Node, log: Callable[[str], list[str]]) -> No
     lines = path.read_text().splitlines()
     path.unlink()
     assert len(lines) == 3, lines
-    for line, environment, job in zip(
-        lines, ("one", "two", "two"), (r"\d+\.0", rf"{batch}\.batch", rf"{array}_7\.batch")
-    ):
+    jobs = (r"\d+\.0", rf"{batch}\.batch", rf"{array}_7\.batch")
+    for line, environment, job in zip(lines, ("one", "two", "two"), jobs):
         assert re.fullmatch(
             rf"time=\S+Z user=alice uid=\d+ environment={environment} generation={environment}\.\d+ "
             rf"service=slurm job={job} pid=\d+",

@@ -1,5 +1,7 @@
-"""Slurm: what is refused, and what a user, an administrator or a broken node can do wrong. A task that cannot be where it
-should be fails with the reason in its own standard error; it never runs on the base instead, and no node is drained.
+"""Slurm: what is refused, and what a user, an administrator or a broken node can do wrong.
+
+A task that cannot be where it should be fails with the reason in its own standard error; it never runs on the base
+instead, and no node is drained.
 """
 
 from __future__ import annotations

@@ -1,0 +1,147 @@
+/* What is the same for all tasks of a step, found out once: whose they are, and which environment that user chose. A
+ * thousand tasks are not to read one ~/.chos at once, and a process that was forked by one with threads asks no NSS.
+ */
+#include "spank_chos.h"
+
+#include <pwd.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { ACCOUNT = 16384 };
+
+static void find_account(struct step *step)
+{
+    static char text[ACCOUNT];
+    static struct passwd entry;
+    struct passwd *found = NULL;
+    if (getpwuid_r(step->who.uid, &entry, text, sizeof text, &found) == 0 && found != NULL) {
+        step->user = found->pw_name;
+        step->who.home = found->pw_dir;
+    }
+}
+
+/* "12.0", "12.batch", "12_3.batch": as sacct(1) writes them. Returns the step's number. */
+static uint32_t name_job(spank_t spank, struct step *step)
+{
+    uint32_t job = 0, number = 0, array = 0, index = 0;
+    struct chos_text t = {step->job, sizeof step->job, 0};
+    (void)spank_get_item(spank, S_JOB_ID, &job);
+    (void)spank_get_item(spank, S_JOB_STEPID, &number);
+    bool is_array = spank_get_item(spank, S_JOB_ARRAY_ID, &array) == ESPANK_SUCCESS
+        && spank_get_item(spank, S_JOB_ARRAY_TASK_ID, &index) == ESPANK_SUCCESS && array != 0 && index != NO_VAL;
+    chos_put_number(&t, is_array ? array : job);
+    if (is_array) {
+        chos_put(&t, "_");
+        chos_put_number(&t, index);
+    }
+    chos_put(&t, ".");
+    if (number == SLURM_BATCH_SCRIPT)
+        chos_put(&t, "batch");
+    else if (number == SLURM_INTERACTIVE_STEP)
+        chos_put(&t, "interactive");
+    else
+        chos_put_number(&t, number);
+    return number;
+}
+
+static bool describe(spank_t spank, struct step *step)
+{
+    int argc = 0;
+    char **argv = NULL;
+    if (spank_get_item(spank, S_JOB_UID, &step->who.uid) != ESPANK_SUCCESS
+        || spank_get_item(spank, S_JOB_GID, &step->who.gid) != ESPANK_SUCCESS
+        || spank_get_item(spank, S_JOB_SUPPLEMENTARY_GIDS, &step->who.groups, &step->who.count) != ESPANK_SUCCESS)
+        return false;
+    if (name_job(spank, step) == SLURM_BATCH_SCRIPT && spank_get_item(spank, S_JOB_ARGV, &argc, &argv) == ESPANK_SUCCESS
+        && argc > 0)
+        step->script = argv[0];
+    return true;
+}
+
+/* One that is too long for a name is cut off, and no name either. */
+static bool has_variable(spank_t spank, const char *name, struct wish *wish)
+{
+    spank_err_t rc = spank_getenv(spank, name, wish->name, sizeof wish->name);
+    return (rc == ESPANK_SUCCESS || rc == ESPANK_NOSPACE) && wish->name[0] != '\0';
+}
+
+static void find_wish(spank_t spank, const struct plugin *plugin, struct step *step)
+{
+    struct wish *wish = &step->wish;
+    struct chos_text name = {wish->name, sizeof wish->name, 0}, why = {step->trouble, sizeof step->trouble, 0};
+    chos_put(&name, plugin->asked);
+    wish->source = BY_OPTION;
+    if (wish->name[0] != '\0' || has_variable(spank, CARRIED_OPTION, wish))
+        return;
+    wish->source = BY_VARIABLE;
+    if (has_variable(spank, "CHOS", wish) || has_variable(spank, CARRIED_VARIABLE, wish))
+        return;
+    wish->source = BY_FILE;
+    if (step->who.uid != 0 && step->who.home != NULL && dotfile_read(&step->who, &plugin->choice, wish->name, &why) != 0)
+        return;
+    wish->source = BY_NOBODY;
+    name.len = 0;
+    chos_put(&name, "default");
+}
+
+/* The generation that a name leads to now; empty where there is none. Only a guess: a task that enters knows. */
+static void guess(const char *name, char generation[CHOS_NAME_SIZE])
+{
+    char file[CHOS_NAME_SIZE], path[sizeof CHOS_REGISTRY "/env/" + CHOS_NAME_SIZE], to[sizeof "../gen/" + CHOS_NAME_SIZE];
+    struct chos_link link = {.kind = CHOS_TO_NAME};
+    struct chos_text t = {path, sizeof path, 0}, out = {generation, CHOS_NAME_SIZE, 0};
+    if (chos_name_escape(name, file))
+        return;
+    for (int i = 0; i < 2 && link.kind == CHOS_TO_NAME; i++) {
+        t.len = 0;
+        chos_put(&t, CHOS_REGISTRY "/env/");
+        chos_put(&t, i == 0 ? file : link.name);
+        ssize_t n = readlink(path, to, sizeof to - 1);
+        if (n < 0)
+            return;
+        to[n] = '\0';
+        if (chos_link_parse(to, &link))
+            return;
+    }
+    if (link.kind == CHOS_TO_GENERATION)
+        chos_put(&out, link.name);
+}
+
+/* Said here, and only put right in a task: the first variable that Slurm sets in a process costs a page fault for each
+ * 4 kB of its buffer, a quarter of a megabyte, which is ten times what entering takes. Here it has them. */
+static void say(spank_t spank, struct step *step)
+{
+    struct chos_text said = {step->said, sizeof step->said, 0};
+    (void)spank_unsetenv(spank, CARRIED_OPTION);
+    (void)spank_unsetenv(spank, CARRIED_VARIABLE);
+    if (step->who.uid == 0 || step->trouble[0] != '\0')
+        return;
+    (void)spank_unsetenv(spank, "CHOS_GENERATION");   /* of who submitted it */
+    guess(step->wish.name, step->generation);
+    if (step->wish.source == BY_NOBODY && step->generation[0] == '\0')
+        return;
+    if (spank_setenv(spank, "CHOS", step->wish.name, 1) == ESPANK_SUCCESS)
+        chos_put(&said, step->wish.name);
+    if (step->generation[0] != '\0' && spank_setenv(spank, "CHOS_GENERATION", step->generation, 1) != ESPANK_SUCCESS)
+        step->generation[0] = '\0';
+}
+
+void step_begin(spank_t spank, const struct plugin *plugin, struct step *step)
+{
+    struct chos_error ignored;
+    struct chos_text why = {step->trouble, sizeof step->trouble, 0};
+    *step = (struct step){.user = NULL};
+    if (plugin->wrong != NULL) {
+        chos_put(&why, "plugstack.conf of this node has an unknown option or value: ");
+        chos_put_safe(&why, plugin->wrong);
+    } else if (!describe(spank, step)) {
+        chos_put(&why, "slurmstepd does not say whose task this is");
+    } else {
+        find_account(step);
+        find_wish(spank, plugin, step);
+        say(spank, step);
+    }
+    /* What is wrong with the settings keeps nobody out. */
+    if (chos_jobs_read(&step->settings, &ignored) != 0)
+        step->settings.syslog = false;
+}
