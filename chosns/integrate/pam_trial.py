@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
+import re
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -16,6 +16,10 @@ from chosns.integrate.command import attempt
 from chosns.integrate.model import InstallError
 
 _PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "pam_session.py")
+_GAP = r"(?:[ \t]|\\\n)+"
+_INCLUDE = re.compile(
+    rf"(?im)^([ \t]*(?:@include|-?(?:auth|account|password|session){_GAP}(?:include|substack)){_GAP})([^/\s]\S*)"
+)
 _MODULE = "chos-module"  # a service that has nothing but the module
 
 
@@ -24,13 +28,20 @@ def copy_of(directory: str, stacks: Mapping[str, str]) -> Iterator[str]:
     """A copy of pam.d with these stacks instead of its own; removed afterwards."""
     with tempfile.TemporaryDirectory(prefix="chosctl-pam-") as copy:
         for entry in os.scandir(directory):
+            text = stacks.get(entry.name)
             with contextlib.suppress(OSError):  # what cannot be read is no stack
-                if entry.is_file():
-                    shutil.copyfile(entry.path, os.path.join(copy, entry.name))
-        for service, text in stacks.items():
-            with open(os.path.join(copy, service), "w", encoding="utf-8", errors="surrogateescape") as file:
-                file.write(text)
+                if text is None and entry.is_file():
+                    with open(entry.path, encoding="utf-8", errors="surrogateescape") as file:
+                        text = file.read()
+            if text is not None:
+                with open(os.path.join(copy, entry.name), "w", encoding="utf-8", errors="surrogateescape") as file:
+                    file.write(within(text, copy))
         yield copy
+
+
+def within(text: str, directory: str) -> str:
+    """A stack that includes from this directory: by itself libpam 1.5 takes what is included from /etc/pam.d."""
+    return _INCLUDE.sub(lambda found: f"{found[1]}{directory}/{found[2]}", text)
 
 
 def try_module(module: str, options: str) -> None:

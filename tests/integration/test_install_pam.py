@@ -145,6 +145,25 @@ def test_what_dry_run_shows_is_what_is_done(pam_d: dict[str, bytes]) -> None:
         assert contents() == by_hand
 
 
+def test_stacks_of_another_distribution(pam_d: dict[str, bytes]) -> None:
+    """EL 9's: `include` and `substack` instead of @include; libpam opens root's sessions with them, too."""
+    directory = Path("/opt/el9-pam.d")
+    shutil.copytree(Path(__file__).resolve().parents[1] / "data/el9-pam.d", directory)
+    try:
+        done = chosctl("--config", str(directory))
+        assert done.returncode == 0 and "was not tried" not in done.stderr, done
+        there = sorted(path.name for path in directory.iterdir() if served(path.read_bytes()))
+        assert there == ["crond", "sshd", "su", "sudo"]
+        assert chosctl("--config", str(directory), "--undo").returncode == 0
+        assert not [path for path in directory.iterdir() if served(path.read_bytes())]
+        (directory / "system-auth").write_text("session requisite pam_deny.so\n")
+        assert "sudo: root's session fails here with and without" in chosctl("--config", str(directory)).stderr
+        assert chosctl("--config", str(directory), "--undo").returncode == 0
+        assert contents() == pam_d
+    finally:
+        shutil.rmtree(directory)
+
+
 def test_edited_since(pam_d: dict[str, bytes]) -> None:
     chosctl()
     (PAM_D / "su").write_bytes(b"# first\n" + (PAM_D / "su").read_bytes() + b"# last\n")
@@ -228,7 +247,8 @@ def test_a_stack_that_would_break_with_the_line(pam_d: dict[str, bytes], tmp_pat
     )
     other = tmp_path / "pam_other.so"
     subprocess.run(["gcc", "-shared", "-fPIC", "-o", str(other), str(source), "-lpam"], check=True)
-    (PAM_D / "sudo").write_text(f"session required {other}\n")
+    (PAM_D / "other-module").write_text(f"session required {other}\n")
+    (PAM_D / "sudo").write_text("session include other-module\n")
     refused(contents(), said="sudo: with the new stack root gets no session")
 
 

@@ -11,32 +11,10 @@ from chosns.errors import ChosError
 from chosns.integrate.model import FileEdit, Machine, Request
 from chosns.integrate.pam import Pam
 from chosns.integrate.pam_stack import includes, session_lines
+from chosns.integrate.pam_trial import within
 
-EL9 = {
-    "system-auth": """#%PAM-1.0
-# This file is auto-generated.
-auth        required      pam_env.so
-session     optional      pam_keyinit.so revoke
-session     required      pam_limits.so
--session    optional      pam_systemd.so
-session     [success=1 default=ignore] pam_succeed_if.so service in crond quiet use_uid
-session     required      pam_unix.so
-""",
-    "postlogin": "session [default=1] pam_lastlog.so nowtmp showfailed\nsession optional pam_lastlog.so silent\n",
-    "sshd": "auth substack password-auth\nsession required pam_loginuid.so\nsession include password-auth\n"
-    "session include postlogin\n",
-    "su": "session include system-auth\nsession include postlogin\nsession optional pam_xauth.so\n",
-    "su-l": "auth include su\nsession optional pam_keyinit.so force revoke\nsession include su\n",
-    "sudo": "auth include system-auth\nsession include system-auth\n",
-    "sudo-i": "auth include sudo\nsession optional pam_keyinit.so force revoke\nsession include sudo\n",
-    "crond": "session required pam_loginuid.so\nsession include password-auth\nauth include password-auth\n",
-    "vlock": "auth include system-auth\n",
-}
-EL9["password-auth"] = EL9["system-auth"]
-
-
-def reader(stacks: dict[str, str]) -> object:
-    return stacks.get
+STACKS = Path(__file__).resolve().parents[1] / "data/el9-pam.d"
+EL9 = {path.name: path.read_text() for path in STACKS.iterdir()}
 
 
 def modules(stacks: dict[str, str], service: str) -> list[str]:
@@ -67,6 +45,13 @@ def test_stacks_that_include_themselves() -> None:
     assert modules(stacks, "a").count("pam_1.so") < 100
     assert modules(stacks, "b") == []
     assert includes("a", stacks.get) == {"a"}
+
+
+def test_includes_lead_into_the_copy() -> None:
+    """Of the stacks that are tried: every kind, and nothing else."""
+    text = "@include {}a\nauth substack {}b\n-session \\\n  Include {}c # d\n"
+    others = "session required include e\n# @include f\n@include /g\n"
+    assert within(text.format("", "", "") + others, "/x") == text.format("/x/", "/x/", "/x/") + others
 
 
 @pytest.fixture
