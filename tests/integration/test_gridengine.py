@@ -12,6 +12,7 @@ from pathlib import Path
 
 import gridengine
 import pytest
+import worked
 from conftest import BASE_ID, LIMIT, Node, os_id, wait_for
 from gridengine import GridEngine
 
@@ -296,3 +297,16 @@ def normal(text: str) -> str:
     text = re.sub(r" [0-9]+\.[a-z]+\.q", "", text)
     text = re.sub(r"^0=(-|[0-9]+)", "0=", text, flags=re.MULTILINE)
     return "missing" if "missing" in text and "a  b" not in text and "marked" not in text else text
+
+
+def test_the_worked_example(node: Node, grid: GridEngine) -> None:
+    """docs/integrations/sge.md."""
+    node.tree("el9")
+    node.configure("el9:/os/el9")
+    node.up()
+    grid.queue(starter_method="NONE")
+    try:
+        worked.run("sge")
+    finally:
+        (gridengine.COMMON / "sge_request").unlink(missing_ok=True)
+        grid.queue(starter_method=STARTER)

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import BASE_ID, Node, os_id
+import worked
+from conftest import BASE_ID, Node, Stacks, os_id
 
 STARTERS = Path("/usr/lib/chos/starters")
 SHOW = "cat /etc/os-release; pwd; exit 7"
@@ -200,3 +201,12 @@ def test_htcondor_replaces_itself(two: Node) -> None:
     process = two.start([str(STARTERS / "htcondor/job_wrapper"), "/bin/sh", "-c", "echo $$"], env={"CHOS": "one"})
     assert process.stdout and process.stdout.readline() == f"{process.pid}\n"
     assert process.wait(20) == 0
+
+
+@pytest.mark.parametrize("page", ["lsf", "torque", "openpbs", "htcondor"])
+def test_the_part_of_the_pages_that_can_be_run(node: Node, stacks: Stacks, page: str) -> None:
+    stacks.write("jobstarter", "")
+    node.tree("el9")
+    node.configure("el9:/os/el9")
+    node.up()
+    worked.run(page)
