@@ -20,7 +20,7 @@
 #include <linux/slab.h>
 #include <linux/spinlock.h>
 
-#define RESERVE 1024
+#define RESERVE 256
 #define LOCKS 64
 
 struct entry {
