@@ -27,7 +27,7 @@ def measure(stand: Stand, report: Report) -> None:
         report.tables.append(Table("Slurm", ("",), [], (f"not measured: {why}",)))
         return
     stand.up()
-    cluster = Slurm(Path("/tmp/slurm-bench"), cpus=32)
+    cluster = Slurm(Path("/srv/slurm-bench"), cpus=32)
     cluster.start()
     try:
         _tasks(stand, report, cluster)
@@ -78,7 +78,7 @@ def _quartiles(samples: Samples) -> str:
 
 def _hooks(stand: Stand, report: Report, cluster: Slurm) -> None:
     """In slurmstepd, by a plugin around the plugin (spank_timed.c)."""
-    timed, times = stand.tools / "spank_timed.so", Path("/tmp/slurm-bench/times")
+    timed, times = stand.tools / "spank_timed.so", cluster.top / "times"
     if not timed.exists():
         return
     times.touch(0o600)

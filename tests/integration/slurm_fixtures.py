@@ -24,7 +24,7 @@ def cluster() -> Iterator[Slurm]:
         pytest.skip(why)
     subprocess.run(["groupadd", "-f", GROUP], check=True)
     subprocess.run(["usermod", "-a", "-G", GROUP, "bob"], check=True)
-    cluster = Slurm(Path("/tmp/slurm-test"))
+    cluster = Slurm(Path("/srv/slurm-test"))
     try:
         cluster.start()
         yield cluster

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import worked
 from conftest import BASE_ID, Node, os_id
 from slurm_cluster import LASTING, Slurm, identity
 from slurm_fixtures import cluster, prepared, slurm, two
@@ -333,6 +334,13 @@ def test_records(slurm: Slurm, two: Node, log: Callable[[str], list[str]]) -> No
             line,
         ), line
     assert len(log("service=slurm")) == 3
+
+
+def test_the_worked_example(slurm: Slurm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the page for administrators says, from `chosctl install slurm` to its undo."""
+    slurm.set_plugin("")
+    monkeypatch.setenv("SLURM_CONF", str(slurm.conf))
+    worked.run("slurm")
 
 
 def test_time_limit(slurm: Slurm, lasting: str) -> None:
