@@ -15,6 +15,7 @@ from chosns.backends.kmod import ModuleBackend
 from chosns.backends.ns import TIME_LIMIT, NamespaceBackend
 from chosns.base import ensure_shared, private_mounts, require_base, require_kernel
 from chosns.config import broken
+from chosns.config.node import BACKENDS
 from chosns.errors import ChosError, ConfigError, NotPrepared, UnknownEnvironment, as_chos_error, chos_errors
 from chosns.formats import base_text, jobs_text, login_text
 from chosns.install import launcher_problem
@@ -184,8 +185,10 @@ class _Wish:
 
 
 def _present_backends() -> tuple[str, ...]:
+    """As the node is prepared already; empty where it is not, or where a hand has been on the registry."""
     with contextlib.suppress(NotPrepared), open_registry() as registry:
-        return registry.backends()
+        found = registry.backends()
+        return found if set(found) <= set(BACKENDS) else ()
     return ()
 
 
