@@ -37,6 +37,16 @@ def library() -> str:
     return above if os.path.basename(above) == "chos" and os.path.basename(os.path.dirname(above)) == "lib" else _USUAL
 
 
+def program(name: str) -> str:
+    """Where a program of this installation is."""
+    return os.path.join(os.path.dirname(os.path.dirname(library())), "bin", name)
+
+
+def data(name: str) -> str:
+    """Where a file that ships with this installation is."""
+    return os.path.join(os.path.dirname(os.path.dirname(library())), "share", "chos", name)
+
+
 def starter(name: str) -> str:
     """Where a starter for a batch or grid system is, SYSTEM/FILE."""
     return os.path.join(library(), "starters", name)

@@ -38,7 +38,7 @@ def attempt(
             stderr=subprocess.PIPE,
             text=True,
             errors="replace",
-            umask=0o077,
+            umask=0o022,  # what a product makes is for its users to read: arcctl's directories are
             start_new_session=True,
         )
     except OSError as error:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 
+from chosns.config.trusted import display_path
 from chosns.install import starter
 from chosns.integrate import files
 from chosns.integrate.command import attempt, find
@@ -13,7 +15,8 @@ from chosns.integrate.model import InstallError, Machine, Plan, Product, Request
 
 _COMMENT = "# CHOS: jobs run in their user's environment. chosctl install htcondor --undo"
 _KEY = r"(?i)\s*USER_JOB_WRAPPER\s*=\s*(.*)"
-_FILE = "50-chos.conf"
+_FILE = "90-chos"
+_LEFT_OUT = re.compile(r"\..*|#.*|.*~|.*\.(?:rpmsave|rpmnew|dpkg-\w+)")
 
 
 class HtCondor(Product):
@@ -30,8 +33,14 @@ class HtCondor(Product):
         directory = request.config or _directory(machine)
         path = f"{directory}/{_FILE}"
         for name in files.listing(machine, directory):
-            for number, line in enumerate((_read(machine, f"{directory}/{name}") or "").splitlines(), 1):
-                if name != _FILE and re.fullmatch(_KEY, line):
+            if (
+                name == _FILE
+                or _LEFT_OUT.fullmatch(name)
+                or os.path.isdir(display_path(machine.root, f"{directory}/{name}"))
+            ):
+                continue
+            for number, line in enumerate((files.read(machine, f"{directory}/{name}") or "").splitlines(), 1):
+                if re.fullmatch(_KEY, line):
                     hint = "only one wrapper is run: have one call the other, or take that line out"
                     raise InstallError(
                         f"is set already: {line.strip()}", object=f"{directory}/{name}:{number}", hint=hint
@@ -50,7 +59,3 @@ def _directory(machine: Machine) -> str:
         if status == 0 and output.startswith("/"):
             return output.split(",")[0].strip()
     return first(machine, "HTCondor", ["/etc/condor/config.d"], "CONFIG.D")
-
-
-def _read(machine: Machine, path: str) -> str | None:
-    return files.read(machine, path) if path.endswith(".conf") or "." not in path.rpartition("/")[2] else None

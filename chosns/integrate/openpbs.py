@@ -12,7 +12,7 @@ from chosns.integrate.ensure import require
 from chosns.integrate.model import InstallError, Machine, Plan, Product, Request, Setting, Snippet
 from chosns.integrate.record import digest
 
-_HOOK = "chos"
+_HOOK = "chos_launch"
 _SETTING = f"hook {_HOOK}"
 _EVENT = "execjob_launch"
 _KIND = "application/x-python default"
@@ -55,10 +55,8 @@ class OpenPbs(Product):
 
 def _commands() -> list[str]:
     return [
-        f"create hook {_HOOK}",
+        f"create hook {_HOOK} event={_EVENT}",
         f"import hook {_HOOK} {_KIND} {_program()}",
-        f"set hook {_HOOK} event = {_EVENT}",
-        f"set hook {_HOOK} enabled = true",
     ]
 
 

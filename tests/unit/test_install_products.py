@@ -96,8 +96,10 @@ class Site:
 @pytest.fixture
 def site(tmp_path: Path) -> Site:
     site = Site(tmp_path)
-    names = ["lsf/job_starter", "torque/job_starter", "htcondor/job_wrapper", "globus/chos.pm"]
+    names = ["lsf/job_starter", "htcondor/job_wrapper", "globus/chos.pm"]
     site.write({starter(name): "#!/bin/sh\n" for name in names} | {f"{library()}/spank_chos.so": "no plugin\n"})
+    site.write({"/usr/bin/chos-job-starter": "", "/usr/bin/pam_job_starter": ""})
+    site.write({"/usr/share/chos/pam.d/jobstarter": "session required pam_chos.so\n"})
     (tmp_path / "var/lib").mkdir(parents=True)
     return site
 
@@ -164,9 +166,11 @@ def test_torque(site: Site) -> None:
     config = "$logevent 255\n$clienthost server"
     site.write({"/var/spool/torque/mom_priv/config": config})
     (text,) = site.install("torque").values()
-    assert text.startswith(config + "\n# CHOS") and text.endswith(f"\n$job_starter {starter('torque/job_starter')}\n")
-    (text,) = site.install("torque", options=("privileged",)).values()
-    assert "\n$job_starter_run_privileged true\n$job_starter /" in text
+    assert text.startswith(config + "\n# CHOS") and text.endswith("\n$job_starter /usr/bin/chos-job-starter\n")
+    site.write({"/etc/pam.d/other": ""})
+    changed = site.install("torque", options=("privileged",))
+    assert "\n$job_starter_run_privileged true\n$job_starter /usr/bin/pam_job_starter\n" in changed.popitem()[1]
+    assert changed == {"/etc/pam.d/jobstarter": "session required pam_chos.so\n"}
     with pytest.raises(ChosError, match="one option"):
         site.plan("torque", options=("nonsense",))
 
@@ -187,12 +191,12 @@ def test_torque_where_a_starter_is_set(site: Site) -> None:
 def test_htcondor(site: Site) -> None:
     site.write({"/etc/condor/config.d/00-site.conf": "# USER_JOB_WRAPPER = /old\nNUM_CPUS = 2\n"})
     assert site.install("htcondor", config="/etc/condor/config.d") == {
-        "/etc/condor/config.d/50-chos.conf": COMMENT.format("htcondor")
+        "/etc/condor/config.d/90-chos": COMMENT.format("htcondor")
         + f"USER_JOB_WRAPPER = {starter('htcondor/job_wrapper')}\n"
     }
 
 
-@pytest.mark.parametrize("name", ["00-site.conf", "50-chos.conf", "99"])
+@pytest.mark.parametrize("name", ["00-site.conf", "90-chos", "99"])
 def test_htcondor_where_a_wrapper_is_set(site: Site, name: str) -> None:
     site.write({f"/etc/condor/config.d/{name}": "user_job_wrapper=/site/wrapper\n"})
     with pytest.raises(ChosError, match="is set already"):
@@ -269,7 +273,7 @@ def test_products_that_are_not_there(site: Site, product: str) -> None:
 
 def test_starters_that_others_may_write(site: Site) -> None:
     site.write({"/var/spool/torque/mom_priv/config": ""})
-    path = site.root / starter("torque/job_starter").lstrip("/")
+    path = site.root / "usr/bin/chos-job-starter"
     path.chmod(0o777)
     with pytest.raises(ChosError, match="writable by others"):
         site.plan("torque")
