@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sge
 import slurm
 from report import Report
 from stand import Stand
@@ -10,3 +11,4 @@ from stand import Stand
 def measure(stand: Stand, report: Report) -> None:
     """Those batch systems that are installed here."""
     slurm.measure(stand, report)
+    sge.measure(stand, report)
