@@ -140,7 +140,8 @@ def test_a_closed_environment(slurm: Slurm, two: Node) -> None:
 def test_root(slurm: Slurm) -> None:
     """uid 0 is never moved, and told so when it asks."""
     for env in ({}, {"CHOS": "one"}, {"CHOS": "nowhere"}):
-        assert os_id(slurm.srun(*WHERE, user="root", env=env).stdout) == BASE_ID
+        text = slurm.srun("sh", "-c", f"{SHOW}; env", user="root", env=env).stdout
+        assert os_id(text) == BASE_ID and "CHOS_GENERATION" not in text
     assert os_id(slurm.srun("--chos=root", *WHERE, user="root").stdout) == BASE_ID
     done = slurm.srun("--chos=one", *WHERE, user="root")
     assert (done.returncode, done.stdout) == (125, "") and "chos: root's jobs are never moved" in done.stderr
