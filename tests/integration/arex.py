@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import free_port, run, wait_for
+from daemons import free_port, run, wait_for
 from grid_ca import GRIDMAP, SECURITY, Authority
 
 START = Path("/usr/share/arc/arc-arex-start")
@@ -20,6 +20,7 @@ STARTERS = Path("/usr/lib/chos/starters/arc")
 CONTROL = Path("/var/spool/arc/jobstatus")
 SESSIONS = Path("/var/spool/arc/sessiondir")
 _LIMIT = 60
+_RTE = ("arcctl", "rte")
 _CONF = f"""[common]
 hostname = localhost
 x509_host_key = {SECURITY}/hostkey.pem
@@ -32,7 +33,6 @@ map_with_file = users {GRIDMAP}
 [lrms]
 lrms = fork
 [arex]
-runtimedir = {STARTERS}
 controldir = {CONTROL}
 sessiondir = {SESSIONS}
 wakeupperiod = 1
@@ -95,9 +95,10 @@ def running(directory: Path, *users: str) -> Iterator[Arex]:
     CONFIGURATION.write_text(_CONF.replace("PORT", str(port)))
     for place in (CONTROL, SESSIONS, Path("/var/log/arc")):
         place.mkdir(parents=True, exist_ok=True)
-    # Before the start: what it does not advertise is not matched, and it looks once a minute.
-    done = run(["arcctl", "rte", "enable", "ENV/CHOS"])
-    assert done.returncode == 0, done
+    # Before the start: what it does not advertise is not matched, and it looks once a minute. On request, not for all.
+    for command in (["chosctl", "install", "arc"], [*_RTE, "undefault", "ENV/CHOS"], [*_RTE, "enable", "ENV/CHOS"]):
+        done = run(command)
+        assert done.returncode == 0, done
     # Else its start script makes some of its own, of 4096 bits, in the background.
     group = ["-pkeyopt", "group:ffdhe2048", "-out", str(CONTROL / "dhparam.pem")]
     subprocess.run(["openssl", "genpkey", "-genparam", "-algorithm", "DH", *group], check=True)
@@ -111,3 +112,4 @@ def running(directory: Path, *users: str) -> Iterator[Arex]:
             daemon.terminate()
         for daemon in daemons:
             daemon.wait(_LIMIT)
+        run(["chosctl", "install", "arc", "--undo"])

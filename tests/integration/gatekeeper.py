@@ -13,13 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import free_port, run, wait_for
+from daemons import free_port, run, wait_for
 from grid_ca import Authority
 
 PROGRAM = Path("/usr/sbin/globus-gatekeeper")
 SERVICES = Path("/etc/grid-services")
-ADAPTERS = Path("/usr/share/perl5/Globus/GRAM/JobManager")
-STARTER = Path("/usr/lib/chos/starters/globus/chos.pm")
 _LOG = Path("/var/log/globus")
 _AUDIT = Path("/var/lib/globus/gram-audit")
 # As Globus's own packages globus-gram-job-manager-LRM-setup-poll have it.
@@ -44,11 +42,11 @@ class Job:
         return self.output.read_text() + self.errors.read_text()
 
     def runs(self) -> bool:
-        """Whether any process of this node belongs to it."""
-        mark = f"GLOBUS_GRAM_JOB_CONTACT={self.contact}".encode()
-        for entry in Path("/proc").glob("[0-9]*"):
+        """Whether any process of this node may still write what it says."""
+        files = {str(self.output), str(self.errors)}
+        for link in Path("/proc").glob("[0-9]*/fd/*"):
             with contextlib.suppress(OSError):
-                if mark in (entry / "environ").read_bytes():
+                if os.readlink(link) in files:
                     return True
         return False
 
@@ -90,19 +88,13 @@ def add_service(name: str, lrm: str) -> None:
     available = SERVICES / "available" / f"jobmanager-{name}-poll"
     available.parent.mkdir(parents=True, exist_ok=True)
     available.write_text(_SERVICE.format(lrm))
-    _enable(available.name, f"jobmanager-{name}")
+    done = run(["globus-gatekeeper-admin", "-e", available.name, "-n", f"jobmanager-{name}"])
+    assert done.returncode == 0, done
 
 
 def adapt(lrm: str) -> None:
-    """What docs/integrations/globus.md has an administrator do."""
-    (ADAPTERS / f"chos_{lrm}.pm").write_text(f"require '{STARTER}';\nGlobus::GRAM::CHOS::adapt('{lrm}');\n")
-    available = SERVICES / "available" / f"jobmanager-{lrm}-chos"
-    available.write_text(_SERVICE.format(f"chos_{lrm}"))
-    _enable(available.name, f"jobmanager-{lrm}")
-
-
-def _enable(name: str, alias: str) -> None:
-    done = run(["globus-gatekeeper-admin", "-e", name, "-n", alias])
+    """Give a job manager its adapter, as an administrator does."""
+    done = run(["chosctl", "install", "globus", "--service", f"jobmanager-{lrm}-poll"])
     assert done.returncode == 0, done
 
 
@@ -139,4 +131,5 @@ def running(directory: Path, *users: str) -> Iterator[Gatekeeper]:
     finally:
         process.terminate()
         process.wait(20)
+        run(["chosctl", "install", "globus", "--undo"])
         _end_job_managers()

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from conftest import run
+from daemons import run
 
 SECURITY = Path("/etc/grid-security")
 GRIDMAP = SECURITY / "grid-mapfile"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import LIMIT, free_port, run
+from daemons import LIMIT, free_port, run
 
 COMMON = Path("/var/lib/gridengine/default/common")
 SERVICES = Path("/etc/services")

@@ -12,7 +12,7 @@ import arex
 import pytest
 import worked
 from arex import STARTERS, Arex
-from conftest import BASE_ID, Node, os_id
+from daemons import BASE_ID, Node, os_id
 
 RTE = STARTERS / "ENV" / "CHOS"
 PROGRAM = "/opt/there/show"
