@@ -59,7 +59,7 @@ def require_kernel() -> None:
 def private_mounts() -> list[str]:
     """Mounts of the base below which nothing that comes later appears inside; its root is shared, they are not.
 
-    Those of a single file (pins of network namespaces) hold none, and the registry's are ours.
+    Those of a single file (pins of network namespaces) hold none, and the registry's and those of /chos are ours.
     """
     mounts = {mount.target: mount for mount in read_mounts()}
     return sorted(
@@ -67,7 +67,7 @@ def private_mounts() -> list[str]:
         for target, mount in mounts.items()
         if not any(tag.startswith("shared:") for tag in mount.propagation)
         and mount.fstype != "nsfs"
-        and not is_below(target, PATH)
+        and not any(is_below(target, ours) for ours in (PATH, "/chos"))
     )
 
 

@@ -32,7 +32,7 @@ class Homes:
         self._by_device = {_device(generation): generation for generation in generations if _device(generation)}
         self._base = mount_namespace("self")
         self._nested: dict[tuple[int, str], Generation | None] = {}
-        by_tree = sorted((generation for generation in generations if generation.backend == "kmod"), key=_age)
+        by_tree = sorted((generation for generation in generations if generation.manifest), key=_preference)
         self._by_tree = {str(generation.manifest.get("tree")): generation for generation in by_tree}
 
     def of(self, pid: int | str) -> tuple[Generation | None, bool]:
@@ -54,7 +54,8 @@ class Homes:
 
     def _by_program(self, pid: int | str) -> Generation | None:
         """The kernel module tells nobody but a process itself where it is. But its program lies in its tree, or the
-        loader and libraries of one of the base's do. Of two generations of one tree it is the newer."""
+        loader and libraries of one of the base's do. Of two generations of one tree it is the newer that was prepared
+        for the module alone, else the newer."""
         try:
             if os.readlink(f"/proc/{pid}/root") != MODULE_ROOT:
                 return None
@@ -76,8 +77,8 @@ class Homes:
         return None
 
 
-def _age(generation: Generation) -> int:
-    return generation.number
+def _preference(generation: Generation) -> tuple[bool, int]:
+    return generation.backend == "kmod", generation.number
 
 
 def _device(generation: Generation) -> str:
