@@ -12,6 +12,7 @@ static bool is_backend(const char *word)
 static bool is_job_starter(const char *path)
 {
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    name += name[0] == '-';   /* so a batch system says that the job wants a login shell */
     return strcmp(name, "chos-job-starter") == 0 || strcmp(name, "job_starter") == 0;
 }
 

@@ -37,6 +37,7 @@ static void options(void)
     CHECK(PARSE("/x/job_starter", "--help", "-v") == 0 && o.mode == STARTER);
     CHECK_TEXT(o.command[0], "--help");
     CHECK(PARSE("chos-job-starter") == -1 && e.reason == CHOS_USAGE);
+    CHECK(PARSE("-chos-job-starter", "x") == 0 && o.mode == STARTER);
     CHECK(PARSE("my_job_starter", "x") == 0 && o.mode == RUN);
 }
 
