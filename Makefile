@@ -7,18 +7,19 @@ DESTDIR ?=
 override DESTDIR := $(if $(DESTDIR),$(abspath $(DESTDIR)))
 FUZZ_SECONDS ?= 60
 PYTEST_ARGS ?=
+KERNELS ?= uml 6.1 6.12
 BENCH_ARGS ?=
 BUILD ?= build
 # Debian's own tools come first: a Python from elsewhere lacks the distribution's modules.
 MESON := PATH="/usr/bin:$$PATH" meson
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build install uninstall demo check lint cunit fuzz unit system bench deb rpm wheel clean
+.PHONY: help deps build install uninstall demo check lint cunit fuzz unit system kmod bench deb rpm wheel clean
 
 help: ## Say what can be made (this list)
 	@echo "CHOS $$(sed -n 's/^__version__ = "\(.*\)"$$/\1/p' chosns/__init__.py). make …"
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)$$/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
-	@echo "Settings: PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) FUZZ_SECONDS=$(FUZZ_SECONDS) PYTEST_ARGS='$(PYTEST_ARGS)' BENCH_ARGS='$(BENCH_ARGS)'"
+	@echo "Settings: PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) FUZZ_SECONDS=$(FUZZ_SECONDS) PYTEST_ARGS='$(PYTEST_ARGS)' KERNELS='$(KERNELS)' BENCH_ARGS='$(BENCH_ARGS)'"
 
 deps: ## Install what this machine lacks to build, test and show CHOS (root)
 	@tools/deps
@@ -40,7 +41,7 @@ demo: ## Show CHOS on a throwaway node: two OS trees side by side (root; changes
 	@tools/demo
 
 check: ## Everything below, from lint to system tests (root for the system tests)
-	@FUZZ_SECONDS='$(FUZZ_SECONDS)' tools/check
+	@FUZZ_SECONDS='$(FUZZ_SECONDS)' KERNELS='$(KERNELS)' tools/check
 
 lint: ## ruff, mypy, shellcheck, mandoc, clang-tidy, gcc -fanalyzer
 	@tools/lint
@@ -59,6 +60,9 @@ unit: ## Unit tests of the Python package, on the oldest and the newest Python t
 system: build ## System tests on a throwaway node: real mounts, real users (root)
 	@tools/deps --quiet runtime test batch demo
 	@tools/system $(BUILD) $(PYTEST_ARGS)
+
+kmod: ## Test the kernel module in virtual machines with KERNELS (root)
+	@PYTEST_ARGS='$(PYTEST_ARGS)' tools/kmod $(KERNELS)
 
 bench: ## Measure what entering costs, beside other tools, on a throwaway node (root)
 	@bench/run $(BENCH_ARGS)

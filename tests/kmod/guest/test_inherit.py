@@ -9,10 +9,11 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from chosfs import LIBC, PROC, Child, child, link, parameter, place, setchos, state, wait_for
+from chosfs import LIBC, PROC, Child, call, child, link, parameter, place, setchos, state, wait_for
 from uring import Ring
 
 pytestmark = pytest.mark.usefixtures("module")
@@ -195,35 +196,36 @@ def test_shared_file_system_data() -> None:
     assert child(enter) == (A, 0)
 
 
+def fork_as(number: int) -> int:
+    """fork(2) whose child gets that number: clone3(2) with set_tid."""
+    tid = ctypes.c_int32(number)
+    arguments = (ctypes.c_uint64 * 11)(0, 0, 0, 0, signal.SIGCHLD, 0, 0, 0, ctypes.addressof(tid), 1, 0)
+    return call("syscall", 435, arguments, ctypes.sizeof(arguments))
+
+
 def test_recycled_numbers() -> None:
-    """Processes with the numbers of dead ones that were inside are not."""
-    limit = Path("/proc/sys/kernel/pid_max")
-    before = limit.read_text()
-    limit.write_text("340")  # numbers below 300 are given once only
-    try:
-        used = set()
+    """Processes with the numbers of dead ones that were inside are not; nor with that of one who entered itself."""
+    numbers = range(20_000, 20_010)
 
-        def many() -> list[int]:
-            setchos("/os/a")
-            pids: list[int] = []
-            while sum(pid >= 300 for pid in pids) < 40:
-                pid = os.fork()
-                if pid == 0:
-                    os._exit(0)
-                os.waitpid(pid, 0)
-                pids.append(pid)
-            return pids
+    def run(number: int, function: Callable[[], bool]) -> None:
+        if fork_as(number) == 0:
+            os._exit(0 if function() else 1)
+        assert os.waitpid(number, 0)[1] == 0
 
-        used.update(child(many))
-        again = 0
-        for _ in range(80):
-            process = Child(state)
-            again += process.pid in used
-            assert process.result() == ("/", "real")
-        assert again > 20
-    finally:
-        limit.write_text(before)
-    assert parameter("processes") == "0"
+    def family() -> None:
+        setchos("/os/a")
+        for number in numbers:
+            run(number, lambda: state() == A)
+
+    def enter() -> bool:
+        setchos("/os/b")
+        return link() == "/os/b"
+
+    child(family)
+    for number in numbers:
+        run(number, lambda: state() == ("/", "real"))
+        run(number, enter)
+        run(number, lambda: state() == ("/", "real"))
 
 
 def test_each_task_is_counted_and_let_go() -> None:
