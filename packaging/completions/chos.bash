@@ -15,10 +15,10 @@ _chos() {
         done
         if ((at == COMP_CWORD)); then
             if [ "$current" = = ] || [ "$before" = = ]; then
-                mapfile -t COMPREPLY < <(compgen -W 'auto ns' -- "${current#=}")
+                mapfile -t COMPREPLY < <(compgen -W 'auto ns kmod' -- "${current#=}")
                 return
             elif [[ $current == -* && $before != -- ]]; then
-                mapfile -t COMPREPLY < <(compgen -W '-v --which --help --version --backend=auto --backend=ns' -- "$current")
+                mapfile -t COMPREPLY < <(compgen -W '-v --which --help --version --backend=auto --backend=ns --backend=kmod' -- "$current")
                 return
             fi
         fi

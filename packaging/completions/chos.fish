@@ -12,7 +12,7 @@ complete -c chos -n __fish_chos_no_command -o v -d 'Say what was entered'
 complete -c chos -n __fish_chos_no_command -l which -d 'Say what a login would get'
 complete -c chos -n __fish_chos_no_command -l help -d 'Show help'
 complete -c chos -n __fish_chos_no_command -l version -d 'Show the version'
-complete -c chos -n __fish_chos_no_command -l backend -x -a 'auto ns' -d 'How to enter'
+complete -c chos -n __fish_chos_no_command -l backend -x -a 'auto ns kmod' -d 'How to enter'
 for command in chos chos-job-starter
     complete -c $command -x -a '(__fish_complete_subcommand --fcs-skip=1)'
 end

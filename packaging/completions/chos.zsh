@@ -10,6 +10,6 @@ _arguments -S \
     '(- *)--which[say what a login would get]' \
     '(- *)--help[show help]' \
     '(- *)--version[show the version]' \
-    '--backend=[how to enter]:backend:(auto ns)' \
+    '--backend=[how to enter]:backend:(auto ns kmod)' \
     '(-):command: _command_names -e' \
     '*::arguments: _normal'

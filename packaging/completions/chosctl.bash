@@ -14,7 +14,7 @@ _chosctl() {
         -*)
             local options='--json --help'
             case $verb in
-                up | reload) options+=' --renew --timeout' ;;
+                up | reload) options+=' --backend --renew --timeout' ;;
                 list) options+=' --names --all' ;;
                 check) options+=' --root' ;;
                 install) options+=' --service --queue --option --config --dry-run --undo --print' ;;

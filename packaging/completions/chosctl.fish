@@ -15,6 +15,7 @@ complete -c chosctl -n "not __fish_seen_subcommand_from $verbs" -a check -d 'Rep
 complete -c chosctl -n "not __fish_seen_subcommand_from $verbs" -a install -d 'Have a product start sessions or jobs in environments'
 complete -c chosctl -n "__fish_seen_subcommand_from $verbs" -l json -d 'Print JSON'
 complete -c chosctl -n "__fish_seen_subcommand_from $verbs" -l help -d 'Show help'
+complete -c chosctl -n '__fish_seen_subcommand_from up reload' -l backend -x -a 'ns kmod ns,kmod kmod,ns' -d 'What to prepare for'
 complete -c chosctl -n '__fish_seen_subcommand_from up reload' -l renew -d 'Make new generations'
 complete -c chosctl -n '__fish_seen_subcommand_from up reload' -l timeout -x -d 'Seconds for one environment'
 complete -c chosctl -n '__fish_seen_subcommand_from list' -l names -d 'Names only'

@@ -1,3 +1,4 @@
+#!/usr/bin/python3
 """The table backend × behaviour, from what the tests declare, and how the last runs went.
 
 table.py                            write it into docs/backends.md and chos-backends(7), between their markers

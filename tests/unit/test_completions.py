@@ -14,7 +14,7 @@ from chosns.cli import chosctl
 ROOT = Path(__file__).parents[2]
 PLACE = ROOT / "packaging/completions"
 LAUNCHER = re.findall(r'"(--?[a-z]+)"', (ROOT / "launcher/options.c").read_text())
-BACKENDS = ["auto", "ns"]
+BACKENDS = ["auto", "ns", "kmod"]
 
 
 def verbs() -> dict[str, list[str]]:
