@@ -93,6 +93,16 @@ static int apply(struct visit *v, pam_handle_t *pamh, const struct chos_session 
     return 0;
 }
 
+/* Opened before, because inside root opens nothing. What is wrong with the settings keeps nobody out. */
+static void prepare_record(struct chos_record *record)
+{
+    struct chos_jobs jobs;
+    struct chos_error ignored;
+    *record = (struct chos_record){-1, -1};
+    if (chos_jobs_read(&jobs, &ignored) == 0)
+        chos_record_open(record, &jobs, "");
+}
+
 static void write_record(struct chos_record *record, pam_handle_t *pamh, const struct chos_session *s, uid_t uid)
 {
     const void *user = NULL, *service = NULL;
@@ -115,7 +125,7 @@ int visit_begin(struct visit *v, pam_handle_t *pamh, const struct person *who, c
     *v = (struct visit){.personality = -1};
     if (chos_place_open(&v->place, e))
         return -1;
-    entry_record_open(&record);
+    prepare_record(&record);
     if (fstat(v->place.ns, &st) || chos_session_enter(&s, alias, may_enter, &asking, e)) {
         chos_record_close(&record);
         chos_place_close(&v->place);

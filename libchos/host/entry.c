@@ -1,4 +1,4 @@
-/* What both do around an entry. */
+/* What an entry does to the process besides moving it. */
 #include "host.h"
 
 #include <errno.h>
@@ -15,14 +15,4 @@ int entry_personality(const struct chos_policy *policy, int *before, struct chos
         return chos_fail(e, CHOS_SYSTEM, errno, "personality");
     *before = now;
     return 0;
-}
-
-/* Opened before, because inside root opens nothing. What is wrong with the settings keeps nobody out. */
-void entry_record_open(struct chos_record *record)
-{
-    struct chos_jobs jobs;
-    struct chos_error ignored;
-    *record = (struct chos_record){-1, -1};
-    if (chos_jobs_read(&jobs, &ignored) == 0)
-        chos_record_open(record, &jobs, "");
 }

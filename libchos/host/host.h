@@ -37,9 +37,8 @@ struct answer {
 typedef void question(const void *context, struct answer *answer);
 int as_user(const struct person *who, question *ask, const void *context, int timeout, struct answer *answer);
 
-/* entry.c: the personality that the policy asks for; the places of a record */
+/* entry.c: the personality that the policy asks for */
 int entry_personality(const struct chos_policy *policy, int *before, struct chos_error *e);
-void entry_record_open(struct chos_record *record);
 
 /* dotfile.c: the first word of the user's file: 1, 0 where there is none, or -1 and a text that says why not */
 int dotfile_read(const struct person *who, const struct choice *c, char word[CHOS_NAME_SIZE], struct chos_text *why);
