@@ -60,7 +60,8 @@ def test_a_program_inside() -> None:
 
     def enter() -> list[str]:
         setchos("/os/b")
-        script = ". /etc/os-release; echo $ID; cat /chos/os/a/etc/os-release; . /local/etc/os-release; echo $ID; readlink /proc/chos/link"
+        script = """. /etc/os-release; echo $ID; cat /chos/os/a/etc/os-release
+            . /local/etc/os-release; echo $ID; readlink /proc/chos/link"""
         return subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, check=True).stdout.split()
 
     base = dict(line.split("=", 1) for line in Path("/etc/os-release").read_text().splitlines() if "=" in line)["ID"]
@@ -150,7 +151,9 @@ def test_an_ancestor_that_enters_later() -> None:
         (b"/" * 4098, "ENAMETOOLONG"),
         (b"/" * 1_000_000, "ENAMETOOLONG"),
     ],
-    ids=lambda value: repr(value[:12]) + (f"*{len(value)}" if len(value) > 12 else "") if isinstance(value, bytes) else None,
+    ids=lambda value: repr(value[:12]) + (f"*{len(value)}" if len(value) > 12 else "")
+    if isinstance(value, bytes)
+    else None,
 )
 def test_writes(data: bytes, answer: str) -> None:
     """One write is one command; what cannot be one changes nothing."""
@@ -242,7 +245,7 @@ def test_ten_thousand_paths() -> None:
 
 
 def test_who_may_change_the_list() -> None:
-    """root. Not a user, not one who may open everything, not root of a user namespace, not root without CAP_SYS_ADMIN."""
+    """root. Not a user, nor one who may open everything, nor root of a user namespace, nor root without CAP_SYS_ADMIN."""
 
     def user() -> str:
         become("alice")
@@ -267,7 +270,10 @@ def test_who_may_change_the_list() -> None:
         os.chmod(f"{PROC}/valid", 0o600)
         os.chmod(f"{PROC}/savestate", 0o600)
     attempt = f"echo /os/c >{PROC}/valid"
-    assert subprocess.run(["setpriv", "--bounding-set=-sys_admin", "sh", "-c", attempt], capture_output=True).returncode != 0
+    assert (
+        subprocess.run(["setpriv", "--bounding-set=-sys_admin", "sh", "-c", attempt], capture_output=True).returncode
+        != 0
+    )
     assert subprocess.run(["unshare", "-Ur", "sh", "-c", attempt], capture_output=True).returncode != 0
     assert Path(f"{PROC}/valid").read_text() == "/os/a\n/os/b\n"
 
@@ -305,7 +311,9 @@ def test_a_32_bit_caller(tmp_path: Path) -> None:
     """The same interface."""
     source, program = tmp_path / "program.c", tmp_path / "program"
     source.write_text(PROGRAM_32)
-    subprocess.run(["gcc", "-m32", "-nostdlib", "-static", "-fno-pic", "-fno-stack-protector", "-o", program, source], check=True)
+    subprocess.run(
+        ["gcc", "-m32", "-nostdlib", "-static", "-fno-pic", "-fno-stack-protector", "-o", program, source], check=True
+    )
 
     def attempt() -> str:
         descriptor = os.open(f"{PROC}/setchos", os.O_WRONLY)

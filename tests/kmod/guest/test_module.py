@@ -38,7 +38,9 @@ def enter_and_look() -> tuple[str, str]:
 @pytest.mark.parametrize("name", ["setchos", "resetchos", "valid", "version", "savestate"])
 def test_busy_while_a_file_is_open(name: str) -> None:
     """Also after a lazy unmount."""
-    descriptor = os.open(f"{PROC}/{name}", os.O_WRONLY if name.endswith("setchos") or name == "resetchos" else os.O_RDONLY)
+    descriptor = os.open(
+        f"{PROC}/{name}", os.O_WRONLY if name.endswith("setchos") or name == "resetchos" else os.O_RDONLY
+    )
     assert refused(unmount) == "EBUSY"
     subprocess.run(["umount", "-l", PROC], check=True)
     assert refused(unload) == "EAGAIN"

@@ -94,7 +94,7 @@ def test_in_a_user_namespace() -> None:
 
 def test_a_container_that_gets_the_hosts_proc() -> None:
     """User, mount and PID namespaces, a root directory of its own, /proc bound: its root is nobody here."""
-    script = f"""set -e
+    script = """set -e
         mount --rbind /proc /os/c/proc
         ! chroot /os/c /bin/sh -c 'echo /os/a >/proc/chos/setchos' 2>/dev/null
         ! chroot /os/c /bin/sh -c 'echo / >/proc/chos/setchos' 2>/dev/null

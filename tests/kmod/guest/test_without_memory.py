@@ -40,7 +40,9 @@ def settings() -> None:
 
 
 def fail_me(on: bool) -> None:
-    Path("/local/proc/self/make-it-fail" if place() != "real" else "/proc/self/make-it-fail").write_text("1" if on else "0")
+    Path("/local/proc/self/make-it-fail" if place() != "real" else "/proc/self/make-it-fail").write_text(
+        "1" if on else "0"
+    )
 
 
 def test_children_without_memory() -> None:
