@@ -31,9 +31,15 @@ def _test(item: Any) -> str:
     return f"{item.module.__name__}.{item.originalname}"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--quick", action="store_true", help="without the rows that prepare the node anew")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """What a backend is said not to do, it must not do."""
     assert BACKEND in BACKENDS, f"CHOS_BACKEND={BACKEND}"
+    if config.getoption("--quick"):
+        items[:] = [item for item in items if "changed" not in getattr(item, "fixturenames", ())]
     for item in items:
         reason = row_of(_test(item)).but.get(BACKEND)
         if reason:
@@ -71,7 +77,6 @@ def site(users: None, backend: str) -> Iterator[Site]:
         site = Site(node, backend)
         site.make_trees()
         site.write()
-        site.first_up = node.up(check=False)
         yield site
         node.end()
         site.end_residents()
@@ -80,18 +85,19 @@ def site(users: None, backend: str) -> Iterator[Site]:
 
 @pytest.fixture
 def node(site: Site) -> Iterator[Node]:
-    """The node, ready for use. A test that prepares it otherwise uses `changed`."""
+    """The node, ready for use. A test that prepares it otherwise uses `changed`, too."""
+    site.prepare()
     yield site.node
     site.node.end()
 
 
 @pytest.fixture
 def changed(site: Site) -> Iterator[Node]:
-    """The node for a test that changes what is configured or prepared: it is as it was afterwards."""
+    """The node for a test that changes what is configured or prepared, and begins with an `up` of its own."""
     yield site.node
     site.node.end()
     site.write()
-    site.node.up(check=False)
+    site.prepared = False
 
 
 @pytest.fixture

@@ -45,11 +45,12 @@ _LINKS = ("passwd", "group", "shadow", "gshadow", "hosts", "resolv.conf", "nsswi
 class Site:
     """The node and what is written on it for the backend under test."""
 
-    first_up: subprocess.CompletedProcess[str]
+    told: str  # by the last `prepare`
 
     def __init__(self, node: Node, backend: str) -> None:
         self.node = node
         self.backend = backend
+        self.prepared = False
 
     def make_trees(self) -> None:
         """Trees `one` and `two` as the original wants them, and `plain` as a distribution makes it."""
@@ -69,6 +70,13 @@ class Site:
         Path("/etc/chos.conf").write_text(CONF)
         Path("/etc/chos.d").mkdir(exist_ok=True)
         Path("/etc/chos.d/site.toml").write_text(SITE.format(backend=self.backend))
+
+    def prepare(self) -> None:
+        """`chosctl up` with that configuration, where another was prepared before."""
+        if not self.prepared:
+            result = self.node.up(check=False)
+            self.told = result.stdout + result.stderr
+            self.prepared = True
 
     def end_residents(self) -> None:
         """End who still lives in an environment, whichever the backend: what keeps its own from being taken down."""

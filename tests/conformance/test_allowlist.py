@@ -70,14 +70,13 @@ def test_names_of_the_base(node: Node) -> None:
 
 
 @row("a line without `:` is skipped, and told with file and line", section=ALLOW)
-def test_no_colon(site: Site) -> None:
+def test_no_colon(node: Node, site: Site) -> None:
     number = CHOS.splitlines().index("a line without its separator") + 1
-    told = site.first_up.stdout + site.first_up.stderr
-    assert f"/etc/chos:{number}" in told, told
+    assert f"/etc/chos:{number}" in site.told, site.told
 
 
 @row("a file that others than root may write is refused; who is prepared, stays so", section=ALLOW)
-def test_a_writable_list(changed: Node) -> None:
+def test_a_writable_list(node: Node, changed: Node) -> None:
     Path("/etc/chos").chmod(0o664)
     result = changed.up(check=False)
     assert result.returncode != 0 and "/etc/chos" in result.stderr, result

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from node import Node, wait_for
 from rows import row
-from site_of_old import Site, os_id
+from site_of_old import os_id
 
 CHOS, KEPT, TREE = "chos(1)", "What a process keeps", "Children"
 TELL = "grep ^ID= /etc/os-release"
@@ -143,7 +143,7 @@ def test_thread_exec(node: Node) -> None:
 
 
 @row("they stay in it when it is prepared anew, and when it is taken away", section=TREE)
-def test_they_stay(changed: Node, site: Site) -> None:
+def test_they_stay(node: Node, changed: Node) -> None:
     job = changed.resident("one")
     Path("/etc/chos").write_text("%SHELLS\none:/os/two\n")
     changed.up()

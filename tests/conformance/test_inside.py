@@ -76,7 +76,6 @@ def test_a_read_only_tree(changed: Node) -> None:
     try:
         changed.up("--renew", check=False)
         assert "ID=two" in changed.chos("two", "cat", "/etc/os-release", check=True).stdout
-        changed.up("--renew", check=False)
     finally:
         wait_for(lambda: subprocess.run(["umount", "/os/two"], check=False).returncode == 0, "/os/two is free")
     after = subprocess.run("ls -lR --full-time /os/two", shell=True, capture_output=True, check=True).stdout

@@ -35,7 +35,7 @@ def test_start_and_stop(simple: Node) -> None:
 
 
 @row("`reload` and `condrestart` follow a change and move no running job", section=SECTION)
-def test_reload(simple: Node) -> None:
+def test_reload(node: Node, simple: Node) -> None:
     assert verb(simple, "reload") == 0
     job = simple.resident("one")
     Path("/etc/chos").write_text("%SHELLS\none:/os/two\n")
@@ -48,6 +48,7 @@ def test_reload(simple: Node) -> None:
 
 @row("`stop` leaves nothing behind once the last job has ended", section=SECTION)
 def test_nothing_left(simple: Node) -> None:
+    assert verb(simple, "start") == 0
     job = simple.resident("one")
     assert verb(simple, "stop") == 0
     assert simple.ask(job, "grep ^ID= /etc/os-release") == "ID=one"

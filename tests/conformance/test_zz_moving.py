@@ -14,7 +14,7 @@ TELL = "sh -c 'grep ^ID= /etc/os-release'"
 
 
 @row("a job in each goes on while the node's default changes, there and back", section=SECTION)
-def test_moving(changed: Node, backend: str) -> None:
+def test_moving(node: Node, changed: Node, backend: str) -> None:
     if backend != "kmod":
         pytest.skip("needs the module as well; the run of kmod proves it for both")
     old = changed.resident("one")
