@@ -14,7 +14,7 @@ BUILD ?= build
 MESON := PATH="/usr/bin:$$PATH" meson
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build install uninstall demo check lint cunit fuzz unit system kmod bench deb rpm wheel clean
+.PHONY: help deps build install uninstall demo check lint cunit fuzz unit system integration conformance kmod bench deb rpm wheel clean
 
 help: ## Say what can be made (this list)
 	@echo "CHOS $$(sed -n 's/^__version__ = "\(.*\)"$$/\1/p' chosns/__init__.py). make …"
@@ -58,8 +58,15 @@ unit: ## Unit tests of the Python package, on the oldest and the newest Python t
 	@tools/unit $(PYTEST_ARGS)
 
 system: build ## System tests on a throwaway node: real mounts, real users (root)
+	@tools/deps --quiet runtime test demo
+	@tools/system $(BUILD) tests/system $(PYTEST_ARGS)
+
+integration: build ## The same with real daemons: sshd, cron, Slurm, Grid Engine, Globus, ARC (root)
 	@tools/deps --quiet runtime test batch demo
-	@tools/system $(BUILD) $(PYTEST_ARGS)
+	@tools/system $(BUILD) tests/integration $(PYTEST_ARGS)
+
+conformance: build ## What users can rely on, backend by backend, as a table (root)
+	@tools/conformance --build $(BUILD) $${CHOS_CONFORMANCE:-ns kmod}
 
 kmod: ## Test the kernel module in virtual machines with KERNELS (root)
 	@PYTEST_ARGS='$(PYTEST_ARGS)' tools/kmod $(KERNELS)

@@ -1,4 +1,4 @@
-"""Integration tests: the installed pam_chos.so in real daemons, on a throwaway node (`make system`).
+"""Integration tests: the installed pam_chos.so in real daemons, on a throwaway node (`make integration`).
 
 The node and its users are those of the system tests. Daemons listen on the loopback address only and are ended by
 their process id; pam.d files are put back after each test.
