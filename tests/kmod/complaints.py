@@ -14,7 +14,8 @@ from pathlib import Path
 # The first line of a report
 TRIGGER = re.compile(
     r"WARNING|BUG|KASAN|Oops|general protection|unable to handle|Kernel panic|INFO: |suspicious RCU"
-    r"|possible (circular|recursive)|corruption|ODEBUG|Busy inodes|still in use|refcount_t|Bad page|self-detected stall|MP-BIOS"
+    r"|possible (circular|recursive)|corruption|ODEBUG|Busy inodes|still in use"
+    r"|refcount_t|Bad page|self-detected stall|MP-BIOS"
 )
 TRACE = "Call Trace"  # it belongs to a report, or is one of a kind that was not thought of
 STAMP = re.compile(r"^\[[ 0-9.]+\] ?")

@@ -245,7 +245,7 @@ def test_ten_thousand_paths() -> None:
 
 
 def test_who_may_change_the_list() -> None:
-    """root. Not a user, nor one who may open everything, nor root of a user namespace, nor root without CAP_SYS_ADMIN."""
+    """root. No user, nor one who may open everything, nor root of a user namespace, nor root without CAP_SYS_ADMIN."""
 
     def user() -> str:
         become("alice")
