@@ -19,6 +19,7 @@ TRIGGER = re.compile(
 )
 TRACE = "Call Trace"  # it belongs to a report, or is one of a kind that was not thought of
 STAMP = re.compile(r"^\[[ 0-9.]+\] ?")
+LEAKED = re.compile(r"\[chos\]|\] 0x[0-9a-f]+$", re.MULTILINE)
 REPORT = 40  # lines after the last of these that may belong to a report
 
 
@@ -53,9 +54,9 @@ def main(known_file: str, log_file: str, kmemleak_file: str, lockdep_file: str) 
     ]
     leaks = Path(kmemleak_file)
     if leaks.exists():
-        # What another part of the kernel allocated and kept is not ours.
+        # What another part of the kernel allocated and kept is not ours; the functions of an unloaded module have no names.
         objects = re.split(r"^(?=unreferenced object)", leaks.read_text(errors="replace"), flags=re.MULTILINE)
-        complaints += [entry for entry in objects if "[chos]" in entry]
+        complaints += [entry for entry in objects if LEAKED.search(entry)]
     locks = Path(lockdep_file)
     if locks.exists() and not re.search(r"debug_locks: +1", locks.read_text()):
         complaints.append("lockdep has turned itself off, so that it saw nothing more after some report")
