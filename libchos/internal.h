@@ -28,6 +28,7 @@ int chos_base_return(struct chos_session *s, struct chos_error *e);
 /* kmod.c */
 bool chos_kmod_inside(void);
 int chos_kmod_leave(struct chos_error *e);
+int chos_kmod_open_outside(int (*open_it)(const char *), const char *path, struct chos_error *e);
 int chos_kmod_enter(struct chos_session *s, struct chos_error *e);
 
 /* privs.c */

@@ -14,7 +14,7 @@
 
 enum { CHOSFS = 0x63686f73 };
 
-static const char setchos[] = "/proc/chos/setchos", resetchos[] = "/proc/chos/resetchos";
+static const char setchos[] = "/proc/chos/setchos", resetchos[] = "/proc/chos/resetchos", own_link[] = "/proc/chos/link";
 
 static int command(const char *file, const char *text)
 {
@@ -40,8 +40,7 @@ bool chos_kmod_inside(void)
 {
     struct statfs fs;
     char first[2];
-    return statfs(setchos, &fs) == 0 && fs.f_type == CHOSFS
-        && readlink("/proc/chos/link", first, sizeof first) > 1;
+    return statfs(setchos, &fs) == 0 && fs.f_type == CHOSFS && readlink(own_link, first, sizeof first) > 1;
 }
 
 int chos_kmod_leave(struct chos_error *e)
@@ -51,10 +50,28 @@ int chos_kmod_leave(struct chos_error *e)
     return 0;
 }
 
+/* Opens what only the real root directory shows, and comes back; where it cannot, the process must end. */
+int chos_kmod_open_outside(int (*open_it)(const char *), const char *path, struct chos_error *e)
+{
+    char tree[CHOS_FILE_SIZE];
+    ssize_t n = readlink(own_link, tree, sizeof tree);
+    if (n < 0 || n == sizeof tree)
+        return chos_fail(e, CHOS_SYSTEM, n < 0 ? errno : ENAMETOOLONG, own_link);
+    tree[n] = '\0';
+    if (chos_kmod_leave(e))
+        return -1;
+    int fd = open_it(path), err = errno;
+    if (command(setchos, tree)) {
+        if (fd >= 0)
+            close(fd);
+        return chos_fail(e, CHOS_STRANDED, errno, tree);
+    }
+    return fd >= 0 ? fd : chos_fail(e, CHOS_SYSTEM, err, path);
+}
+
 /* From the generation, which is the working directory. What the module says afterwards counts. */
 int chos_kmod_enter(struct chos_session *s, struct chos_error *e)
 {
-    static const char link[] = "/proc/chos/link";
     char tree[CHOS_FILE_SIZE + 1], seen[CHOS_FILE_SIZE];
     long n = chos_file_read("tree", tree, e);
     if (n < 0)
@@ -65,7 +82,7 @@ int chos_kmod_enter(struct chos_session *s, struct chos_error *e)
     if (command(setchos, tree))
         return errno == ENOENT ? chos_fail(e, CHOS_NO_MODULE, 0, tree) : chos_fail(e, CHOS_SYSTEM, errno, setchos);
     s->moved = true;
-    ssize_t len = readlink(link, seen, sizeof seen);
+    ssize_t len = readlink(own_link, seen, sizeof seen);
     bool there = len == n - 1 && memcmp(seen, tree, (size_t)len) == 0;
     return there && !chos_root_is(&s->base.root) && chdir("/") == 0 ? 0 : chos_fail(e, CHOS_WRONG_ROOT, 0, s->alias);
 }

@@ -138,25 +138,35 @@ static int open_jobs(const char *path)
     return fd;
 }
 
-int chos_jobs_read(struct chos_jobs *jobs, struct chos_error *e)
+/* As with the registry itself: here, below the base's root, or out of the module's root directory. */
+static int find_jobs(struct chos_error *e)
 {
-    static const char path[] = CHOS_REGISTRY "/jobs";
+    static const char path[] = CHOS_REGISTRY "/jobs", below[] = "/local" CHOS_REGISTRY "/jobs";
     int fd = open_jobs(path);
     if (fd < 0 && (errno == ENOENT || errno == ENOTDIR))
-        fd = open_jobs("/local" CHOS_REGISTRY "/jobs");
-    if (fd < 0 && (errno == ENOENT || errno == ENOTDIR)) {
+        fd = open_jobs(below);
+    if (fd < 0 && (errno == ENOENT || errno == ENOTDIR) && chos_kmod_inside())
+        return chos_kmod_open_outside(open_jobs, path, e);
+    return fd >= 0 ? fd : chos_fail(e, errno == EPERM ? CHOS_UNSAFE : CHOS_SYSTEM, errno, path);
+}
+
+int chos_jobs_read(struct chos_jobs *jobs, struct chos_error *e)
+{
+    int fd = find_jobs(e);
+    if (fd < 0 && e->reason == CHOS_SYSTEM && (e->err == ENOENT || e->err == ENOTDIR)) {
         jobs->user_file = jobs->file = NULL;
         jobs->memory = jobs->processes = 0;
         jobs->syslog = false;
         return 0;
     }
-    ssize_t n = fd < 0 ? -1 : read(fd, jobs->text, CHOS_FILE_SIZE);
+    if (fd < 0)
+        return -1;
+    ssize_t n = read(fd, jobs->text, CHOS_FILE_SIZE);
     int err = errno;
-    if (fd >= 0)
-        close(fd);
+    close(fd);
     if (n < 0)
-        return err == EPERM ? chos_fail(e, CHOS_UNSAFE, 0, path) : chos_fail(e, CHOS_SYSTEM, err, path);
-    return chos_jobs_parse(jobs->text, (size_t)n, jobs) == 0 ? 0 : chos_fail(e, CHOS_CORRUPT, 0, path);
+        return chos_fail(e, CHOS_SYSTEM, err, CHOS_REGISTRY "/jobs");
+    return chos_jobs_parse(jobs->text, (size_t)n, jobs) == 0 ? 0 : chos_fail(e, CHOS_CORRUPT, 0, CHOS_REGISTRY "/jobs");
 }
 
 int chos_choose(struct chos_session *s, const char *alias, struct chos_error *e)
