@@ -54,7 +54,7 @@ def main(known_file: str, log_file: str, kmemleak_file: str, lockdep_file: str) 
     ]
     leaks = Path(kmemleak_file)
     if leaks.exists():
-        # What another part of the kernel allocated and kept is not ours; the functions of an unloaded module have no names.
+        # What another part of the kernel allocated is not ours; an unloaded module's functions have no names.
         objects = re.split(r"^(?=unreferenced object)", leaks.read_text(errors="replace"), flags=re.MULTILINE)
         complaints += [entry for entry in objects if LEAKED.search(entry)]
     locks = Path(lockdep_file)
