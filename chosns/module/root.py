@@ -88,7 +88,11 @@ def _is_ours(mount: Mount) -> bool:
 
 
 def _notes(site: Site, of_tree: set[str]) -> list[str]:
-    notes = []
+    notes = [
+        f"{ROOT}/{name} stays the base's, as it was, for those who are inside; after `chosctl down` it is the tree's"
+        for name in sorted(of_tree)
+        if os.path.ismount(f"{ROOT}/{name}")
+    ]
     for bind in site.sysconfig.bind_mounts if site.sysconfig else ():
         top = bind.target.split("/")[1]
         if top in of_tree and bind.target != f"/{top}":
@@ -124,6 +128,8 @@ def _bind(source: str, name: str, *, nosuid: bool = True, devices: bool = False)
     target = f"{ROOT}/{name}"
     if any(mount.target == target for mount in read_mounts()):
         return
+    if os.path.islink(target):  # from a time when it was the tree's; a mount would follow it
+        os.unlink(target)
     if not os.path.lexists(target):
         if os.path.isdir(source):
             os.mkdir(target, 0o755)

@@ -167,8 +167,20 @@ def boot_settings(changed: Node) -> Node:
     return changed
 
 
+@row("`BINDMOUNT`: a directory of the base's root is the base's", section=SYSCONFIG)
+def test_bindmount_of_the_root(boot_settings: Node) -> None:
+    boot_settings.up(check=False)
+    Path("/opt/of-the-base").write_text("of the base\n")
+    sysconfig(boot_settings, 'BINDMOUNT="/opt"\n')
+    try:
+        assert boot_settings.chos("one", "cat", "/opt/of-the-base").stdout == "of the base\n"
+    finally:
+        os.unlink(SYSCONFIG)
+        boot_settings.chosctl("down")
+
+
 @row(
-    "`BINDMOUNT`: a directory of the base shows where the tree has its own",
+    "`BINDMOUNT`: so is one below, where the tree has its own above",
     section=SYSCONFIG,
     but={"kmod": "only whole top-level directories can be bound: below, a link in the tree does it"},
 )
