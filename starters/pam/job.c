@@ -67,26 +67,39 @@ static void let_go(void)
     }
 }
 
-/* Returns the status of wait(2). */
-int job_run(const struct account *who, char **argv, char **env, const char *directory)
+static void watch(sigset_t *set)
 {
-    int status, signal;
+    sigemptyset(set);
+    sigaddset(set, SIGCHLD);
+    for (size_t i = 0; i < sizeof passed / sizeof *passed; i++)
+        sigaddset(set, passed[i]);
+}
+
+pid_t job_start(const struct account *who, char **argv, char **env, const char *directory)
+{
     sigset_t set, before;
     pid_t parent = getpid();
-    sigemptyset(&set);
-    sigaddset(&set, SIGCHLD);
-    for (size_t i = 0; i < sizeof passed / sizeof *passed; i++)
-        sigaddset(&set, passed[i]);
+    watch(&set);
     sigprocmask(SIG_BLOCK, &set, &before);
     pid_t pid = fork();
-    if (pid < 0)
-        return -1;
     if (pid == 0)
         job(who, argv, env, directory, &before, parent);
+    return pid;
+}
+
+int job_wait(pid_t pid)
+{
+    int status, signal;
+    sigset_t set;
+    watch(&set);
     let_go();
-    while (waitpid(pid, &status, WNOHANG) == 0) {
-        if (sigwait(&set, &signal) == 0 && signal != SIGCHLD)
+    for (;;) {
+        pid_t ended = waitpid(pid, &status, WNOHANG);
+        if (ended == pid)
+            return status;
+        if (ended < 0 && errno != EINTR)
+            return -1;
+        if (ended == 0 && sigwait(&set, &signal) == 0 && signal != SIGCHLD)
             (void)kill(pid, signal);
     }
-    return status;
 }

@@ -7,6 +7,7 @@
  *
  * Whoever is not root gets chos-job-starter, which needs nobody's help.
  */
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -42,8 +43,18 @@ static char **dotted(void)
     return list;
 }
 
+/* A closed 0, 1 or 2 would be taken by a file of root's, and messages would go into it. */
+static void fill_standard_descriptors(void)
+{
+    for (int fd = 0; fd < 3; fd++) {
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd)
+            _exit(FAILED);
+    }
+}
+
 int main(int argc, char **argv)
 {
+    fill_standard_descriptors();
     if (argc < 2)
         refuse("usage: pam_job_starter COMMAND [ARGUMENT...]\n");
     if (getuid() != geteuid() || getgid() != getegid())

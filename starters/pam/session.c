@@ -1,8 +1,12 @@
 /* The second program of pam_job_starter: opens a session of PAM for the job's user, service `jobstarter`, runs the job in
  * it, closes it. pam_chos, in that stack, is what moves the job into its environment.
  *
+ * This process moves, too, and PAM closes modules in the order in which it opened them: those before pam_chos would act
+ * inside, as root, with the tree's files and programs. So it goes back as soon as the job has begun.
+ *
  * Variables of ours whose names begin with a dot are the job's (pam_job_starter.c).
  */
+#include "chos.h"
 #include "session.h"
 
 #include <errno.h>
@@ -17,7 +21,7 @@
 #include <unistd.h>
 
 static char path[] = "PATH=/usr/bin:/bin:/usr/sbin:/sbin";
-static char *own[] = {path, NULL};
+static char *own[] = {path, NULL, NULL};
 static char **job;   /* the job's variables */
 
 void tell(const char *object, const char *text)
@@ -106,21 +110,40 @@ static char **merge(char **pam)
     return all;
 }
 
-static int open_session(pam_handle_t *pamh)
+/* Without it the stack would be `other`, which knows nothing of environments. */
+static void require_stack(void)
 {
-    const char *chos = variable(job, "CHOS");
-    char wish[PATH_MAX];
-    int rc = PAM_SUCCESS;
-    if (chos != NULL && chos[0] != '\0') {
-        if (snprintf(wish, sizeof wish, "CHOS=%s", chos) >= (int)sizeof wish)
-            refuse("CHOS", "is too long");
-        rc = pam_putenv(pamh, wish);
-    }
-    if (rc == PAM_SUCCESS)
-        rc = pam_acct_mgmt(pamh, PAM_SILENT);
+    if (access("/etc/pam.d/jobstarter", F_OK) != 0 && access("/usr/lib/pam.d/jobstarter", F_OK) != 0)
+        refuse("/etc/pam.d/jobstarter", "is missing; see chos-job-starter(1)");
+}
+
+/* The wish is one of our own variables while the stack runs. In PAM's stands then what pam_chos entered. */
+static int open_session(pam_handle_t *pamh, const char *wish)
+{
+    static const char name[] = "CHOS=";
+    own[1] = wish != NULL ? (char *)wish - strlen(name) : NULL;
+    int rc = pam_acct_mgmt(pamh, PAM_SILENT);
     if (rc == PAM_SUCCESS)
         rc = pam_open_session(pamh, 0);
+    own[1] = NULL;
     return rc;
+}
+
+/* Where the stack lacks pam_chos, or that had a reason to do nothing, we are on the base. */
+static bool is_where_it_wished(pam_handle_t *pamh, const char *wish)
+{
+    const char *entered = pam_getenv(pamh, "CHOS");
+    return wish == NULL || (entered != NULL && strcmp(entered, wish) == 0);
+}
+
+/* The job's process, or -1. */
+static pid_t start(pam_handle_t *pamh, const struct account *who, char **argv, const char *directory)
+{
+    char **session = pam_getenvlist(pamh), **all = session != NULL ? merge(session) : NULL;
+    pid_t pid = all != NULL ? job_start(who, argv, all, directory) : -1;
+    if (pid < 0)
+        tell("the job's process", strerror(errno));
+    return pid;
 }
 
 /* As the job ended: with its status, or by its signal, which leaves no core of ours. */
@@ -142,24 +165,39 @@ int main(int argc, char **argv)
     static char directory[PATH_MAX];
     static const struct pam_conv conversation = {converse, NULL};
     struct account who;
+    struct chos_place base;
+    struct chos_error e;
     pam_handle_t *pamh = NULL;
+    pid_t pid = -1;
     if (argc < 2 || getuid() != 0 || geteuid() != 0)
         refuse(NULL, "this program is for pam_job_starter");
+    (void)signal(SIGCHLD, SIG_DFL);   /* who ignores it has no children to wait for, nor have modules */
     take_variables();
+    require_stack();
     if (getcwd(directory, sizeof directory) == NULL)
         directory[0] = '\0';
     owner_find(variable(job, "LOGNAME"), &who);
+    const char *wish = variable(job, "CHOS");
+    if (wish != NULL && wish[0] == '\0')
+        wish = NULL;
+    if (chos_place_open(&base, &e))
+        refuse(e.object, strerror(e.err));
     if (pam_start("jobstarter", who.name, &conversation, &pamh) != PAM_SUCCESS)
         refuse(NULL, "PAM cannot be used");
-    int rc = open_session(pamh);
-    if (rc != PAM_SUCCESS) {
+
+    int rc = open_session(pamh, wish);
+    bool opened = rc == PAM_SUCCESS;
+    if (opened && !is_where_it_wished(pamh, wish))
+        tell(wish, "was not entered; the stack `jobstarter` needs pam_chos.so onerr=deny");
+    else if (opened)
+        pid = start(pamh, &who, argv + 1, directory);
+    if (chos_place_return(&base, true, &e))
+        refuse(e.object, "cannot be reached again");   /* the job dies with us */
+    if (!opened)
         tell("jobstarter", pam_strerror(pamh, rc));
-        (void)pam_end(pamh, rc);
-        return FAILED;
-    }
-    char **session = pam_getenvlist(pamh), **all = session != NULL ? merge(session) : NULL;
-    int status = all != NULL ? job_run(&who, argv + 1, all, directory) : -1;
-    rc = pam_close_session(pamh, PAM_SILENT);
+    int status = pid > 0 ? job_wait(pid) : -1;
+    if (opened)
+        rc = pam_close_session(pamh, PAM_SILENT);
     (void)pam_end(pamh, rc);
     end_as(status);
 }

@@ -20,7 +20,9 @@ struct account {
 };
 void owner_find(const char *logname, struct account *who);
 
-/* job.c: the user's process, and waiting for it */
-int job_run(const struct account *who, char **argv, char **env, const char *directory);
+/* job.c: the user's process, or -1; and its status as from wait(2), or -1. Waiting lets go of the standard input and output,
+ * and signals are blocked from the start on. */
+pid_t job_start(const struct account *who, char **argv, char **env, const char *directory);
+int job_wait(pid_t pid);
 
 #endif

@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import pty
 import pwd
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,27 +16,32 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import BASE_ID, LIMIT, Node, Stacks, os_id, wait_for
+from conftest import BASE_ID, LIMIT, REPO, Node, Stacks, os_id, wait_for
 
 STARTER = "/usr/bin/pam_job_starter"
 JOBS = Path("/var/spool/torque/mom_priv/jobs")
 EVENTS = Path("/tmp/jobstarter-events")
 STACK = Path("/usr/share/chos/pam.d/jobstarter")
+NOTE = "session required pam_exec.so /tmp/note"
+BASE = BASE_ID.removeprefix("ID=")
 SHOW = (
     "cat /etc/os-release; pwd; echo CHOS=$CHOS $WORD; "
     "grep -E '^(Uid|Gid|Groups|CapEff|CapPrm)' /proc/self/status; exit 7\n"
 )
 
 
+pytestmark = pytest.mark.skipif(shutil.which("musl-gcc") is None, reason="without musl-gcc there is no pam_job_starter")
+
+
 @pytest.fixture
 def mom(two: Node, stacks: Stacks) -> Iterator[Mom]:
-    """The directories of pbs_mom, and the stack as it is installed, with a line that tells of each session."""
+    """The directories of pbs_mom, and the stack as it is installed, with a line that notes each session, and where."""
     JOBS.mkdir(parents=True, exist_ok=True)
-    note = Path("/tmp/note")
-    note.write_text(f"#!/bin/sh\necho $PAM_TYPE $PAM_USER $PAM_SERVICE >>{EVENTS}\n")
+    note = Path(NOTE.split()[-1])
+    note.write_text(f"#!/bin/sh\n. /etc/os-release\necho $PAM_TYPE $PAM_USER $PAM_SERVICE $ID >>{EVENTS}\n")
     note.chmod(0o755)
     EVENTS.unlink(missing_ok=True)
-    stacks.write("jobstarter", f"session required pam_exec.so {note}\n{STACK.read_text()}")
+    stacks.write("jobstarter", f"{NOTE}\n{STACK.read_text()}")
     yield Mom()
     subprocess.run(["rm", "-rf", "/var/spool/torque"], check=True)
 
@@ -52,7 +58,9 @@ class Mom:
         os.chown(path, uid, gid)
         return path
 
-    def start(self, stdin: Any, words: tuple[str, ...] = ("/bin/sh",), **variables: str) -> subprocess.Popen[str]:
+    def start(
+        self, stdin: Any, words: tuple[str, ...] = ("/bin/sh",), before: str = "", **variables: str
+    ) -> subprocess.Popen[str]:
         """In a session of its own, in the home directory, as root, with the variables of InitUserEnv."""
         account = pwd.getpwnam("alice")
         env = {
@@ -69,7 +77,7 @@ class Mom:
         }
         pipe = subprocess.PIPE
         return subprocess.Popen(
-            [STARTER, *words],
+            ["bash", "-c", f'{before}\nexec "$0" "$@"', STARTER, *words] if before else [STARTER, *words],
             env=env,
             stdin=stdin,
             stdout=pipe,
@@ -104,6 +112,11 @@ def events() -> list[str]:
     return EVENTS.read_text().splitlines() if EVENTS.exists() else []
 
 
+def session(user: str = "alice") -> list[str]:
+    """A module above pam_chos opens and closes on the base: there is nothing of a tree that root would run."""
+    return [f"{what}_session {user} jobstarter {BASE}" for what in ("open", "close")]
+
+
 def check(done: Done, os_name: str, user: str = "alice") -> None:
     account = pwd.getpwnam(user)
     assert done.returncode == 7, done
@@ -113,7 +126,7 @@ def check(done: Done, os_name: str, user: str = "alice") -> None:
     groups = " ".join(map(str, sorted(os.getgrouplist(user, account.pw_gid))))
     assert f"Groups:\t{groups} \n" in done.stdout
     assert "CapPrm:\t0000000000000000\nCapEff:\t0000000000000000\n" in done.stdout
-    assert events()[-2:] == [f"open_session {user} jobstarter", f"close_session {user} jobstarter"]
+    assert events()[-2:] == session(user)
 
 
 def refused(done: Done, *words: str, opened: bool = False) -> None:
@@ -136,7 +149,7 @@ def test_the_users_file_decides_else(mom: Mom, dotfile: Callable[..., Path]) -> 
     dotfile("alice", "two")
     check(mom.run(), "two")
     dotfile("alice", None)
-    check(mom.run(), BASE_ID.removeprefix("ID="))
+    check(mom.run(), BASE)
 
 
 def test_script_with_arguments_and_exec(mom: Mom) -> None:
@@ -171,7 +184,7 @@ def test_two_names_of_one_user(mom: Mom) -> None:
     subprocess.run(["useradd", "-o", "-u", uid, "-d", "/home/bob", "-s", "/bin/sh", "robert"], check=True)
     try:
         mom.run(user="bob", LOGNAME="robert", CHOS="one")
-        assert events()[0] == "open_session robert jobstarter"
+        assert events() == session("robert")
     finally:
         subprocess.run(["userdel", "robert"], check=True, capture_output=True)
 
@@ -248,8 +261,58 @@ def test_a_stack_that_denies(mom: Mom, stacks: Stacks, line: str) -> None:
 def test_an_environment_that_cannot_be_had(mom: Mom) -> None:
     """The stack says onerr=deny: the job does not run on the base."""
     refused(mom.run(CHOS="nowhere"), "nowhere: no such environment", opened=True)
-    refused(mom.run(CHOS="x" * 5000), "CHOS: is too long", opened=True)
+    refused(mom.run(CHOS="x" * 5000), "not a legal environment name", opened=True)
     refused(mom.run(CHOS="a\x1b[2J/../b"), opened=True)
+
+
+STACKS_THAT_DO_NOT_ENTER = {
+    "none": "",
+    "on the base": "session required pam_chos.so",
+    "a stranger's word": "session required pam_env.so readenv=1 envfile=/tmp/variables",
+}
+
+
+@pytest.mark.parametrize("line", STACKS_THAT_DO_NOT_ENTER.values(), ids=STACKS_THAT_DO_NOT_ENTER)
+def test_a_stack_that_does_not_enter(mom: Mom, stacks: Stacks, line: str) -> None:
+    """Nothing but what was asked for will do; the session is closed again."""
+    Path("/tmp/variables").write_text("CHOS=two\n")
+    stacks.write("jobstarter", f"{NOTE}\naccount required pam_permit.so\n{line}\n")
+    refused(mom.run(CHOS="nowhere"), "nowhere: was not entered", opened=True)
+    assert events() == session()
+
+
+def test_another_environment_will_not_do(mom: Mom, stacks: Stacks, two: Node) -> None:
+    two.configure("one:/os/one\ndefault:/os/two\n")
+    two.up()
+    stacks.write("jobstarter", f"{NOTE}\n{STACK.read_text()}".replace("onerr=deny", "onerr=deny fail_to_default=1"))
+    refused(mom.run(CHOS="nowhere"), "nowhere: was not entered", opened=True)
+    assert events() == session()
+    check(mom.run(), "two")
+
+
+def test_the_base_by_name(mom: Mom) -> None:
+    check(mom.run(CHOS="root"), BASE)
+
+
+def test_a_stack_that_denies_when_all_is_open(mom: Mom, stacks: Stacks) -> None:
+    """What is released in the end is released on the base."""
+    stacks.write("jobstarter", f"{STACK.read_text()}\nsession required pam_deny.so\n")
+    refused(mom.run(CHOS="one"), "jobstarter: ")
+
+
+def test_no_stack(mom: Mom) -> None:
+    """`other` would let jobs through, onto the base."""
+    stack, vendors = Path("/etc/pam.d/jobstarter"), Path("/usr/lib/pam.d/jobstarter")
+    text = stack.read_text()
+    stack.unlink()
+    for chos in ("one", ""):
+        refused(mom.run(CHOS=chos), "/etc/pam.d/jobstarter: is missing")
+    vendors.parent.mkdir(exist_ok=True)
+    vendors.write_text(text)
+    try:
+        check(mom.run(CHOS="one"), "one")
+    finally:
+        vendors.unlink()
 
 
 def test_working_directory_is_the_users(mom: Mom) -> None:
@@ -278,10 +341,29 @@ def test_signals_and_the_end(mom: Mom) -> None:
         process.send_signal(signal.SIGUSR1)
         done = finished(process)
     assert (done.returncode, done.stdout) == (9, "told\n"), done
-    assert events()[-1] == "close_session alice jobstarter"
+    assert events()[-1] == session()[1]
     done = mom.run("kill -TERM $$\n", how="script", CHOS="one")
     assert done.returncode == -signal.SIGTERM
-    assert events()[-1] == "close_session alice jobstarter"
+    assert events()[-1] == session()[1]
+
+
+def test_who_ignores_children(mom: Mom) -> None:
+    """As a batch system may that started it. Modules, too, have children to wait for."""
+    script = mom.script(SHOW)
+    with script.open() as stdin:
+        check(finished(mom.start(stdin, before="trap '' CHLD", CHOS="one")), "one")
+
+
+def test_closed_descriptors(mom: Mom) -> None:
+    """No file of root's takes their numbers, and the job finds none of them closed."""
+    seen = Path("/tmp/job-descriptors")
+    seen.unlink(missing_ok=True)
+    script = mom.script(f"(readlink /proc/$$/fd/1; readlink /proc/$$/fd/2) >{seen}; exit 5\n")
+    with script.open() as stdin:
+        done = finished(mom.start(stdin, before="exec >&- 2>&-", CHOS="one"))
+    assert (done.returncode, seen.read_text()) == (5, "/dev/null\n" * 2), done
+    done = finished(mom.start(subprocess.DEVNULL, before="exec <&-", CHOS="one"))
+    refused(done, "does not show whose job this is", opened=True)
 
 
 def test_no_starter_no_job(mom: Mom) -> None:
@@ -314,3 +396,19 @@ def test_who_is_not_root(two: Node) -> None:
     assert two.run([STARTER]).returncode == 125
     done = two.run([STARTER, "true"], env={"CHOS": "nowhere"})
     assert done.returncode == 125 and "no such environment" in done.stderr
+
+
+def test_not_with_another_c_library(tmp_path: Path) -> None:
+    """A static program of glibc reads variables as root before it can disarm any: without musl-gcc none is built."""
+    programs, build = tmp_path / "bin", tmp_path / "build"
+    programs.mkdir()
+    for path in Path("/usr/bin").iterdir():
+        if path.name != "musl-gcc":
+            (programs / path.name).symlink_to(path)
+    command = ["/usr/bin/meson", "setup", build, REPO]
+    path = {"PATH": str(programs)}
+    done = subprocess.run(command, env=path, text=True, capture_output=True, timeout=LIMIT, check=True)
+    assert "WARNING: musl-gcc was not found: pam_job_starter is not built" in done.stdout
+    targets = (build / "build.ninja").read_text()
+    assert "chos-fault" in targets and "pam_job_starter" not in targets
+    assert "pam_job_starter" not in (build / "meson-info/intro-install_plan.json").read_text()
