@@ -21,6 +21,7 @@ from chosns.formats import base_text, jobs_text, login_text
 from chosns.install import launcher_problem
 from chosns.model import Environment, Site, escape_name
 from chosns.module import node as module
+from chosns.module.root import is_made as made_by_us
 from chosns.observe.processes import count_residents
 from chosns.records import make_record_file
 from chosns.registry import Registry, open_registry
@@ -43,16 +44,18 @@ class Outcome:
 
 @dataclass
 class Report:
-    """What `up` or `down` did. `kept`: generations that wait for their processes to end → how many there are."""
+    """What `up` or `down` did. `kept`: generations that wait for their processes to end → how many there are.
+    `degraded`: a backend that was wanted is not there."""
 
     outcomes: list[Outcome] = field(default_factory=list)
     retired: list[str] = field(default_factory=list)
     kept: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    degraded: bool = False
 
     @property
     def failed(self) -> bool:
-        return any(outcome.state == "failed" for outcome in self.outcomes)
+        return self.degraded or any(outcome.state == "failed" for outcome in self.outcomes)
 
 
 def up(
@@ -111,7 +114,7 @@ def up(
                 report.notes.append(unsafe)
             _show_base(_links(site, registry), registry)
             if "kmod" in backends:
-                report.notes += module.bring_up(site)
+                backends = _bring_up_module(site, registry, backends, report)
             registry.set_backends(backends)
             for env in chosen:
                 progress(env.name)
@@ -144,6 +147,8 @@ def down(
         if names:
             raise
         report.notes.append("nothing is prepared on this node")
+        if made_by_us():  # an `up` that was killed early
+            report.notes += module.take_down()
         return report
     with chos_errors("/run/chos"), opened as registry, registry.lock(waiting):
         links = registry.links()
@@ -192,6 +197,19 @@ def _present_backends() -> tuple[str, ...]:
     return ()
 
 
+def _bring_up_module(site: Site, registry: RegistryWriter, backends: Sequence[str], report: Report) -> Sequence[str]:
+    """The backends that there are then: without a module for this kernel, ns goes on alone."""
+    try:
+        report.notes += module.bring_up(site, registry)
+        return backends
+    except ChosError as error:
+        if "ns" not in backends:
+            raise
+        report.notes.append(f"only ns is prepared: {error}" + (f" — {error.hint}" if error.hint else ""))
+        report.degraded = True
+        return ["ns"]
+
+
 def _prepare(
     env: Environment, site: Site, registry: RegistryWriter, wish: _Wish, progress: Callable[[str], None]
 ) -> Outcome:
@@ -203,6 +221,7 @@ def _prepare(
             raise ConfigError(problems[0].message, object=str(problems[0].origin), hint=problems[0].hint)
         group_ids, unknown = _group_ids(env)
         stays = restrict(env, registry, None if unknown else group_ids)
+        module.withdraw(env, registry)
         if unknown:
             raise unknown
         backend = NamespaceBackend(wish.limit) if "ns" in wish.backends else ModuleBackend(wish.limit)
@@ -210,7 +229,7 @@ def _prepare(
         warnings = list(prepared.warnings)
         allowed = "kmod" in wish.backends
         if allowed and "ns" in wish.backends:
-            allowed, more = ModuleBackend(wish.limit).may_serve(env, site)
+            allowed, more = ModuleBackend(wish.limit).may_serve(env, site, group_ids)
             warnings += more
         registry.set_module_tree(env.name, env.tree if allowed else "")
         if prepared.fresh:

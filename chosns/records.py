@@ -25,9 +25,12 @@ def make_record_file(path: str) -> str:
     :return: why entries are not recorded there, or not safely; empty where all is well.
     """
     directory, name = os.path.split(path)
+    above, last = os.path.split(directory)
     try:
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(directory, 0o755)
+        if last:
+            with trusted_directory("/", above) as parent, contextlib.suppress(FileExistsError):
+                if parent is not None:
+                    os.mkdir(last, 0o755, dir_fd=parent)
         with trusted_directory("/", directory) as parent:
             if parent is None:
                 return f"entries are not recorded: {directory} does not exist"
@@ -56,6 +59,10 @@ def _state(fd: int, path: str, new: bool) -> str:
     info = os.fstat(fd)
     if not stat.S_ISREG(info.st_mode) or info.st_uid != 0:
         return f"entries are not recorded: {path} is not a file of root's"
+    if not new and info.st_mode & 0o022 == 0:
+        return (
+            f"users' jobs leave no record in {path}: its mode is {info.st_mode & 0o777:04o}, theirs to write with 0622"
+        )
     try:
         flags = struct.unpack("l", fcntl.ioctl(fd, _GETFLAGS, bytes(8)))[0]
         if new:

@@ -149,6 +149,10 @@ class Registry:
                 found[name] = self._read(f"module/{name}").rstrip("\n")
         return found
 
+    def module_is_ours(self) -> bool:
+        """Whether the kernel module was brought up by `chosctl up`."""
+        return os.access("module/.ours", os.F_OK, dir_fd=self.fd)
+
     def intact(self, generation: Generation, env: Environment) -> bool:
         """Whether C still reads what was written for `env`: cleaners of /run, and hands, may have been there."""
         path = f"gen/{generation}"

@@ -196,6 +196,13 @@ class RegistryWriter(Registry):
         """Forget `record_failure`."""
         _remove(f"failed/{escape_name(name)}", self.fd)
 
+    def set_module_ours(self, ours: bool) -> None:
+        """Remember that the kernel module was brought up from here, and is to be taken down."""
+        if ours:
+            self.write("module/.ours", "")
+        else:
+            _remove("module/.ours", self.fd)
+
     def set_module_tree(self, name: str, tree: str) -> None:
         """Have the kernel module allow this tree for an environment, or none where `tree` is empty."""
         if tree:

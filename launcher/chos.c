@@ -26,7 +26,19 @@ static int fill_standard_descriptors(void)
     return chos_fault("stdio") ? -1 : 0;
 }
 
-_Noreturn static void enter(const struct options *o, const char *alias)
+/* Below the module's root directory this program has no capabilities, for everything is nosuid there. Entering by way of
+ * the module takes none; for the other way, we have come out already, and begin anew as the base's own. */
+static void begin_anew(char **argv, const struct chos_error *e)
+{
+    struct chos_error kept;
+    if (e->reason != CHOS_NO_CAPABILITY || !session.moved || chos_privs_drop(false, &kept))
+        return;
+    session.target.kind = CHOS_TO_BASE;
+    workdir_restore(&session);
+    execve(CHOS_PATH, argv, environ);
+}
+
+_Noreturn static void enter(const struct options *o, const char *alias, char **argv)
 {
     struct chos_error e;
     session.wanted = o->backend;
@@ -36,8 +48,10 @@ _Noreturn static void enter(const struct options *o, const char *alias)
     }
     if (chos_choose(&session, alias, &e) || chos_registry_open(&session, &e) || chos_backend_choose(&session, &e)
         || (o->command == NULL && chos_login_read(&login, &e)) || chos_enter(&session, &e)
-        || chos_privs_drop(session.policy.no_new_privs, &e))
+        || chos_privs_drop(session.policy.no_new_privs, &e)) {
+        begin_anew(argv, &e);
         die(&e);
+    }
     run(&session, o, &login);
 }
 
@@ -66,7 +80,7 @@ int main(int argc, char **argv)
         which(&o);
     if (o.mode == RUN || (o.mode == STARTER && alias != NULL)) {
         workdir_remember();
-        enter(&o, alias);
+        enter(&o, alias, argv);
     }
     if (chos_privs_drop(false, &e))
         die(&e);

@@ -91,7 +91,9 @@ void job_choose(char **argv)
     int found = jobs.user_file != NULL ? user_file_read(jobs.user_file, &name, &e) : 0;
     if (found == 0)
         return;
-    if (found > 0 && setenv("CHOS", name, 1) == 0) {
+    if (found > 0 && setenv("CHOS", name, 1) != 0) {
+        chos_fail(&e, CHOS_SYSTEM, errno, "CHOS");
+    } else if (found > 0) {
         execve(self, argv, environ);
         chos_fail(&e, CHOS_NOT_EXECUTABLE, errno, self);
     }

@@ -7,6 +7,9 @@
 #ifndef CHOS_VERSION
 #define CHOS_VERSION "unversioned"
 #endif
+#ifndef CHOS_PATH
+#define CHOS_PATH "/usr/bin/chos"   /* where the base has it */
+#endif
 
 /* options.c: pure */
 struct options {

@@ -24,6 +24,26 @@ static void tell_entered(const struct chos_session *s, const struct options *o)
     tell_end(2);
 }
 
+/* Sessions and jobs are told in CHOS_GENERATION. A command keeps its variables as they are, but for one that would lie. */
+static void set_generation(const struct chos_session *s, bool job)
+{
+    static char variable[sizeof "CHOS_GENERATION=" + CHOS_NAME_SIZE];
+    struct chos_text t = {variable, sizeof variable, 0};
+    struct chos_error e;
+    if (!job && getenv("CHOS_GENERATION") == NULL)
+        return;
+    if (s->target.kind == CHOS_TO_BASE) {
+        (void)unsetenv("CHOS_GENERATION");
+        return;
+    }
+    chos_put(&t, "CHOS_GENERATION=");
+    chos_put(&t, s->target.name);
+    if (putenv(variable) != 0) {
+        chos_fail(&e, CHOS_SYSTEM, errno, "CHOS_GENERATION");
+        die(&e);
+    }
+}
+
 void run(const struct chos_session *s, const struct options *o, const struct chos_login *login)
 {
     static char *cleaned[CHOS_KEEP_MAX + 2];
@@ -48,6 +68,7 @@ void run(const struct chos_session *s, const struct options *o, const struct cho
             die(&e);
         }
     }
+    set_generation(s, o->mode == STARTER);
     if (o->command == NULL)
         login_run(login);
     if (o->mode == STARTER)

@@ -11,11 +11,13 @@ int user_file_read(const char *file, const char **name, struct chos_error *e)
     static char path[PATH_MAX], word[CHOS_DOTFILE_SIZE];
     const char *home = account()->home;
     struct chos_text t = {path, sizeof path, 0};
-    chos_put(&t, home != NULL ? home : "");
+    *name = word;
+    if (home == NULL || home[0] != '/')   /* of no account in /etc/passwd, and without $HOME */
+        return chos_fail(e, CHOS_USER_FILE, 0, file);
+    chos_put(&t, home);
     chos_put(&t, "/");
     chos_put(&t, file);
     long n = chos_dotfile_read(path, word);
-    *name = word;
     if (n < 0 || n >= CHOS_NAME_SIZE || (size_t)n != strlen(word))
         return chos_fail(e, CHOS_USER_FILE, n < 0 && errno != EINVAL ? errno : 0, path);
     return n > 0;

@@ -6,8 +6,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* A name, who chose it ("$CHOS", "~/.chos" or "default"), and whether it is one on this node. */
-struct choice { const char *name, *source; bool offered; };
+/* A name, who chose it, and whether it is one on this node; or why nobody can tell. Without a name, the base. */
+struct choice { const char *name, *source; bool offered; struct chos_error *wrong; };
 
 /* The registry is the working directory. */
 static struct choice choice(const char *name, const char *source)
@@ -18,37 +18,48 @@ static struct choice choice(const char *name, const char *source)
     chos_put(&t, "env/");
     bool legal = name != NULL && chos_name_escape(name, file) == 0;
     chos_put(&t, legal ? file : "");
-    return (struct choice){name, source, legal && lstat(path, &st) == 0};
+    return (struct choice){name, source, legal && lstat(path, &st) == 0, NULL};
 }
 
-/* What cannot be read chooses nothing; a login says why. */
-static struct choice of_login(void)
+/* What a file in the home directory says; what it does not, `otherwise` does, which may be nobody. */
+static struct choice of_file(const char *file, const char *otherwise, char word[CHOS_DOTFILE_SIZE], struct chos_error *e)
 {
-    struct chos_error ignored;
     const char *name;
-    return user_file_read(".chos", &name, &ignored) > 0 ? choice(name, "~/.chos") : choice("default", "default");
+    int found = user_file_read(file, &name, e);
+    if (found < 0)
+        return (struct choice){NULL, file, false, e};
+    strcpy(word, found > 0 ? name : "");
+    return found > 0 ? choice(word, file) : choice(otherwise, "default");
 }
 
 static void tell_choice(const struct choice *c)
 {
-    if (!c->offered && c->source[0] == 'd') {
-        tell("the base: neither ~/.chos nor an environment `default`\n");
-        return;
+    if (c->wrong != NULL) {
+        tell_safe(c->wrong->object);
+        tell(" ");
+        tell(c->wrong->message);
+        tell("\n");
+    } else if (c->name == NULL || (!c->offered && strcmp(c->source, "default") == 0)) {
+        tell("the base: nothing else was chosen\n");
+    } else {
+        tell_safe(c->name);
+        tell(", from ");
+        tell(c->source[0] == '.' ? "~/" : "");
+        tell_safe(c->source);
+        tell(c->offered ? "\n" : ": no such environment on this node\n");
     }
-    tell_safe(c->name);
-    tell(", from ");
-    tell(c->source);
-    tell(c->offered ? "\n" : ": no such environment on this node\n");
 }
 
 /* A job has the variables that it was submitted with, where the batch system hands them on. */
 static void tell_batch(const struct choice *variable, const struct choice *login)
 {
     static struct chos_jobs jobs;
-    struct chos_error ignored;
-    bool reads_file = chos_jobs_read(&jobs, &ignored) == 0 && jobs.user_file != NULL;
+    static struct chos_error e;
+    static char word[CHOS_DOTFILE_SIZE];
+    bool reads_file = chos_jobs_read(&jobs, &e) == 0 && jobs.user_file != NULL;
+    struct choice file = reads_file ? of_file(jobs.user_file, NULL, word, &e) : (struct choice){0};
     tell(variable->name != NULL || reads_file ? "batch       " : "batch       Slurm: ");
-    tell_choice(variable->name != NULL ? variable : login);
+    tell_choice(variable->name != NULL ? variable : reads_file ? &file : login);
     if (variable->name == NULL && !reads_file)
         tell("            others: the base, $CHOS is not set\n");
 }
@@ -64,10 +75,15 @@ static void tell_row(const char *row, const char *value)
 void which_report(struct chos_session *s)
 {
     static char tree[CHOS_FILE_SIZE + 1];
+    static char word[CHOS_DOTFILE_SIZE];
+    static struct chos_error unreadable;
     const char *chos = getenv("CHOS");
-    const struct choice variable = choice(chos != NULL && chos[0] != '\0' ? chos : NULL, "$CHOS"), login = of_login();
+    const struct choice variable = choice(chos != NULL && chos[0] != '\0' ? chos : NULL, "$CHOS"),
+        login = of_file(".chos", "default", word, &unreadable);
     const struct choice *now = variable.name != NULL ? &variable : &login;
     struct chos_error e;
+    if (now->wrong != NULL)
+        die(now->wrong);
     if (!now->offered && now->source[0] == 'd') {
         tell("name        none\nsource      neither $CHOS, ~/.chos nor an environment `default`\n");
     } else {
@@ -80,7 +96,10 @@ void which_report(struct chos_session *s)
         tell_row("generation  ", base ? "none, this is the base" : s->target.name);
         tell_row("backend     ", s->backend == CHOS_KMOD ? "kmod" : "ns");
         tell_row("tree        ", base ? "/" : tree);
-        tell_row("source      ", now->source);
+        tell("source      ");
+        tell(now->source[0] == '.' ? "~/" : "");
+        tell(now->source);
+        tell("\n");
     }
     tell("login       ");
     tell_choice(&login);

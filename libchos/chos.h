@@ -19,6 +19,7 @@ enum {
     CHOS_NAME_SIZE = 256,   /* a file name in the registry, with its NUL */
     CHOS_FILE_SIZE = 8192,  /* a file has at most 8191 bytes; one byte more tells that it has too many */
     CHOS_DETAIL_SIZE = 512,
+    CHOS_TREE_SIZE = 4096,  /* a path, with its NUL */
     CHOS_SETENV_MAX = 32,
     CHOS_KEEP_MAX = 256,
     CHOS_GENERATION_MAX = 999999999,
@@ -97,8 +98,8 @@ struct chos_session {
     char text[CHOS_FILE_SIZE];
 };
 
-/* Where a process is: mount namespace, root and working directory. Going back fails with CHOS_STRANDED: the process must end. */
-struct chos_place { int ns, root, cwd; };
+/* Where a process is: mount namespace, root and working directory, and the tree that the kernel module shows it, if any. Going back fails with CHOS_STRANDED: the process must end. */
+struct chos_place { int ns, root, cwd; char tree[CHOS_TREE_SIZE]; };
 int chos_place_open(struct chos_place *p, struct chos_error *e);
 int chos_place_return(const struct chos_place *p, bool moved, struct chos_error *e);
 void chos_place_close(struct chos_place *p);

@@ -19,13 +19,14 @@ static int enter_pin(struct chos_session *s, int fd, struct chos_error *e)
     return chos_root_is(&s->policy.root) ? 0 : chos_fail(e, CHOS_WRONG_ROOT, 0, s->alias);
 }
 
-/* The module knows no namespaces: where we are in one, we go back first, and look again. */
+/* The module knows no namespaces: where we are in one, we go back first, and look again; what is found then is asked for. */
 static int enter_kmod(struct chos_session *s, struct chos_error *e)
 {
-    if ((s->permit != NULL && s->permit(s, s->context, e)) || chos_registry_open(s, e) || chos_base_read(s, e)
-        || (!chos_in_base(s) && chos_base_return(s, e)) || chos_find(s, e))
+    if (chos_registry_open(s, e) || chos_base_read(s, e) || (!chos_in_base(s) && chos_base_return(s, e)) || chos_find(s, e))
         return -1;
-    return chos_kmod_enter(s, e);
+    if (s->target.kind == CHOS_TO_BASE)
+        return chos_fail(e, CHOS_RETIRED, 0, s->alias);
+    return s->permit != NULL && s->permit(s, s->context, e) ? -1 : chos_kmod_enter(s, e);
 }
 
 static int open_permitted(const struct chos_session *s, struct chos_error *e)
@@ -44,11 +45,11 @@ int chos_enter(struct chos_session *s, struct chos_error *e)
                     return -1;
                 return chos_in_base(s) ? 0 : chos_base_return(s, e);
             }
-            if (s->backend == CHOS_KMOD)
-                return enter_kmod(s, e);
-            int fd = open_permitted(s, e);
+            int fd = s->backend == CHOS_KMOD ? -1 : open_permitted(s, e);
             if (fd >= 0)
                 return enter_pin(s, fd, e);
+            if (s->backend == CHOS_KMOD && enter_kmod(s, e) == 0)
+                return 0;
         }
         if (e->reason != CHOS_RETIRED)
             return -1;
@@ -63,6 +64,7 @@ int chos_place_open(struct chos_place *p, struct chos_error *e)
     p->ns = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
     p->root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
     p->cwd = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    chos_kmod_tree(p->tree);
     if (p->ns >= 0 && p->root >= 0 && p->cwd >= 0)
         return 0;
     chos_fail(e, CHOS_SYSTEM, errno, "remembering this place");
@@ -75,7 +77,9 @@ int chos_place_return(const struct chos_place *p, bool moved, struct chos_error 
 {
     if (moved && chos_kmod_inside() && chos_kmod_leave(e))
         return chos_fail(e, CHOS_STRANDED, e->err, "the place where this process was");
-    if (chos_fault("back") || (moved && (setns(p->ns, CLONE_NEWNS) || fchdir(p->root) || chroot("."))) || fchdir(p->cwd))
+    if (chos_fault("back") || (moved && (setns(p->ns, CLONE_NEWNS) || fchdir(p->root) || chroot("."))))
+        return chos_fail(e, CHOS_STRANDED, errno, "the place where this process was");
+    if ((moved && p->tree[0] != '\0' && chos_kmod_again(p->tree, e)) || fchdir(p->cwd))
         return chos_fail(e, CHOS_STRANDED, errno, "the place where this process was");
     return 0;
 }

@@ -27,6 +27,8 @@ int chos_base_return(struct chos_session *s, struct chos_error *e);
 
 /* kmod.c */
 bool chos_kmod_inside(void);
+void chos_kmod_tree(char tree[CHOS_TREE_SIZE]);
+int chos_kmod_again(const char *tree, struct chos_error *e);
 int chos_kmod_leave(struct chos_error *e);
 int chos_kmod_open_outside(int (*open_it)(const char *), const char *path, struct chos_error *e);
 int chos_kmod_enter(struct chos_session *s, struct chos_error *e);

@@ -43,6 +43,18 @@ bool chos_kmod_inside(void)
     return statfs(setchos, &fs) == 0 && fs.f_type == CHOSFS && readlink(own_link, first, sizeof first) > 1;
 }
 
+/* The tree that we are in; empty where that is none of the module's. */
+void chos_kmod_tree(char tree[CHOS_TREE_SIZE])
+{
+    ssize_t n = chos_kmod_inside() ? readlink(own_link, tree, CHOS_TREE_SIZE) : 0;
+    tree[n > 0 && n < CHOS_TREE_SIZE ? n : 0] = '\0';
+}
+
+int chos_kmod_again(const char *tree, struct chos_error *e)
+{
+    return command(setchos, tree) ? chos_fail(e, CHOS_STRANDED, errno, tree) : 0;
+}
+
 int chos_kmod_leave(struct chos_error *e)
 {
     if (command(setchos, "/") || command(resetchos, "1"))
@@ -53,18 +65,15 @@ int chos_kmod_leave(struct chos_error *e)
 /* Opens what only the real root directory shows, and comes back; where it cannot, the process must end. */
 int chos_kmod_open_outside(int (*open_it)(const char *), const char *path, struct chos_error *e)
 {
-    char tree[CHOS_FILE_SIZE];
-    ssize_t n = readlink(own_link, tree, sizeof tree);
-    if (n < 0 || n == sizeof tree)
-        return chos_fail(e, CHOS_SYSTEM, n < 0 ? errno : ENAMETOOLONG, own_link);
-    tree[n] = '\0';
+    char tree[CHOS_TREE_SIZE];
+    chos_kmod_tree(tree);
     if (chos_kmod_leave(e))
         return -1;
     int fd = open_it(path), err = errno;
-    if (command(setchos, tree)) {
+    if (chos_kmod_again(tree, e)) {
         if (fd >= 0)
             close(fd);
-        return chos_fail(e, CHOS_STRANDED, errno, tree);
+        return -1;
     }
     return fd >= 0 ? fd : chos_fail(e, CHOS_SYSTEM, err, path);
 }

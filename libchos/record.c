@@ -7,6 +7,7 @@
 
 #include <fcntl.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -109,6 +110,15 @@ static void put_entry(struct chos_text *t, const struct chos_entry *entry)
     chos_put_number(t, (uint64_t)getpid());
 }
 
+/* A file beyond RLIMIT_FSIZE costs who writes it their life, by SIGXFSZ. */
+static bool has_room(int fd, size_t more)
+{
+    struct rlimit most;
+    struct stat st;
+    return getrlimit(RLIMIT_FSIZE, &most) == 0 && fstat(fd, &st) == 0
+        && (most.rlim_cur == RLIM_INFINITY || (uint64_t)st.st_size + more <= most.rlim_cur);
+}
+
 /* <86>: authpriv, information (RFC 3164). */
 void chos_record_write(struct chos_record *r, const struct chos_entry *entry)
 {
@@ -127,7 +137,8 @@ void chos_record_write(struct chos_record *r, const struct chos_entry *entry)
         chos_put_time(&t, (uint64_t)now.tv_sec);
         put_entry(&t, entry);
         chos_put(&t, "\n");
-        (void)!write(r->file, line, t.len);
+        if (has_room(r->file, t.len))
+            (void)!write(r->file, line, t.len);
     }
     chos_record_close(r);
 }

@@ -220,8 +220,9 @@ int chos_find(struct chos_session *s, struct chos_error *e)
     if (to->kind == CHOS_TO_NAME) {
         char other[CHOS_NAME_SIZE];
         memcpy(other, to->name, sizeof other);
+        /* Names are taken away one by one: one that leads nowhere for a moment is not one that was never there. */
         if (read_link(other, other, to, e))
-            return -1;
+            return e->reason == CHOS_UNKNOWN ? chos_fail(e, CHOS_RETIRED, 0, s->alias) : -1;
         if (to->kind == CHOS_TO_NAME)
             return chos_fail(e, CHOS_CORRUPT, ELOOP, s->alias);
     }

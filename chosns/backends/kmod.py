@@ -24,6 +24,7 @@ from chosns.restrict import recorded
 from chosns.trees.check import open_tree_root, os_name
 from chosns.trees.view import DirectoryView
 
+_ACL = "system.posix_acl_access"  # acl(5)
 _SHOWN = 4  # links that a tree lacks, named in a message
 
 
@@ -38,24 +39,25 @@ class ModuleBackend:
     def __init__(self, limit: float) -> None:
         self._limit = limit
 
-    def look(self, env: Environment, site: Site) -> dict[str, Any]:
+    def look(self, env: Environment, site: Site, group_ids: Sequence[int]) -> dict[str, Any]:
         """Look at the tree: `os`, `identity` and `warnings`. :raises ChosError: why it is none for this backend."""
         _require_possible(env, site)
         with Worker(lambda worker: _look(worker, env, site), env.name, self._limit) as worker:
             seen = worker.expect("seen")
             worker.finish()
-        if env.groups and seen["mode"] & (stat.S_IROTH | stat.S_IXOTH):
+        open_to_others = seen["mode"] & (stat.S_IROTH | stat.S_IXOTH) or seen["acl"] or seen["group"] not in group_ids
+        if env.groups and open_to_others:
             raise BuildError(
                 "kmod cannot keep users out: who may look into the tree may enter it",
                 object=env.name,
-                hint=f"chmod o-rwx {env.tree}, and give it to the group; or use the backend ns",
+                hint=f"give {env.tree} to a group of its `groups`, chmod o-rwx, no ACL; or use the backend ns",
             )
         return seen
 
-    def may_serve(self, env: Environment, site: Site) -> tuple[bool, list[str]]:
+    def may_serve(self, env: Environment, site: Site, group_ids: Sequence[int]) -> tuple[bool, list[str]]:
         """Whether what is prepared for ns can be entered through the module as well; warnings, or the one why not."""
         try:
-            return True, list(self.look(env, site)["warnings"])
+            return True, list(self.look(env, site, group_ids)["warnings"])
         except ChosError as error:
             return False, [f"{error}; so it can be entered by ns only"]
 
@@ -71,12 +73,11 @@ class ModuleBackend:
     ) -> Prepared:
         """See Backend."""
         started = time.monotonic()
-        seen = self.look(env, site)
+        seen = self.look(env, site, group_ids)
         fingerprint = with_groups(f"kmod-{seen['identity']}-{env.variables}-{env.policy}", group_ids)
         published = current(registry, env)
-        warnings = tuple(seen["warnings"])
         if published and published[1] == fingerprint and not renew:
-            return Prepared(published[0], False, time.monotonic() - started, warnings)
+            return Prepared(published[0], False, time.monotonic() - started)
         generation = registry.new_generation(env)
         try:
             manifest = {
@@ -95,7 +96,7 @@ class ModuleBackend:
         except BaseException:
             registry.retire(generation)
             raise
-        return Prepared(generation, True, time.monotonic() - started, warnings)
+        return Prepared(generation, True, time.monotonic() - started, tuple(seen["warnings"]))
 
 
 def _require_possible(env: Environment, site: Site) -> None:
@@ -103,6 +104,12 @@ def _require_possible(env: Environment, site: Site) -> None:
     if env.policy.read_only:
         raise BuildError(
             "kmod cannot make a tree read-only", object=env.name, hint="mount it read-only, or use the backend ns"
+        )
+    if env.policy.no_new_privs:
+        raise BuildError(
+            "kmod cannot insist on no_new_privs: who writes to /proc/chos/setchos goes without",
+            object=env.name,
+            hint="use the backend ns",
         )
     top = env.tree.split("/")[1]
     if top in tree_names(site):
@@ -121,6 +128,8 @@ def _look(worker: Worker, env: Environment, site: Site) -> None:
             "seen",
             os=os_name(tree),
             mode=status.st_mode,
+            group=status.st_gid,
+            acl=_ACL in os.listxattr(f"/proc/self/fd/{tree.fd}"),  # it was opened for paths only
             identity=f"{status.st_dev}:{status.st_ino}",
             warnings=_warnings(env, site.bindmaps[env.bindmap], tree),
         )
@@ -128,6 +137,8 @@ def _look(worker: Worker, env: Environment, site: Site) -> None:
 
 def _warnings(env: Environment, bindmap: BindMap, tree: DirectoryView) -> list[str]:
     warnings = []
+    if not env.policy.nosuid or not env.policy.nodev:
+        warnings.append(f"{env.name}: with kmod everything is nosuid, and nodev but for /dev, whatever its policy says")
     if env.binds:
         warnings.append(f"{env.name}: its [[bind]] tables are not shown with kmod")
     wanted = [f"/etc/{share.path}" for share in bindmap.etc] + [share.path for share in bindmap.base]

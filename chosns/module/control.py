@@ -49,7 +49,7 @@ def load() -> None:
             raise UnsupportedError(
                 f"the kernel module cannot be loaded: {_last_line(done.stderr)}",
                 object=f"chos.ko, Linux {os.uname().release}",
-                hint="is it built for this kernel? `chosctl install kmod` builds it (DKMS)",
+                hint="is it built for this kernel? docs/kmod.md says how (DKMS)",
             )
     fault.point()
     if not is_mounted():
@@ -89,6 +89,15 @@ def allow(trees: Sequence[str]) -> None:
         if tree not in before:
             _write("valid", tree)
             fault.point()
+
+
+def processes() -> int:
+    """How many tasks have an environment of the module's, threads included."""
+    try:
+        with open(f"/sys/module/{NAME}/parameters/processes", encoding="utf-8") as file:
+            return int(file.read())
+    except (OSError, ValueError):
+        return 0
 
 
 def allowed() -> tuple[str, ...]:
@@ -133,14 +142,19 @@ def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
     )
     if program is None:
         raise UnsupportedError(f"{command[0]} is not installed", object="chos.ko", hint="install kmod")
-    return subprocess.run(
-        [program, *command[1:]],
-        env=_ENVIRONMENT,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=_LIMIT,
-    )
+    try:
+        return subprocess.run(
+            [program, *command[1:]],
+            env=_ENVIRONMENT,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_LIMIT,
+        )
+    except subprocess.TimeoutExpired:
+        raise UnsupportedError(
+            f"no answer within {_LIMIT} s", object=program, hint="look at dmesg: the kernel may have had an accident"
+        ) from None
 
 
 def _last_line(text: str) -> str:

@@ -8,40 +8,61 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from chosns.model import Site
+from chosns.model import Environment, Site, escape_name
 from chosns.module import control, root
 from chosns.registry_writer import RegistryWriter
+from chosns.restrict import recorded
 
 
-def bring_up(site: Site) -> list[str]:
+def bring_up(site: Site, registry: RegistryWriter) -> list[str]:
     """Load the module and make /chos. Returns what an administrator should know of.
 
     :raises UnsupportedError: there is no module for this kernel.
     """
+    registry.set_module_ours(True)
     control.load()
     return root.make(site)
 
 
 def settle(registry: RegistryWriter, backends: Sequence[str]) -> list[str]:
-    """Have the module allow what is published for it; take it down where nothing is to be. Returns notes."""
+    """Have the module allow what is published for it; take it down where nothing is to be. Returns notes.
+
+    A module that was never brought up from here is the site's own, and is left alone.
+    """
+    if not registry.module_is_ours():
+        return []
     if "kmod" not in backends:
-        return _take_down()
-    links = registry.links()
-    control.allow([tree for name, tree in registry.module_trees().items() if name in links])
+        notes = take_down()
+        registry.set_module_ours(bool(notes))
+        return notes
+    if control.is_mounted():
+        links = registry.links()
+        control.allow([tree for name, tree in registry.module_trees().items() if name in links])
     return []
 
 
-def _take_down() -> list[str]:
+def withdraw(env: Environment, registry: RegistryWriter) -> None:
+    """What the module let in before its restrictions changed, it lets in no more until it has been looked at again."""
+    published = registry.published(env.name)
+    generation = registry.generation(published) if published else None
+    now = recorded(env)
+    same = generation is not None and all(generation.manifest.get(key) == now[key] for key in now)
+    if not same and escape_name(env.name) in registry.module_trees():
+        registry.set_module_tree(env.name, "")
+        settle(registry, registry.backends())
+
+
+def take_down() -> list[str]:
     """Let nobody enter any more, and remove all of it where nobody is inside. Returns why something stays."""
     if not os.path.isdir(f"/sys/module/{control.NAME}"):
+        root.remove()
         return []
     if control.is_mounted():
         control.allow(())
-    inside = len(root.inhabitants())
+    inside = max(control.processes(), len(root.inhabitants()))
     if inside:
         who = f"{inside} process{'es live' if inside > 1 else ' lives'} in /chos"
         return [f"{who}; the module and /chos go with the first `chosctl up` or `down` after that"]
-    if root.is_made():
-        root.remove()
+    root.remove()
     why = control.unload()
     return [why] if why else []

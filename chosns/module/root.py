@@ -14,7 +14,6 @@ import stat
 from collections.abc import Iterable
 
 from chosns import fault, syscalls
-from chosns.install import find_launcher
 from chosns.model import Site
 from chosns.module.control import PLACE
 from chosns.mountinfo import Mount, read_mounts
@@ -26,15 +25,18 @@ _SKIPPED = ("chos", LOCAL, "lost+found")
 
 
 def is_made() -> bool:
-    """Whether /chos is there, and ours."""
-    return any(_is_ours(mount) for mount in read_mounts())
+    """Whether /chos is there, and ours: a tmpfs that has our first link."""
+    try:
+        return any(_is_root(mount) for mount in read_mounts()) and os.readlink(f"{ROOT}/chos") == "/"
+    except OSError:
+        return False
 
 
 def make(site: Site) -> list[str]:
     """Make /chos, or add what it lacks. Root, on the base. Returns what an administrator should know of."""
     with contextlib.suppress(FileExistsError):
         os.mkdir(ROOT, 0o755)
-    if not is_made():
+    if not any(_is_root(mount) for mount in read_mounts()):
         tmpfs = syscalls.new_mount("tmpfs", {"mode": "0755", "size": "1m", "source": "chos"}, _attributes(()))
         syscalls.move_mount(tmpfs, syscalls.AT_FDCWD, ROOT)
         os.close(tmpfs)
@@ -49,9 +51,6 @@ def make(site: Site) -> list[str]:
         if name not in of_tree and name not in _SKIPPED:
             _show(name)
     _bind("/", LOCAL)
-    launcher = find_launcher()
-    if launcher:  # the way back to the base needs its capabilities
-        _bind(launcher.path, f"{LOCAL}{launcher.path}", nosuid=False)
     return _notes(site, of_tree)
 
 
@@ -64,10 +63,9 @@ def tree_names(site: Site) -> set[str]:
 
 
 def remove() -> None:
-    """Unmount /chos with all that is below it."""
-    for mount in read_mounts():
-        if _is_ours(mount):
-            syscalls.umount(ROOT, syscalls.MNT_DETACH)
+    """Unmount /chos, where it is ours, with all that is below it."""
+    if is_made():
+        syscalls.umount(ROOT, syscalls.MNT_DETACH)
     with contextlib.suppress(OSError):  # somebody's directory that was there before
         os.rmdir(ROOT)
 
@@ -83,7 +81,7 @@ def inhabitants() -> list[int]:
     return found
 
 
-def _is_ours(mount: Mount) -> bool:
+def _is_root(mount: Mount) -> bool:
     return mount.target == ROOT and mount.fstype == "tmpfs"
 
 
@@ -115,32 +113,44 @@ def _link(name: str, text: str) -> None:
 
 
 def _show(name: str) -> None:
-    """A top-level entry of the base: a link as it is, anything else bound."""
+    """A top-level entry of the base: a link as it is, else bound. What is mounted is not asked: it may hang."""
+    source = f"/{name}"
+    mounted = any(mount.target == source for mount in read_mounts())
     with contextlib.suppress(FileNotFoundError):
-        if stat.S_ISLNK(os.lstat(f"/{name}").st_mode):
-            _link(name, os.readlink(f"/{name}"))
+        mode = stat.S_IFDIR if mounted else os.lstat(source).st_mode
+        if stat.S_ISLNK(mode):
+            _link(name, os.readlink(source))
         else:
-            _bind(f"/{name}", name, devices=name in _WITH_DEVICES)
+            _bind(source, name, directory=stat.S_ISDIR(mode), devices=name in _WITH_DEVICES)
 
 
-def _bind(source: str, name: str, *, nosuid: bool = True, devices: bool = False) -> None:
-    """Recursive and slave: what is mounted on the base later appears, and nothing leads back."""
+def _bind(source: str, name: str, *, directory: bool = True, devices: bool = False) -> None:
+    """Recursive and slave: what is mounted on the base later appears, and nothing leads back. It is never seen with
+    wider flags; only before Linux 5.12 a kill may leave it so, until the next time."""
     target = f"{ROOT}/{name}"
+    attributes = _attributes(["nosuid"] if devices else ["nosuid", "nodev"])
     if any(mount.target == target for mount in read_mounts()):
+        _restrict(target, attributes)
         return
-    if os.path.islink(target):  # from a time when it was the tree's; a mount would follow it
-        os.unlink(target)
     if not os.path.lexists(target):
-        if os.path.isdir(source):
+        if directory:
             os.mkdir(target, 0o755)
         else:
             os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644))
-    syscalls.mount(source, target, syscalls.MS_BIND | syscalls.MS_REC)
-    syscalls.mount("", target, syscalls.MS_REC | syscalls.MS_SLAVE)
-    wanted = [word for word, on in (("nosuid", nosuid), ("nodev", not devices)) if on]
-    _restrict(target, _attributes(wanted))
-    if not nosuid:
-        syscalls.mount_setattr(syscalls.AT_FDCWD, target, clear=syscalls.MOUNT_ATTR_NOSUID)
+    fault.point()
+    try:
+        copy = syscalls.open_tree(syscalls.AT_FDCWD, source, syscalls.OPEN_TREE_CLONE | syscalls.AT_RECURSIVE)
+        try:
+            syscalls.mount_setattr(copy, "", set_=attributes, propagation=syscalls.MS_SLAVE, recursive=True)
+            fault.point()
+            syscalls.move_mount(copy, syscalls.AT_FDCWD, target)
+        finally:
+            os.close(copy)
+    except OSError as error:
+        if error.errno != errno.ENOSYS:
+            raise
+        syscalls.mount(source, target, syscalls.MS_BIND | syscalls.MS_REC)
+        _restrict(target, attributes)
     fault.point()
 
 
@@ -151,6 +161,7 @@ def _attributes(words: Iterable[str]) -> int:
 
 def _restrict(target: str, attributes: int) -> None:
     """Everything at and below `target`. Before Linux 5.12, which has no mount_setattr(2), mount by mount."""
+    syscalls.mount("", target, syscalls.MS_REC | syscalls.MS_SLAVE)
     try:
         syscalls.mount_setattr(syscalls.AT_FDCWD, target, set_=attributes, recursive=True)
         return

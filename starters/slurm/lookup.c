@@ -2,6 +2,8 @@
 #include "spank_chos.h"
 #include "internal.h"
 
+#include <unistd.h>
+
 /* `root` is where jobs are without chos: slurmd's namespace, which may have mounts of its own (PrivateTmp, a job's /tmp).
  * A slurmd that was itself started within an environment is to leave it. */
 static int find(struct chos_session *s, const char *name, enum place *place, struct chos_error *e)
@@ -19,10 +21,13 @@ int look_up(const char *name, enum place *place, struct chos_error *e)
     struct chos_session s = {.alias = name};
     struct chos_place here;
     struct chos_error stranded;
+    /* From below the module's root directory the registry can only be seen by leaving that: not for a look. */
+    if (geteuid() != 0 && chos_kmod_inside())
+        return chos_fail(e, CHOS_NO_REGISTRY, 0, name);
     if (chos_place_open(&here, e))
         return -1;
     int rc = find(&s, name, place, e);
-    if (chos_place_return(&here, false, &stranded)) {
+    if (chos_place_return(&here, s.moved, &stranded)) {
         *e = stranded;
         rc = -1;
     }

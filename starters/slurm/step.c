@@ -77,7 +77,12 @@ static void find_wish(spank_t spank, const struct plugin *plugin, struct step *s
     if (has_variable(spank, "CHOS", wish) || has_variable(spank, CARRIED_VARIABLE, wish))
         return;
     wish->source = BY_FILE;
-    if (step->who.uid != 0 && step->who.home != NULL && dotfile_read(&step->who, &plugin->choice, wish->name, &why) != 0)
+    /* A name service that is away for a moment chooses no environment. */
+    if (step->who.uid != 0 && step->who.home == NULL) {
+        chos_put(&why, "the account cannot be looked up on this node, so nobody knows what its ~/.chos says");
+        return;
+    }
+    if (step->who.uid != 0 && dotfile_read(&step->who, &plugin->choice, wish->name, &why) != 0)
         return;
     wish->source = BY_NOBODY;
     name.len = 0;

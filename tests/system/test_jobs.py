@@ -25,7 +25,7 @@ LINE = re.compile(
 def clean() -> Iterator[None]:
     yield
     DOTFILE.unlink(missing_ok=True)
-    if ENTRIES.exists():
+    if os.path.lexists(ENTRIES):
         subprocess.run(["chattr", "-a", ENTRIES], check=False, capture_output=True)
         ENTRIES.unlink()
 
