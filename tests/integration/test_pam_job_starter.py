@@ -294,12 +294,6 @@ def test_the_base_by_name(mom: Mom) -> None:
     check(mom.run(CHOS="root"), BASE)
 
 
-def test_a_stack_that_denies_when_all_is_open(mom: Mom, stacks: Stacks) -> None:
-    """What is released in the end is released on the base."""
-    stacks.write("jobstarter", f"{STACK.read_text()}\nsession required pam_deny.so\n")
-    refused(mom.run(CHOS="one"), "jobstarter: ")
-
-
 def test_no_stack(mom: Mom) -> None:
     """`other` would let jobs through, onto the base."""
     stack, vendors = Path("/etc/pam.d/jobstarter"), Path("/usr/lib/pam.d/jobstarter")
@@ -364,6 +358,24 @@ def test_closed_descriptors(mom: Mom) -> None:
     assert (done.returncode, seen.read_text()) == (5, "/dev/null\n" * 2), done
     done = finished(mom.start(subprocess.DEVNULL, before="exec <&-", CHOS="one"))
     refused(done, "does not show whose job this is", opened=True)
+
+
+def test_limits_of_the_session(mom: Mom, two: Node) -> None:
+    """A user who may write nothing gets in all the same, without a record."""
+    limits, entries = Path("/etc/security/limits.d/test.conf"), Path("/var/log/entries")
+    entries.write_text("")
+    limits.parent.mkdir(exist_ok=True)
+    two.configure("one:/os/one", records=f'[records]\nfile = "{entries}"\n')
+    two.up()
+    check(mom.run(CHOS="one"), "one")
+    assert entries.read_text().count("service=jobstarter") == 1
+    limits.write_text("alice hard fsize 0\n")
+    try:
+        done = mom.run("cat /etc/os-release; ulimit -f; exit 7\n", CHOS="one")
+    finally:
+        limits.unlink()
+    assert (done.returncode, os_id(done.stdout)) == (7, "ID=one") and done.stdout.endswith("\n0\n"), done
+    assert entries.read_text().count("\n") == 1
 
 
 def test_no_starter_no_job(mom: Mom) -> None:
