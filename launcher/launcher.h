@@ -1,4 +1,5 @@
-/* What the modules of the command `chos` share. Only chos.c runs with privilege; the rest runs as the user. */
+/* What the modules of the command `chos` share. Only chos.c, options.c and remembering the
+ * working directory come before privilege is gone; the rest runs as the user. */
 #ifndef LAUNCHER_H
 #define LAUNCHER_H
 

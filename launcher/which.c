@@ -50,17 +50,23 @@ static void tell_choice(const struct choice *c)
     }
 }
 
-/* A job has the variables that it was submitted with, where the batch system hands them on. */
-static void tell_batch(const struct choice *variable, const struct choice *login)
+/* What the job starter would take where a job has no $CHOS; `source` is NULL where it reads no file. */
+static struct choice of_job(void)
 {
     static struct chos_jobs jobs;
     static struct chos_error e;
     static char word[CHOS_DOTFILE_SIZE];
-    bool reads_file = chos_jobs_read(&jobs, &e) == 0 && jobs.user_file != NULL;
-    struct choice file = reads_file ? of_file(jobs.user_file, NULL, word, &e) : (struct choice){0};
-    tell(variable->name != NULL || reads_file ? "batch       " : "batch       Slurm: ");
-    tell_choice(variable->name != NULL ? variable : reads_file ? &file : login);
-    if (variable->name == NULL && !reads_file)
+    return chos_jobs_read(&jobs, &e) == 0 && jobs.user_file != NULL ? of_file(jobs.user_file, NULL, word, &e)
+        : (struct choice){0};
+}
+
+/* A job has the variables that it was submitted with, where the batch system hands them on. */
+static void tell_batch(const struct choice *variable, const struct choice *job, const struct choice *login)
+{
+    bool known = variable->name != NULL || job->source != NULL;
+    tell(known ? "batch       " : "batch       Slurm: ");
+    tell_choice(variable->name != NULL ? variable : known ? job : login);
+    if (!known)
         tell("            others: the base, $CHOS is not set\n");
 }
 
@@ -79,7 +85,7 @@ void which_report(struct chos_session *s)
     static struct chos_error unreadable;
     const char *chos = getenv("CHOS");
     const struct choice variable = choice(chos != NULL && chos[0] != '\0' ? chos : NULL, "$CHOS"),
-        login = of_file(".chos", "default", word, &unreadable);
+        login = of_file(".chos", "default", word, &unreadable), job = of_job();
     const struct choice *now = variable.name != NULL ? &variable : &login;
     struct chos_error e;
     if (now->wrong != NULL)
@@ -103,7 +109,7 @@ void which_report(struct chos_session *s)
     }
     tell("login       ");
     tell_choice(&login);
-    tell_batch(&variable, &login);
+    tell_batch(&variable, &job, &login);
     tell_end(1);
     _exit(0);
 }

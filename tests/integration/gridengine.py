@@ -51,6 +51,13 @@ class GridEngine:
         """Change settings of the queue."""
         self.change("-sq all.q", "-Mq", changes)
 
+    def fresh(self) -> None:
+        """One queue, without a starter: what earlier tests on this node have set is gone."""
+        for name in self.command("qconf", "-sql").split():
+            if name != "all.q":
+                self.command("qconf", "-dq", name)
+        self.queue(starter_method="NONE")
+
     def ready(self) -> bool:
         """Whether the queue takes jobs: its line then ends with the architecture, and has no state."""
         words = [line.split() for line in self.command("qstat", "-f").splitlines() if line.startswith("all.q@")]

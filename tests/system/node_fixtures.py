@@ -22,10 +22,10 @@ from node import REGISTRY, Node, mount_points
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     if os.geteuid() != 0 or socket.gethostname() != "node" or os.getpid() > 100000:
-        pytest.exit("system tests change the machine that they run on: use `make system` or `make integration`", returncode=4)
+        pytest.exit("these tests change the machine that they run on: use `make system integration`", returncode=4)
     for command in ("/usr/bin/chos", "/usr/bin/chosctl"):
         if not os.path.exists(command):
-            pytest.exit(f"{command} is not installed on this node: use `make system` or `make integration`", returncode=4)
+            pytest.exit(f"{command} is not installed on this node: use `make system integration`", returncode=4)
 
 
 @pytest.fixture(scope="session", autouse=True)

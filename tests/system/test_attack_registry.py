@@ -359,3 +359,13 @@ def test_a_copy_of_the_pins_cannot_be_carried_along(node: Node) -> None:
     )
     assert "nsfs" not in inside.stdout
     assert "mnt:" not in inside.stdout
+
+
+def test_a_name_whose_environment_is_just_gone(node: Node) -> None:
+    """Names are taken away one by one: an alias that leads nowhere is not one that was never there."""
+    node.tree("one")
+    node.configure("one:/os/one\ndefault:/os/one\n")
+    node.up()
+    os.unlink(REGISTRY / "env/one")
+    result = node.chos("default", "echo", "ran")
+    assert (result.returncode, result.stdout) == (125, "") and "is gone" in result.stderr

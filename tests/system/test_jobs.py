@@ -113,6 +113,52 @@ def test_what_is_no_file_of_the_users_runs_nothing(node: Node, kind: str) -> Non
             DOTFILE.rmdir()
 
 
+def test_an_account_without_a_home(node: Node) -> None:
+    """Of nobody in /etc/passwd, and without $HOME, nobody knows what the file says."""
+    prepare(node, '[jobs]\nuser_file = ".chos"\n')
+    words = ["setpriv", "--reuid=54321", "--regid=54321", "--clear-groups", "env", "-u", "HOME"]
+    result = node.run([*words, "chos-job-starter", "echo", "ran"], user="root")
+    assert (result.returncode, result.stdout) == (125, "") and "cannot be read" in result.stderr
+
+
+def which(node: Node, **env: str) -> dict[str, str]:
+    text = node.run(["chos", "--which"], env=env).stdout
+    return dict(line.split(None, 1) for line in text.splitlines())
+
+
+def test_which_tells_what_a_job_gets(node: Node) -> None:
+    node.tree("one")
+    node.configure("one:/os/one\ndefault:/os/one\n", jobs='[jobs]\nuser_file = ".batch"\n')
+    node.up()
+    batch = Path("/home/alice/.batch")
+    DOTFILE.write_text("one\n")
+    assert which(node)["batch"] == "the base: nothing else was chosen", "the job starter has no default"
+    try:
+        batch.write_text("one\n")
+        assert which(node)["batch"] == "one, from ~/.batch"
+        batch.write_text("$\n")
+        assert "no such environment" in which(node)["batch"]
+    finally:
+        batch.unlink()
+    DOTFILE.unlink()
+    DOTFILE.mkdir()
+    try:
+        assert node.run(["chos", "--which"]).returncode == 125
+        assert "cannot be read" in which(node, CHOS="one")["login"]
+    finally:
+        DOTFILE.rmdir()
+
+
+def test_the_generation_that_a_job_is_told(node: Node) -> None:
+    """It never lies: jobs are told, a command's own variable is put right, or goes on the base."""
+    prepare(node, "")
+    tell = ["sh", "-c", "echo ${CHOS_GENERATION-none}"]
+    assert job(node, *tell, CHOS="one").stdout == "one.1\n"
+    assert node.chos("one", *tell).stdout == "none\n", "a command's variables are its own"
+    assert node.chos("one", *tell, env={"CHOS_GENERATION": "two.7"}).stdout == "one.1\n"
+    assert node.chos("root", *tell, env={"CHOS_GENERATION": "two.7"}).stdout == "none\n"
+
+
 # --- limits -------------------------------------------------------------------------------------------------------
 
 
@@ -193,6 +239,33 @@ def test_a_file_that_cannot_be_written_keeps_nobody_out(node: Node) -> None:
     result = job(node, "echo", "ran", CHOS="one")
     assert (result.stdout, result.stderr) == ("ran\n", "")
     assert not os.path.exists("/home/alice/entries")
+
+
+@pytest.mark.parametrize("chos", ["one", ""])
+def test_a_record_ends_nobody(node: Node, chos: str) -> None:
+    """Beyond RLIMIT_FSIZE the kernel would answer with SIGXFSZ."""
+    prepare(node, f'[records]\nfile = "{ENTRIES}"\n')
+    result = node.run(["sh", "-c", "ulimit -f 0; exec chos-job-starter echo ran"], env={"CHOS": chos})
+    assert (result.returncode, result.stdout) == (0, "ran\n"), result
+    assert ENTRIES.read_text() == ""
+
+
+def test_a_file_that_users_cannot_write_is_told(node: Node) -> None:
+    prepare(node, f'[records]\nfile = "{ENTRIES}"\n')
+    subprocess.run(["chattr", "-a", ENTRIES], check=False, capture_output=True)
+    ENTRIES.chmod(0o600)
+    assert "users' jobs leave no record" in node.up().stderr
+
+
+def test_a_directory_is_made_only_where_nobody_else_decides(node: Node) -> None:
+    node.tree("one")
+    Path("/home/alice/way").symlink_to("/etc")
+    try:
+        node.configure("one:/os/one", jobs='[records]\nfile = "/home/alice/way/new/entries"\n')
+        assert "entries are not recorded" in node.up().stderr
+        assert not Path("/etc/new").exists()
+    finally:
+        Path("/home/alice/way").unlink()
 
 
 def test_settings_that_are_not_roots_are_not_obeyed(node: Node) -> None:
