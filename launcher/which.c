@@ -28,7 +28,8 @@ static struct choice of_file(const char *file, const char *otherwise, char word[
     int found = user_file_read(file, &name, e);
     if (found < 0)
         return (struct choice){NULL, file, false, e};
-    strcpy(word, found > 0 ? name : "");
+    struct chos_text t = {word, CHOS_DOTFILE_SIZE, 0};
+    chos_put(&t, found > 0 ? name : "");
     return found > 0 ? choice(word, file) : choice(otherwise, "default");
 }
 

@@ -91,8 +91,8 @@ static void put_field(struct chos_text *t, const char *key, const char *value)
     char word[CHOS_NAME_SIZE];
     struct chos_text safe = {word, sizeof word, 0};
     chos_put_safe(&safe, value != NULL && value[0] != '\0' ? value : "-");
-    for (char *p = word; *p != '\0'; p++)
-        *p = *p == ' ' || *p == '=' ? '_' : *p;
+    for (char *p = word; *(p += strcspn(p, " =")) != '\0';)
+        *p = '_';
     chos_put(t, key);
     chos_put(t, word);
 }
