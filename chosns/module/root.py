@@ -132,6 +132,8 @@ def _bind(source: str, name: str, *, directory: bool = True, devices: bool = Fal
     if any(mount.target == target for mount in read_mounts()):
         _restrict(target, attributes)
         return
+    if os.path.islink(target):  # from a time when it was the tree's
+        os.unlink(target)
     if not os.path.lexists(target):
         if directory:
             os.mkdir(target, 0o755)
