@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+
 from hypothesis import settings
 
 settings.register_profile("chos", deadline=None)
-settings.load_profile("chos")
+settings.register_profile("again", deadline=None, max_examples=20)
+settings.load_profile(os.environ.get("CHOS_PROPERTIES", "chos"))
