@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
 import sys
 from dataclasses import replace
@@ -10,7 +11,7 @@ from dataclasses import replace
 import click
 
 from chosns.base import require_base
-from chosns.cli.output import json_option, print_json, printable
+from chosns.cli.output import json_option, print_json, printable, table
 from chosns.errors import ChosError
 from chosns.integrate import engine
 from chosns.integrate.lines import diff
@@ -21,7 +22,7 @@ _FLAGS = {"services": "--service", "queues": "--queue", "options": "--option"}
 
 
 @click.command()
-@click.argument("product", type=click.Choice(list(PRODUCTS)), metavar="PRODUCT")
+@click.argument("product", type=click.Choice(list(PRODUCTS)), metavar="[PRODUCT]", required=False)
 @click.option("--service", "services", multiple=True, metavar="NAME", help="pam: this service; may be repeated.")
 @click.option("--queue", "queues", multiple=True, metavar="NAME", help="sge, lsf: this queue; may be repeated.")
 @click.option("--option", "options", multiple=True, metavar="WORD", help="An option of the plugin; may be repeated.")
@@ -31,20 +32,28 @@ _FLAGS = {"services": "--service", "queues": "--queue", "options": "--option"}
 @click.option("--print", "show", is_flag=True, help="Print the lines for a site that manages them elsewhere.")
 @json_option
 def install(
-    product: str, config: str, dry_run: bool, undo: bool, show: bool, as_json: bool, **words: tuple[str, ...]
+    product: str | None, config: str, dry_run: bool, undo: bool, show: bool, as_json: bool, **words: tuple[str, ...]
 ) -> None:
     """Have PRODUCT start its sessions or jobs in their user's environment.
 
     Shows the change of its configuration as a diff, makes it, looks at the result; what fails is taken back. Running it
-    again does no harm. PRODUCT is one of: {products}.
+    again does no harm. PRODUCT is one of: {products}. Without it: what there is on this node.
     """
+    if product is None:
+        if dry_run or undo or show or config or any(words.values()):
+            raise click.UsageError("Missing argument 'PRODUCT'.")
+        _print_overview(as_json)
+        return
     if dry_run + undo + show > 1 and not (dry_run and undo and not show):
         raise click.UsageError("--dry-run, --undo and --print exclude each other")
     chosen = PRODUCTS[product]
     for field, given in words.items():
         if given and field not in chosen.accepts:
             raise click.UsageError(f"{product} has no {_FLAGS[field]}")
-    request = Request(config=config, **words)
+        if given and undo and (field == "options" or not chosen.parted):
+            raise click.UsageError(f"{product} --undo takes everything back, and has no {_FLAGS[field]}")
+    # Other programs are run in another directory, and files opened from the root.
+    request = Request(config=os.path.abspath(config) if config else "", **words)
     if show:
         _print_snippets(chosen, request, as_json)
     elif undo:
@@ -54,6 +63,28 @@ def install(
 
 
 install.help = (install.help or "").format(products=", ".join(PRODUCTS))
+
+
+def _print_overview(as_json: bool) -> None:
+    """Each product, and whether it is here."""
+    rows = [(name, *_state(product)) for name, product in PRODUCTS.items()]
+    if as_json:
+        print_json([{"product": name, "state": state, "detail": detail} for name, state, detail in rows])
+    else:
+        table(("product", "state", "detail"), rows)
+
+
+def _state(product: Product) -> tuple[str, str]:
+    """As its plan says: what there is already, what would have to change, or why neither."""
+    try:
+        machine = product.machine(Machine(), Request())
+        plan = product.plan(machine, Request())
+    except ChosError as error:
+        return "no", str(error)
+    todo = ", ".join(change.name for change in plan.changes)
+    if plan.present:
+        return ("partly", f"not in: {todo}") if todo else ("installed", ", ".join(plan.present))
+    return "possible", f"would change: {todo}"
 
 
 def _print_snippets(product: Product, request: Request, as_json: bool) -> None:
@@ -85,15 +116,17 @@ def _undo(product: Product, request: Request, dry_run: bool, as_json: bool) -> N
         machine = product.machine(Machine(), request)
     except ChosError:  # the product may be gone; what is ours has to go all the same
         machine = Machine()
-    known = engine.installed(product, machine)
-    plan = engine.plan_undo(product, machine)
+    known = engine.installed(product, machine, request)
+    plan = engine.plan_undo(product, machine, request)
     _show(plan, as_json)
-    left: tuple[str, ...] = ()
+    left: list[str] = []
     if known and not dry_run:
-        engine.undo(product, machine, plan)
+        engine.undo(product, machine, plan, request)
+    if not (known and dry_run):
         with contextlib.suppress(ChosError):  # the product itself may be gone
-            there = product.plan(machine, request).present
-            left = tuple(f"{place}: still there, by other hands; take it out yourself" for place in there)
+            ours = engine.changed(product, machine)  # of services that were not named
+            there = [at for at in product.plan(machine, request).present if not any(at in o or o in at for o in ours)]
+            left = [f"still there, by other hands: {place}; take it out yourself" for place in there]
     state = "nothing" if not known else "planned" if dry_run else "undone"
     _report(product, replace(plan, notes=(*plan.notes, *left)), state, as_json)
 
@@ -133,11 +166,12 @@ def _report(product: Product, plan: Plan, state: str, as_json: bool) -> None:
         click.echo(f"{printable(place)}: already there")
     for note in plan.notes:
         click.echo(f"note: {printable(note)}", err=True)
+    after_undo = product.after_undo or product.after
     said = {
         "already": "already installed",
         "planned": "nothing was changed (--dry-run)",
         "installed": "installed" + (f"; {product.after}" if product.after else ""),
-        "undone": "taken back" + (f"; {product.after}" if product.after else ""),
+        "undone": "taken back" + (f"; {after_undo}" if after_undo else ""),
         "nothing": "nothing was installed by chosctl",
     }
     click.echo(f"{product.name}: {said[state]}")

@@ -38,10 +38,11 @@ class Arc(Product):
         lines = (files.read(machine, path) or "").splitlines()
         if not list(_arex(lines)):
             raise InstallError("has no section [arex]", object=path, hint="A-REX is not configured on this node")
-        there = [line for line in lines if line.replace(" ", "") == _line().replace(" ", "")]
+        ours = _line().replace(" ", "")
+        there = [f"{path}:{number}" for number, line in enumerate(lines, 1) if line.replace(" ", "") == ours]
         # There may be several of them: others' are no hindrance.
         plan = (
-            Plan(present=(path,))
+            Plan(present=(there[-1],))
             if there
             else ensure(machine, path, [_COMMENT, _line()], f"({re.escape(_line())})", _arex)
         )

@@ -5,19 +5,59 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
+import stat
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from chosns.integrate.model import InstallError
+from chosns.config.trusted import display_path, trusted_directory
+from chosns.errors import ChosError
+from chosns.integrate.model import InstallError, Machine
+from chosns.syscalls import die_with_parent
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 LIMIT = 60.0
 _GRACE = 2.0  # for a killed process to be gone, unless it is stuck in the kernel
 
 
-def find(program: str, *directories: str) -> str | None:
-    """The path of a program, in these directories first."""
-    return shutil.which(program, path=os.pathsep.join([*filter(None, directories), PATH]))
+class NoAnswer(InstallError):
+    """A program takes longer than anybody would wait."""
+
+
+def find(program: str) -> str | None:
+    """The path of a program, where root's are."""
+    return shutil.which(program, path=PATH)
+
+
+def find_also(machine: Machine, program: str, directories: Sequence[str]) -> str | None:
+    """The same; if it is not there, in the product's own directories.
+
+    :raises InstallError: root would run a program there that somebody else may change.
+    """
+    if found := find(program):
+        return found
+    shown = [display_path(machine.root, directory) for directory in directories]
+    found = shutil.which(program, path=os.pathsep.join(shown)) if shown else None
+    if found and os.geteuid() == 0:
+        try:
+            _require_ours(machine, found[len(machine.root.rstrip("/")) :])
+        except ChosError as error:
+            hint = f"put a {program} of root's into PATH: install one, or ln -s {found} /usr/local/bin/ if you trust it"
+            raise InstallError(f"is not run as root: {error}", object=found, hint=hint) from error
+    return found
+
+
+def _require_ours(machine: Machine, path: str) -> None:
+    """Refuse a program that others may change or exchange: the file, what leads to it, and the link that it may be."""
+    with trusted_directory(machine.root, os.path.dirname(path), machine.uids):
+        real = os.path.realpath(display_path(machine.root, path))
+    inside = real[len(os.path.realpath(machine.root).rstrip("/")) :]
+    with trusted_directory(machine.root, os.path.dirname(inside), machine.uids):
+        status = os.stat(real)
+    if status.st_uid not in machine.uids:
+        raise InstallError(f"belongs to user {status.st_uid}", object=real)
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise InstallError("is writable by others than its owner", object=real)
 
 
 def attempt(
@@ -40,19 +80,32 @@ def attempt(
             errors="replace",
             umask=0o022,  # what a product makes is for its users to read: arcctl's directories are
             start_new_session=True,
+            preexec_fn=_ends_with(os.getpid()),
         )
     except OSError as error:
         raise InstallError(f"cannot be run: {error.strerror}", object=arguments[0]) from error
     try:
         output, errors = process.communicate(timeout=limit)
     except BaseException as error:
-        process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # with what it has started
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.communicate(timeout=_GRACE)
         if isinstance(error, subprocess.TimeoutExpired):
-            raise InstallError(f"no answer within {limit:.0f} s", object=" ".join(arguments)) from error
+            raise NoAnswer(f"no answer within {limit:.0f} s", object=" ".join(arguments)) from error
         raise
     return process.returncode, output, errors
+
+
+def _ends_with(parent: int) -> Callable[[], None]:
+    """For the child: it is killed when chosctl is, so that nothing goes on that nobody waits for."""
+
+    def prepare() -> None:
+        die_with_parent(signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return prepare
 
 
 def ask(arguments: Sequence[str], env: Mapping[str, str] | None = None) -> str:

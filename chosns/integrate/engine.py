@@ -8,21 +8,23 @@ Called by `cli.integrate`.
 from __future__ import annotations
 
 import contextlib
-import signal
 from collections.abc import Iterator, Sequence
 
 from chosns import fault
 from chosns.errors import ChosError
-from chosns.integrate import files
+from chosns.integrate import files, scratch
+from chosns.integrate.interrupt import interruptible, undisturbed
 from chosns.integrate.lines import take_out
-from chosns.integrate.model import Change, FileEdit, InstallError, Machine, Plan, Product, Setting
+from chosns.integrate.model import Change, FileEdit, InstallError, Machine, Plan, Product, Request, Setting
 from chosns.integrate.record import FileRecord, Record, Records, SettingRecord, digest
+
+_ALL = Request()
 
 
 def install(product: Product, machine: Machine, plan: Plan) -> Sequence[str]:
     """Try the plan, make its changes, look at the result; notes. :raises ChosError: and nothing has changed."""
     records = Records(machine, product.name)
-    with records.locked():
+    with interruptible(), records.locked():
         _sweep(machine, records)
         notes = product.rehearse(machine, plan)
         before = records.read()
@@ -42,12 +44,17 @@ def install(product: Product, machine: Machine, plan: Plan) -> Sequence[str]:
     return notes
 
 
-def plan_undo(product: Product, machine: Machine) -> Plan:
-    """What has to be done so that everything is as it was before, but for what others have changed since."""
+def plan_undo(product: Product, machine: Machine, request: Request = _ALL) -> Plan:
+    """What has to be done so that everything is as it was before, but for what others have changed since.
+
+    :param request: only the services or queues that it names, where it names any.
+    """
     records = Records(machine, product.name)
     changes: list[Change] = []
-    notes = []
-    for record in reversed(records.read()):
+    mine = [record for record in records.read() if _asked(product, request, record)]
+    known = {product.part(record.name) for record in mine}
+    notes = [f"{part}: was not installed by chosctl" for part in request.parts if mine and part not in known]
+    for record in reversed(mine):
         change, note = _taken_back(product, machine, records, record)
         if change:
             changes.append(change)
@@ -56,22 +63,34 @@ def plan_undo(product: Product, machine: Machine) -> Plan:
     return Plan(tuple(changes), notes=tuple(notes))
 
 
-def undo(product: Product, machine: Machine, plan: Plan) -> None:
+def undo(product: Product, machine: Machine, plan: Plan, request: Request = _ALL) -> None:
     """Make the changes of `plan_undo`, and forget what was installed."""
     records = Records(machine, product.name)
-    with records.locked():
+    with interruptible(), records.locked():
         _sweep(machine, records)
         with _all_or_none(product, machine, records) as made:
             for change in plan.changes:
                 _make(product, machine, change, made)
             fault.point()
-            records.write(())
+            records.write([record for record in records.read() if not _asked(product, request, record)])
         records.tidy()
 
 
-def installed(product: Product, machine: Machine) -> bool:
+def installed(product: Product, machine: Machine, request: Request = _ALL) -> bool:
     """Whether there is anything that could be undone."""
-    return Records(machine, product.name).exist()
+    records = Records(machine, product.name)
+    if not request.parts:
+        return records.exist()
+    return any(_asked(product, request, record) for record in records.read())
+
+
+def changed(product: Product, machine: Machine) -> tuple[str, ...]:
+    """The names of the files and settings that are recorded as changed."""
+    return tuple(record.name for record in Records(machine, product.name).read())
+
+
+def _asked(product: Product, request: Request, record: Record) -> bool:
+    return not request.parts or product.part(record.name) in request.parts
 
 
 def _taken_back(product: Product, machine: Machine, records: Records, record: Record) -> tuple[Change | None, str]:
@@ -119,6 +138,7 @@ def _now(product: Product, machine: Machine, change: Change) -> str | None:
 
 def _sweep(machine: Machine, records: Records) -> None:
     """Remove what others that were killed have left beside the files."""
+    scratch.sweep(machine)
     for record in records.read():
         if isinstance(record, FileRecord):
             files.sweep(machine, record.name)
@@ -146,21 +166,19 @@ def _all_or_none(product: Product, machine: Machine, records: Records) -> Iterat
     try:
         yield made
     except BaseException:
-        listening = signal.signal(signal.SIGINT, signal.SIG_IGN)
-        try:
-            for change in reversed(made):
-                now = _now(product, machine, change)
-                # A setting may take several commands, and be neither.
-                if now == change.after or (now != change.before and isinstance(change, Setting)):
-                    _write(product, machine, change.reverse())
-            records.write(before)
-            records.tidy()
-        except ChosError as error:
-            raise InstallError(
-                f"could not be put back: {error}",
-                object=product.name,
-                hint=f"mend that, then: chosctl install {product.name} --undo",
-            ) from error
-        finally:
-            signal.signal(signal.SIGINT, listening)
+        with undisturbed():
+            try:
+                for change in reversed(made):
+                    now = _now(product, machine, change)
+                    # A setting may take several commands, and be neither.
+                    if now == change.after or (now != change.before and isinstance(change, Setting)):
+                        _write(product, machine, change.reverse())
+                records.write(before)
+                records.tidy()
+            except ChosError as error:
+                raise InstallError(
+                    f"could not be put back: {error}",
+                    object=product.name,
+                    hint=f"mend that, then: chosctl install {product.name} --undo",
+                ) from error
         raise

@@ -54,7 +54,8 @@ def ensure(
             (number, match) for number, line in enumerate(own, section.first + 1) if (match := pattern.fullmatch(line))
         ]
         if found and found[-1][1][1].strip() == ours[1].strip():
-            present.insert(0, place)
+            where = f"{path}:{found[-1][0]}"
+            present.insert(0, f"{where} ({section.name})" if section.name else where)
         elif found:
             number, match = found[-1]
             hint = "CHOS can be the only one, or call it, or be called by it: see docs/integrations"

@@ -52,7 +52,7 @@ def listing(machine: Machine, path: str) -> list[str]:
 
 def put(machine: Machine, path: str, text: str, mode: int = 0o644) -> None:
     """Replace a file, or make it, with `mode` then."""
-    with _errors(machine, path), _parent(machine, path) as (directory, name):
+    with errors(machine, path), _parent(machine, path) as (directory, name):
         if directory is None:
             raise InstallError("its directory does not exist", object=display_path(machine.root, path))
         old = _status(directory, name, path, machine)
@@ -80,14 +80,14 @@ def put(machine: Machine, path: str, text: str, mode: int = 0o644) -> None:
 
 def sweep(machine: Machine, path: str) -> None:
     """Remove what a process that was killed left beside a file."""
-    with _errors(machine, path), _parent(machine, path) as (directory, name):
+    with errors(machine, path), _parent(machine, path) as (directory, name):
         if directory is not None:
             _sweep(directory, name)
 
 
 def remove(machine: Machine, path: str) -> None:
     """Remove a file, if there is one."""
-    with _errors(machine, path), _parent(machine, path) as (directory, name):
+    with errors(machine, path), _parent(machine, path) as (directory, name):
         if directory is not None:
             fault.point()
             with contextlib.suppress(FileNotFoundError):
@@ -99,7 +99,7 @@ def make_directory(machine: Machine, path: str, mode: int) -> None:
     """Make a directory, and those above it for everybody to see; those that are there stay as they are."""
     parts = path.strip("/").split("/")
     for length in range(1, len(parts) + 1):
-        with _errors(machine, path), _parent(machine, "/" + "/".join(parts[:length])) as (directory, name):
+        with errors(machine, path), _parent(machine, "/" + "/".join(parts[:length])) as (directory, name):
             if directory is not None:
                 with contextlib.suppress(FileExistsError):
                     os.mkdir(name, mode if length == len(parts) else 0o755, dir_fd=directory)
@@ -107,7 +107,7 @@ def make_directory(machine: Machine, path: str, mode: int) -> None:
 
 def remove_directory(machine: Machine, path: str) -> None:
     """Remove a directory if it is there and empty."""
-    with _errors(machine, path), _parent(machine, path) as (directory, name):
+    with errors(machine, path), _parent(machine, path) as (directory, name):
         if directory is not None:
             try:
                 os.rmdir(name, dir_fd=directory)
@@ -169,7 +169,8 @@ def _write(fd: int, content: bytes) -> None:
 
 
 @contextlib.contextmanager
-def _errors(machine: Machine, path: str) -> Iterator[None]:
+def errors(machine: Machine, path: str) -> Iterator[None]:
+    """Turn an OSError inside into an error with a hint."""
     try:
         yield
     except OSError as error:

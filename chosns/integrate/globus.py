@@ -24,7 +24,12 @@ class Globus(Product):
 
     name = "globus"
     accepts = frozenset({"services"})
+    parted = True
     after = "users' job managers that run already go on as they were until they have ended"
+    after_undo = "users' job managers that run already go on with it until they have ended"
+
+    def part(self, name: str) -> str:
+        return os.path.basename(name)
 
     def snippets(self, request: Request) -> Sequence[Snippet]:
         return [
@@ -43,12 +48,12 @@ class Globus(Product):
         present = []
         for path in _files(machine, services, request.services):
             text = files.read(machine, path) or ""
-            for line in text.splitlines():
+            for number, line in enumerate(text.splitlines(), 1):
                 found = _TYPE.fullmatch(line)
                 if not found:
                     continue
                 if found[2].startswith("chos_"):
-                    present.append(path)
+                    present.append(f"{path}:{number}")
                     continue
                 if not os.path.exists(display_path(machine.root, f"{adapters}/{found[2]}.pm")):
                     raise InstallError(f"has no adapter in {adapters}", object=f"{path}: -type {found[2]}")

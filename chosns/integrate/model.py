@@ -80,6 +80,11 @@ class Request:
     options: tuple[str, ...] = ()
     config: str = ""
 
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The services or queues that were named; none: all of them."""
+        return self.services + self.queues
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -104,7 +109,9 @@ class Product(ABC):
 
     name = ""
     accepts: frozenset[str] = frozenset()  # fields of Request besides `config`
+    parted = False  # whether one service or queue can be taken back without the others
     after = ""  # what the administrator has to do for the change to be seen; empty: nothing
+    after_undo = ""  # the same when it was taken back, where that differs
 
     @abstractmethod
     def snippets(self, request: Request) -> Sequence[Snippet]:
@@ -124,6 +131,10 @@ class Product(ABC):
 
     def verify(self, machine: Machine, plan: Plan) -> None:  # noqa: B027 -- nothing to look at is fine
         """Look at the result. :raises InstallError: it has to be taken back."""
+
+    def part(self, name: str) -> str:
+        """The service or queue that a change of this name belongs to; empty: to all of them."""
+        return ""
 
     def get(self, machine: Machine, name: str) -> str:
         """The value of a Setting now."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from chosns.config.trusted import display_path
 from chosns.install import starter
-from chosns.integrate.command import ask, attempt, find
+from chosns.integrate.command import ask, attempt, find_also
 from chosns.integrate.ensure import require
 from chosns.integrate.model import InstallError, Machine, Plan, Product, Request, Setting, Snippet
 from chosns.integrate.record import digest
@@ -38,19 +38,20 @@ class OpenPbs(Product):
 
     def get(self, machine: Machine, name: str) -> str:
         """What the server says of the hook, and what its script is known by; empty where there is none."""
-        status, said, errors = attempt([_qmgr(), "-c", f"list hook {_HOOK}"])
+        qmgr = _qmgr(machine)
+        status, said, errors = attempt([qmgr, "-c", f"list hook {_HOOK}"])
         if status != 0:
             if "unknown hook" in (said + errors).lower() or "hook does not exist" in (said + errors).lower():
                 return ""
             hint = "run this on the server's host, as root"
             raise InstallError((errors.strip().splitlines() or [f"status {status}"])[-1], object="qmgr", hint=hint)
         settings = dict(line.strip().split(" = ", 1) for line in said.splitlines() if " = " in line)
-        script = ask([_qmgr(), "-c", f"export hook {_HOOK} {_KIND}"])
+        script = ask([qmgr, "-c", f"export hook {_HOOK} {_KIND}"])
         return _value(settings.get("event", "").strip('"'), settings.get("enabled", "").lower(), script)
 
     def put(self, machine: Machine, name: str, value: str) -> None:
         for line in _commands() if value else [f"delete hook {_HOOK}"]:
-            ask([_qmgr(), "-c", line])
+            ask([_qmgr(machine), "-c", line])
 
 
 def _commands() -> list[str]:
@@ -73,8 +74,8 @@ def _value(event: str, enabled: str, script: str) -> str:
     return f"event {event}, enabled {enabled}, script {digest(script.strip())[:16]}"
 
 
-def _qmgr() -> str:
-    program = find("qmgr", os.path.join(os.environ.get("PBS_EXEC", "/opt/pbs"), "bin"))
+def _qmgr(machine: Machine) -> str:
+    program = find_also(machine, "qmgr", [os.path.join(machine.env.get("PBS_EXEC", "/opt/pbs"), "bin")])
     if not program:
         hint = "looked in PATH and $PBS_EXEC/bin; run this on the server's host; --print shows the commands"
         raise InstallError("is not installed", object="qmgr", hint=hint)

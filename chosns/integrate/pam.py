@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from chosns.config.trusted import display_path
 from chosns.errors import ChosError
 from chosns.install import library
-from chosns.integrate import files
+from chosns.integrate import files, words
 from chosns.integrate.lines import append
 from chosns.integrate.model import FileEdit, InstallError, Machine, Plan, Product, Request, Snippet
 from chosns.integrate.pam_stack import Line, includes, session_lines
@@ -43,6 +43,10 @@ class Pam(Product):
 
     name = "pam"
     accepts = frozenset({"services", "options"})
+    parted = True
+
+    def part(self, name: str) -> str:
+        return os.path.basename(name)
 
     def snippets(self, request: Request) -> Sequence[Snippet]:
         where = ", ".join(request.services or SERVICES)
@@ -74,11 +78,12 @@ class Pam(Product):
         for service in order:
             path = os.path.join(directory, service)
             if there := _find(service, read):
-                by = f" (by {there.file}, line {there.number})" if there.file != service else ""
+                place = f"{os.path.join(directory, there.file)}:{there.number}"
+                words.require_same(request.options, there.options, place, self.name)
                 if any(change.name == os.path.join(directory, there.file) for change in changes):
-                    notes.append(f"{path}: served{by}")
+                    notes.append(f"{path}: served by {place}")
                 else:
-                    present.append(path + by)
+                    present.append(place if there.file == service else f"{path} (by {place})")
                 continue
             before = files.read(machine, path)
             after = append(before, [_COMMENT, line])
@@ -97,15 +102,16 @@ class Pam(Product):
         edits = [change for change in plan.changes if isinstance(change, FileEdit)]
         if not edits:
             return ()
-        words = edits[0].lines[-1].replace(_CONTROL, "").split()
-        try_module(words[1], " ".join(words[2:]))
+        module, *options = edits[0].lines[-1].replace(_CONTROL, "").split()[1:]
+        try_module(machine, module, " ".join(options))
         directory = os.path.dirname(edits[0].path)
         stacks = {os.path.basename(edit.path): edit.after or "" for edit in edits}
-        with copy_of(directory, {}) as old, copy_of(directory, stacks) as new:
+        with copy_of(machine, directory, {}) as old, copy_of(machine, directory, stacks) as new:
             return [note for service in stacks if (note := try_stack(service, old, new))]
 
 
 def _line(module: str, request: Request) -> str:
+    words.check(request.options, words.PAM, "pam_chos(8)")
     return " ".join([f"-session {_CONTROL} {module}", *request.options])
 
 

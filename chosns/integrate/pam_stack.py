@@ -19,6 +19,7 @@ class Line:
     number: int
     control: str
     module: str
+    options: tuple[str, ...] = ()
 
     @property
     def ends_early(self) -> bool:
@@ -40,7 +41,7 @@ def session_lines(service: str, read: Reader, depth: int = 0) -> Iterator[Line]:
             if not fields or fields[2].lower() != "session":
                 continue
             if fields[3] not in ("include", "substack"):
-                yield Line(service, number, fields[3], fields[4])
+                yield Line(service, number, fields[3], fields[4], tuple(fields[5].split()))
                 continue
             included = fields[4]
         if included and depth < _DEPTH:

@@ -9,24 +9,25 @@ import contextlib
 import os
 import re
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 
-from chosns.integrate.command import attempt
-from chosns.integrate.model import InstallError
+from chosns.integrate.command import NoAnswer, attempt
+from chosns.integrate.model import InstallError, Machine
+from chosns.integrate.scratch import scratch
 
 _PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "pam_session.py")
 _GAP = r"(?:[ \t]|\\\n)+"
 _INCLUDE = re.compile(
     rf"(?im)^([ \t]*(?:@include|-?(?:auth|account|password|session){_GAP}(?:include|substack)){_GAP})([^/\s]\S*)"
 )
+LIMIT = 60.0  # seconds that a session may take to open
 _MODULE = "chos-module"  # a service that has nothing but the module
 
 
 @contextlib.contextmanager
-def copy_of(directory: str, stacks: Mapping[str, str]) -> Iterator[str]:
+def copy_of(machine: Machine, directory: str, stacks: Mapping[str, str]) -> Iterator[str]:
     """A copy of pam.d with these stacks instead of its own; removed afterwards."""
-    with tempfile.TemporaryDirectory(prefix="chosctl-pam-") as copy:
+    with scratch(machine) as copy:
         for entry in os.scandir(directory):
             text = stacks.get(entry.name)
             with contextlib.suppress(OSError):  # what cannot be read is no stack
@@ -44,9 +45,9 @@ def within(text: str, directory: str) -> str:
     return _INCLUDE.sub(lambda found: f"{found[1]}{directory}/{found[2]}", text)
 
 
-def try_module(module: str, options: str) -> None:
+def try_module(machine: Machine, module: str, options: str) -> None:
     """Have libpam load the module and call it for root. :raises InstallError: root would be refused."""
-    with tempfile.TemporaryDirectory(prefix="chosctl-pam-") as directory:
+    with scratch(machine) as directory:
         with open(os.path.join(directory, _MODULE), "w", encoding="utf-8") as file:
             file.write(f"session required {module} {options}\n")
         problem = _session(_MODULE, directory)
@@ -71,7 +72,10 @@ def try_stack(service: str, old: str, new: str) -> str:
 
 def _session(service: str, directory: str) -> str:
     """Why root gets no session; empty where all is well."""
-    status, said, errors = attempt([sys.executable, "-I", _PROGRAM, service, directory])
+    try:
+        status, said, errors = attempt([sys.executable, "-I", _PROGRAM, service, directory], limit=LIMIT)
+    except NoAnswer as error:
+        return error.message
     if status == 0:
         return ""
     if status == 1 and said:

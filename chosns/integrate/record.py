@@ -59,6 +59,11 @@ class Records:
         self._machine = Machine(machine.root, machine.uids[:1], machine.env)  # never the product's administrator
         self._directory = f"{STATE}/{product}"
         self._file = f"{self._directory}/changes.json"
+        self._by_hand = (
+            f"the files with long names in {self._directory} are the configuration as it was: put them back\n"
+            f"(changes.json says which is which, as far as it can be read), or take our lines out; then: "
+            f"rm -r {self._directory}"
+        )
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -81,11 +86,11 @@ class Records:
         try:
             document = json.loads(text)
             if document["version"] != _VERSION:
-                raise ConfigError("was written by another release of chosctl", object=self._file)
+                hint = f"--undo with that release, or: {self._by_hand}"
+                raise ConfigError("was written by another release of chosctl", object=self._file, hint=hint)
             return tuple(_record(entry) for entry in document["changes"])
         except (ValueError, KeyError, TypeError) as error:
-            hint = "the texts beside it are the files as they were"
-            raise ConfigError("is damaged", object=self._file, hint=hint) from error
+            raise ConfigError("is damaged", object=self._file, hint=self._by_hand) from error
 
     def text(self, known_by: str) -> str | None:
         """A kept text; None where it is gone or is not what it was."""

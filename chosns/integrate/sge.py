@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import re
 from collections.abc import Sequence
@@ -11,7 +10,7 @@ from dataclasses import replace
 from chosns.config.trusted import display_path
 from chosns.install import starter
 from chosns.integrate import files
-from chosns.integrate.command import ask, find
+from chosns.integrate.command import ask, find_also
 from chosns.integrate.ensure import first, require
 from chosns.integrate.lines import append
 from chosns.integrate.model import Change, FileEdit, InstallError, Machine, Plan, Product, Request, Setting, Snippet
@@ -19,6 +18,7 @@ from chosns.integrate.model import Change, FileEdit, InstallError, Machine, Plan
 _ROOTS = ("/var/lib/gridengine", "/opt/sge", "/opt/gridengine", "/usr/share/gridengine", "/opt/uge", "/usr/local/sge")
 _COMMENT = "# CHOS: jobs take their environment along. chosctl install sge --undo"
 _TAKES_ALONG = re.compile(r"(?m)^[^#\n]*(?:(?<!\S)-V(?!\S)|(?<!\S)-v\s+(?:\S*,)?CHOS(?:[,\s]|$))")
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "i686": "x86", "armv7l": "armhf"}
 _STARTER = "starter_method of queue "
 
 
@@ -27,6 +27,10 @@ class GridEngine(Product):
 
     name = "sge"
     accepts = frozenset({"queues"})
+    parted = True
+
+    def part(self, name: str) -> str:
+        return name[len(_STARTER) :] if name.startswith(_STARTER) else ""
 
     def machine(self, machine: Machine, request: Request) -> Machine:
         """Where the cell is; Grid Engine's administrator owns its files, and is who owns `bootstrap`."""
@@ -85,11 +89,25 @@ class GridEngine(Product):
 
     def _qconf(self, machine: Machine, *words: str) -> str:
         root = machine.env["SGE_ROOT"]
-        qconf = find("qconf", *glob.glob(f"{root}/bin/*"))
+        qconf = find_also(machine, "qconf", _binaries(machine, root))
         if not qconf:
-            hint = "run this on an administrative host; --print shows the commands"
+            hint = (
+                f"looked in PATH and {root}/bin for {os.uname().machine}; run this on an administrative host;\n"
+                "--print shows the commands"
+            )
             raise InstallError("is not installed", object="qconf", hint=hint)
         return ask([qconf, *words], {"SGE_ROOT": root, "SGE_CELL": machine.env["SGE_CELL"], "SGE_SINGLE_LINE": "1"})
+
+
+def _binaries(machine: Machine, root: str) -> list[str]:
+    """Where the programs for this machine are: lx-amd64, lx26-amd64 and the like, as util/arch calls them."""
+    own = os.uname().machine
+    ours = re.compile(rf"u?lx\d*-(?:{own}|{_ARCHITECTURES.get(own, own)})")
+    try:
+        names = os.listdir(display_path(machine.root, f"{root}/bin"))
+    except OSError:
+        return []
+    return [f"{root}/bin/{name}" for name in sorted(names) if ours.fullmatch(name)]
 
 
 def _program() -> str:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import glob
 import os
 import re
-import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 
 from chosns.config.trusted import display_path
 from chosns.install import library
-from chosns.integrate import files
+from chosns.integrate import files, words
 from chosns.integrate.command import attempt, find
 from chosns.integrate.ensure import ensure, first, require
 from chosns.integrate.model import FileEdit, InstallError, Machine, Plan, Product, Request, Snippet
+from chosns.integrate.scratch import scratch
 
 _CONF = (
     "/etc/slurm/slurm.conf",
@@ -36,6 +36,7 @@ class Slurm(Product):
     name = "slurm"
     accepts = frozenset({"options"})
     after = "jobs that are submitted from now on have it; do the same on every node, also where users log in"
+    after_undo = "jobs that are submitted from now on do without; do the same on every node, also where users log in"
 
     def snippets(self, request: Request) -> Sequence[Snippet]:
         return [Snippet("plugstack.conf, beside slurm.conf, on every node, also where users log in", _line(request))]
@@ -48,12 +49,17 @@ class Slurm(Product):
         path = _plugstack(machine, machine.env["SLURM_CONF"])
         text = files.read(machine, path) or ""
         line = _line(request)
-        for included in _included(machine, path, text):
-            for number, other in enumerate((files.read(machine, included) or "").splitlines(), 1):
-                if re.fullmatch(_KEY, other):
-                    return Plan(present=(f"{included}, line {number}",))
+        for file in [*_included(machine, path, text), path]:
+            for number, other in enumerate((files.read(machine, file) or "").splitlines(), 1):
+                found = re.fullmatch(_KEY, other)
+                if found and found[1].split()[0] == line.split()[1]:
+                    words.require_same(request.options, found[1].split()[1:], f"{file}:{number}", self.name)
+                    return Plan(present=(f"{file}:{number}",))
+                if found:
+                    hint = "two of them would both move the task: take that line out, or leave it as it is"
+                    raise InstallError(f"is set already: {other.strip()}", object=f"{file}:{number}", hint=hint)
         drop_in = re.search(r"(?m)^\s*include\s+(/\S+)/\*\.conf\s*$", text)
-        if drop_in and os.path.isdir(display_path(machine.root, drop_in[1])) and not re.search(f"(?m)^{_KEY}$", text):
+        if drop_in and os.path.isdir(display_path(machine.root, drop_in[1])):
             path = f"{drop_in[1]}/chos.conf"
         return ensure(machine, path, [_COMMENT, line], _KEY)
 
@@ -64,7 +70,7 @@ class Slurm(Product):
             return ()
         if not srun:
             return ("srun is not here, so the plugin was not tried",)
-        with tempfile.TemporaryDirectory(prefix="chosctl-slurm-") as directory:
+        with scratch(machine) as directory:
             stack, conf = f"{directory}/plugstack.conf", f"{directory}/slurm.conf"
             with open(stack, "w", encoding="utf-8") as file:
                 file.write(edits[0].lines[-1] + "\n")
@@ -89,6 +95,7 @@ class Slurm(Product):
 
 
 def _line(request: Request) -> str:
+    words.check(request.options, words.SLURM, "spank_chos(8)")
     return " ".join([f"required {library()}/spank_chos.so", *request.options])
 
 

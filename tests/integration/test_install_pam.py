@@ -171,7 +171,7 @@ def test_edited_since(pam_d: dict[str, bytes]) -> None:
     done = chosctl("--undo")
     assert done.returncode == 0
     assert (PAM_D / "su").read_bytes() == b"# first\n" + pam_d["su"] + b"# last\n"
-    assert "/etc/pam.d/cron: still there" in done.stderr, done
+    assert "still there, by other hands: /etc/pam.d/cron:" in done.stderr, done
 
 
 def test_metadata_stays(pam_d: dict[str, bytes]) -> None:
@@ -334,24 +334,26 @@ def test_killed_at_every_point(ready: Node, pam_d: dict[str, bytes]) -> None:
         chosctl("--undo")
 
 
-def test_interrupted(pam_d: dict[str, bytes]) -> None:
-    """Ctrl-C while a module takes its time."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_interrupted(number: signal.Signals, pam_d: dict[str, bytes]) -> None:
+    """Ctrl-C, a shutdown, a closed terminal while a module takes its time: nothing is changed, and nothing runs on."""
     mark = Path("/tmp/install-started")
     mark.unlink(missing_ok=True)
     script = Path("/tmp/slow-session")
-    script.write_text(f"#!/bin/sh\ntouch {mark}\nexec sleep 100\n")
+    script.write_text(f"#!/bin/sh\necho $$ >{mark}\nexec sleep 100\n")
     script.chmod(0o755)
     (PAM_D / "su").write_text(f"session optional pam_exec.so {script}\n")
     before = contents()
     process = subprocess.Popen(
         ["chosctl", "install", "pam"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
-    wait_for(mark.exists, "the slow module")
-    process.send_signal(signal.SIGINT)
+    wait_for(lambda: mark.exists() and mark.read_text(), "the slow module")
+    process.send_signal(number)
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 130 and "interrupted" in errors
     assert contents() == before
     assert not list(STATE.iterdir())
+    wait_for(lambda: not Path("/proc", mark.read_text().strip(), "exe").exists(), "the end of the slow module")
 
 
 def test_a_file_that_cannot_be_replaced(pam_d: dict[str, bytes], node: Node) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Sequence
+import shutil
+import signal
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -23,6 +26,7 @@ from chosns.integrate.model import (
     Setting,
     Snippet,
 )
+from chosns.integrate.scratch import scratch
 
 OURS = ("# ours", "ours")
 
@@ -31,10 +35,14 @@ class Sample(Product):
     """A product with files /etc/sample.d/* and settings in memory."""
 
     name = "sample"
+    parted = True
+
+    def part(self, name: str) -> str:
+        return os.path.basename(name)
 
     def __init__(self) -> None:
         self.values: dict[str, str] = {}
-        self.broken = ""
+        self.broken: str | signal.Signals = ""
 
     def snippets(self, request: Request) -> Sequence[Snippet]:
         return ()
@@ -52,6 +60,8 @@ class Sample(Product):
     def verify(self, machine: Machine, plan: Plan) -> None:
         if self.broken == "verify":
             raise InstallError("is broken")
+        if isinstance(self.broken, signal.Signals):
+            os.kill(os.getpid(), self.broken)
 
     def get(self, machine: Machine, name: str) -> str:
         return self.values.get(name, "")
@@ -59,6 +69,8 @@ class Sample(Product):
     def put(self, machine: Machine, name: str, value: str) -> None:
         if self.broken == name and value == "ours":
             raise InstallError("cannot be set", object=name)
+        if isinstance(self.broken, signal.Signals):
+            os.kill(os.getpid(), self.broken)
         self.values[name] = value
 
 
@@ -217,9 +229,17 @@ def test_damaged_records(place: Place, text: str) -> None:
     path = place.file("x", "a\n")
     place.install("x")
     (place.root / STATE.lstrip("/") / "sample/changes.json").write_text(text)
-    with pytest.raises(ChosError):
+    with pytest.raises(ChosError) as error:
         place.undo()
     assert "ours" in path.read_text()
+    directory = place.root / STATE.lstrip("/") / "sample"
+    assert error.value.hint.endswith(f"then: rm -r {STATE}/sample"), "what to do is said, and it helps"
+    (kept,) = [entry for entry in directory.iterdir() if len(entry.name) == 64]
+    kept.rename(path)
+    shutil.rmtree(directory)
+    place.install("x")
+    place.undo()
+    assert path.read_text() == "a\n"
 
 
 def test_owner_mode_and_attributes_stay(place: Place) -> None:
@@ -268,3 +288,79 @@ def test_a_file_that_was_left_behind(place: Place) -> None:
     assert not (place.root / "victim").exists()
     assert not trap.is_symlink()
     assert not path.is_symlink()
+
+
+@pytest.fixture
+def survivor() -> Iterator[None]:
+    """A signal that nobody has taken over fails the test, and does not end all of them."""
+
+    def reached(number: int, frame: object) -> None:
+        raise AssertionError(f"{signal.Signals(number).name} was not an interruption")
+
+    before = {number: signal.signal(number, reached) for number in (signal.SIGTERM, signal.SIGHUP)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_interrupted(place: Place, survivor: None, number: signal.Signals) -> None:
+    """Of install and of undo: all or none; signals that come while it is put back change nothing."""
+    path = place.file("x", "a\n")
+    place.product.broken = number
+    handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+    with pytest.raises(KeyboardInterrupt):
+        place.install("x", "z", queues=("p",))
+    assert path.read_text() == "a\n"
+    assert not (place.directory / "z").exists()
+    assert place.product.values.get("p", "") == ""
+    place.product.broken = ""
+    place.install("x", queues=("p",))
+    place.product.broken = number
+    with pytest.raises(KeyboardInterrupt):
+        place.undo()
+    assert "ours" in path.read_text() and place.product.values["p"] == "ours"
+    assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == handlers
+    place.product.broken = ""
+    place.undo()
+    assert path.read_text() == "a\n"
+
+
+def test_a_hangup_that_is_ignored_stays_so(place: Place) -> None:
+    """nohup(1)."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        place.product.broken = signal.SIGHUP
+        with contextlib.suppress(KeyboardInterrupt):
+            place.install("x", queues=("p",))
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert place.product.values["p"] == "ours"
+
+
+def test_one_of_several_is_taken_back(place: Place) -> None:
+    """What was not named stays, and is known still."""
+    files_ = {name: place.file(name, "a\n") for name in ("x", "y")}
+    place.install("x", "y", queues=("p",))
+    request = Request(services=("x", "other"))
+    plan = engine.plan_undo(place.product, place.machine, request)
+    assert plan.notes == ("other: was not installed by chosctl",)
+    engine.undo(place.product, place.machine, plan, request)
+    assert files_["x"].read_text() == "a\n"
+    assert "ours" in files_["y"].read_text() and place.product.values["p"] == "ours"
+    assert not engine.installed(place.product, place.machine, request)
+    assert engine.changed(place.product, place.machine) == ("/etc/sample.d/y", "p")
+    place.undo()
+    assert files_["y"].read_text() == "a\n"
+
+
+def test_copies_of_a_trial_that_was_killed(place: Place) -> None:
+    """They are where the next run finds them, and no product."""
+    place.install("x")
+    with scratch(place.machine) as directory:
+        killed = Path(directory).with_name(Path(directory).name + "-killed")
+        shutil.copytree(directory, killed)
+        assert killed.parent == place.root / STATE.lstrip("/")
+    assert not Path(directory).exists()
+    place.undo()
+    assert not killed.exists()

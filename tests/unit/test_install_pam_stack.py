@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from chosns.errors import ChosError
-from chosns.integrate.model import FileEdit, Machine, Request
+from chosns.integrate import files, pam_trial
+from chosns.integrate.command import NoAnswer
+from chosns.integrate.model import STATE, FileEdit, Machine, Request
 from chosns.integrate.pam import Pam
 from chosns.integrate.pam_stack import includes, session_lines
 from chosns.integrate.pam_trial import within
@@ -101,7 +104,7 @@ def test_a_stack_that_has_it(el9: Machine) -> None:
     path.write_text(path.read_text() + "session required /opt/security/pam_chos.so onerr=deny\n")
     plan = Pam().plan(el9, Request(services=("su", "su-l")))
     assert not plan.changes
-    assert plan.present == ("/etc/pam.d/su", "/etc/pam.d/su-l (by su, line 4)")
+    assert plan.present == ("/etc/pam.d/su:4", "/etc/pam.d/su-l (by /etc/pam.d/su:4)")
 
 
 @pytest.mark.parametrize("service", ["system-auth", "postlogin", "other", "slurm", "../shadow", "nothing"])
@@ -146,3 +149,40 @@ def test_options(el9: Machine) -> None:
     (change,) = plan.changes
     assert isinstance(change, FileEdit)
     assert change.lines[-1].endswith(" pam_chos.so onerr=deny debug")
+
+
+def test_options_that_are_not_those_that_are_there(el9: Machine) -> None:
+    """No "already installed" for a line that says something else."""
+    path = Path(el9.root, "etc/pam.d/su")
+    path.write_text("session required pam_chos.so debug \\\n timeout=7 # ours\n")
+    for options in ((), ("timeout=7", "debug")):
+        assert not Pam().plan(el9, Request(services=("su",), options=options)).changes
+    with pytest.raises(ChosError, match="other options: debug timeout=7") as error:
+        Pam().plan(el9, Request(services=("su-l",), options=("onerr=deny",)))
+    assert error.value.object == "/etc/pam.d/su:1" and "--undo" in error.value.hint
+
+
+def test_a_stack_that_hangs(el9: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only with the line: an error that names the service. Without it, too: a note, as of one that fails."""
+    (Path(el9.root) / "var/lib").mkdir(parents=True)
+    for directory in ("var", "var/lib"):
+        Path(el9.root, directory).chmod(0o755)
+    files.make_directory(el9, STATE, 0o700)
+
+    def mock_of_a_session(words: Sequence[str], limit: float) -> tuple[int, str, str]:
+        if "pam_hangs" in Path(words[-1], words[-2]).read_text():
+            raise NoAnswer(f"no answer within {limit:.0f} s", object="python3")
+        return 0, "", ""
+
+    monkeypatch.setattr(pam_trial, "attempt", mock_of_a_session)
+    stacks = os.path.join(el9.root, "etc/pam.d")
+    with (
+        pam_trial.copy_of(el9, stacks, {}) as good,
+        pam_trial.copy_of(el9, stacks, {"su": "session required pam_hangs.so\n"}) as bad,
+    ):
+        assert pam_trial.try_stack("su", bad, good) == ""
+        with pytest.raises(ChosError, match="su: with the new stack.*no answer within 60 s"):
+            pam_trial.try_stack("su", good, bad)
+        assert "su: root's session fails here with and without" in pam_trial.try_stack("su", bad, bad)
+    with pytest.raises(ChosError, match="pam_hangs.so: does not work.*no answer"):
+        pam_trial.try_module(el9, "pam_hangs.so", "")

@@ -6,6 +6,7 @@ Products whose daemons can be had are tried in tests/integration/test_install_pr
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -226,6 +227,15 @@ def test_globus_edited_since(site: Site) -> None:
     assert path.read_text() == "# new\n# by hand\n" + GRAM.format("sge -extra")
 
 
+def test_globus_one_job_manager_back(site: Site) -> None:
+    site.write(GLOBUS)
+    machine, request = site.machine("globus", Request()), Request(services=("jobmanager-old",))
+    engine.install(PRODUCTS["globus"], machine, site.plan("globus"))
+    engine.undo(PRODUCTS["globus"], machine, engine.plan_undo(PRODUCTS["globus"], machine, request), request)
+    assert "chos_sge" not in (site.root / "etc/grid-services/jobmanager-old").read_text()
+    assert "chos_fork" in (site.root / "etc/grid-services/available/jobmanager-fork-poll").read_text()
+
+
 def test_globus_without_an_adapter(site: Site) -> None:
     site.write({**GLOBUS, "/etc/grid-services/jobmanager-x": GRAM.format("pbs")})
     with pytest.raises(ChosError, match="has no adapter"):
@@ -238,7 +248,7 @@ def test_slurm_beside_slurm_conf(site: Site) -> None:
     site.write({"/etc/slurm/slurm.conf": "ClusterName=x\nplugstackconfig = /shared/stack # ours\n"})
     assert [change.name for change in site.plan("slurm").changes] == ["/shared/stack"]
     site.write({"/shared/stack": f"optional {library()}/spank_chos.so\n"})
-    assert site.plan("slurm").present == ("/shared/stack",)
+    assert site.plan("slurm").present == ("/shared/stack:1",)
     site.write({"/shared/stack": "required /else/spank_chos.so\n"})
     with pytest.raises(ChosError, match="is set already"):
         site.plan("slurm")
@@ -253,7 +263,45 @@ def test_slurm_in_a_folder(site: Site) -> None:
     (site.root / "etc/slurm/plugstack.conf.d").mkdir(mode=0o755)
     assert [change.name for change in site.plan("slurm").changes] == ["/etc/slurm/plugstack.conf.d/chos.conf"]
     site.write({"/etc/slurm/plugstack.conf.d/other.conf": f"# ours\nrequired {library()}/spank_chos.so\n"})
-    assert site.plan("slurm").present == ("/etc/slurm/plugstack.conf.d/other.conf, line 2",)
+    assert site.plan("slurm").present == ("/etc/slurm/plugstack.conf.d/other.conf:2",)
+
+
+@pytest.mark.parametrize("file", ["plugstack.conf", "plugstack.conf.d/site.conf"])
+def test_slurm_with_other_options(site: Site, file: str) -> None:
+    """Options that are asked for and not there are no "already installed", also behind an include."""
+    site.write({"/etc/slurm/slurm.conf": "", "/etc/slurm/plugstack.conf": "include plugstack.conf.d/*\n"})
+    site.write({f"/etc/slurm/{file}": f"required {library()}/spank_chos.so timeout=7\n"})
+    for options in ((), ("timeout=7",)):
+        assert site.plan("slurm", options=options).present == (f"/etc/slurm/{file}:1",)
+    with pytest.raises(ChosError, match="other options: timeout=7") as error:
+        site.plan("slurm", options=("timeout=8",))
+    assert error.value.object == f"/etc/slurm/{file}:1" and "--undo" in error.value.hint
+
+
+@pytest.mark.parametrize(
+    ("product", "word"),
+    [
+        *(
+            ("pam", word)
+            for word in ("onerr=dney", "onerr", "debug=1", "timeout=0", "timeout=601", "timeout=5s", "x=1")
+        ),
+        *(("pam", word) for word in ("onerr=dney", "onerr", "debug=1", "timeout=0", "timeout=601", "timeout=5s", "")),
+        *(("pam", word) for word in ("user_conf_file=/etc/x", "user_conf_file=", "user_conf_file=a b", "x=1")),
+        *(("pam", word) for word in ("user_conf_file=a#b", "user_conf_file=a\nsession", "debug\n")),
+        ("pam", "fail_to_default=2"),
+        *(("slurm", word) for word in ("debug", "onerr=deny", "submit_check=", "timeout=\u0665")),
+    ],
+)
+def test_options_that_the_module_would_not_know(site: Site, product: str, word: str) -> None:
+    """Refused before anything names them: with them every session or job would fail."""
+    with pytest.raises(ChosError, match="no option") as error:
+        PRODUCTS[product].snippets(Request(options=("timeout=3", word)))
+    assert "timeout=SECONDS" in error.value.hint and error.value.object == word
+    site.write({"/etc/slurm/slurm.conf": "", "/etc/pam.d/sshd": "", "/lib/security/pam_unix.so": ""})
+    shutil.copy("/proc/self/exe", site.root / "lib/security/pam_chos.so")
+    assert site.plan(product, options=("timeout=3", "user_conf_file=.config/os")).changes
+    with pytest.raises(ChosError, match="no option"):
+        site.plan(product, options=(word,))
 
 
 def test_slurm_of_a_controller(site: Site) -> None:
