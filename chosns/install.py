@@ -6,6 +6,7 @@ import os
 import stat
 import sys
 
+from chosns import __version__
 from chosns.plan.planner import Launcher
 
 _USUAL = "/usr/lib/chos"
@@ -50,6 +51,11 @@ def data(name: str) -> str:
 def starter(name: str) -> str:
     """Where a starter for a batch or grid system is, SYSTEM/FILE."""
     return os.path.join(library(), "starters", name)
+
+
+def module_source() -> str:
+    """Where the source of the kernel module of this installation is."""
+    return os.path.join(os.path.dirname(os.path.dirname(library())), "src", f"chos-{__version__}")
 
 
 def find_launcher() -> Launcher | None:

@@ -49,7 +49,7 @@ def load() -> None:
             raise UnsupportedError(
                 f"the kernel module cannot be loaded: {_last_line(done.stderr)}",
                 object=f"chos.ko, Linux {os.uname().release}",
-                hint="is it built for this kernel? docs/kmod.md says how (DKMS)",
+                hint="`chosctl install kmod` builds it (DKMS); see docs/kmod.md",
             )
     fault.point()
     if not is_mounted():

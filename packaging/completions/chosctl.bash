@@ -29,7 +29,7 @@ _chosctl() {
                     case ${COMP_WORDS[COMP_CWORD-1]} in
                         --config) mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;
                         --service) mapfile -t COMPREPLY < <(cd /etc/pam.d 2>/dev/null && compgen -f -- "$current") ;;
-                        *) mapfile -t COMPREPLY < <(compgen -W 'pam slurm sge lsf torque openpbs htcondor globus arc' -- "$current") ;;
+                        *) mapfile -t COMPREPLY < <(compgen -W 'pam slurm sge lsf torque openpbs htcondor globus arc kmod' -- "$current") ;;
                     esac ;;
             esac ;;
     esac

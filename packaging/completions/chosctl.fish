@@ -22,7 +22,7 @@ complete -c chosctl -n '__fish_seen_subcommand_from list' -l names -d 'Names onl
 complete -c chosctl -n '__fish_seen_subcommand_from list' -l all -d 'Also what you may not enter'
 complete -c chosctl -n '__fish_seen_subcommand_from check' -l root -r -a '(__fish_complete_directories)' -d 'Check below a directory'
 complete -c chosctl -n '__fish_seen_subcommand_from up down reload explain ps' -a '(chosctl list --names 2>/dev/null)'
-complete -c chosctl -n '__fish_seen_subcommand_from install' -a 'pam slurm sge lsf torque openpbs htcondor globus arc'
+complete -c chosctl -n '__fish_seen_subcommand_from install' -a 'pam slurm sge lsf torque openpbs htcondor globus arc kmod'
 complete -c chosctl -n '__fish_seen_subcommand_from install' -l service -x -a '(ls /etc/pam.d 2>/dev/null)' -d 'This PAM service'
 complete -c chosctl -n '__fish_seen_subcommand_from install' -l queue -x -d 'This queue'
 complete -c chosctl -n '__fish_seen_subcommand_from install' -l option -x -d 'An option of the plugin'

@@ -27,6 +27,6 @@ case $verb in
     explain|ps) _arguments '--json[print JSON]' '--help[show help]' ":environment:($names)" ;;
     list) _arguments '--names[names only]' '--all[also what you may not enter]' '--json[print JSON]' '--help[show help]' ;;
     check) _arguments '--root[check below a directory]:directory:_files -/' '--json[print JSON]' '--help[show help]' ;;
-    install) _arguments '*--service[this PAM service]:service:_files -W /etc/pam.d' '*--queue[this queue]:queue:' '*--option[an option of the plugin]:word:' '--config[where the configuration is]:path:_files' '--dry-run[change nothing]' '--undo[take back]' '--print[print the lines]' '--json[print JSON]' '--help[show help]' ':product:(pam slurm sge lsf torque openpbs htcondor globus arc)' ;;
+    install) _arguments '*--service[this PAM service]:service:_files -W /etc/pam.d' '*--queue[this queue]:queue:' '*--option[an option of the plugin]:word:' '--config[where the configuration is]:path:_files' '--dry-run[change nothing]' '--undo[take back]' '--print[print the lines]' '--json[print JSON]' '--help[show help]' ':product:(pam slurm sge lsf torque openpbs htcondor globus arc kmod)' ;;
     *) _arguments '--json[print JSON]' '--help[show help]' ;;
 esac

@@ -312,7 +312,7 @@ def test_slurm_of_a_controller(site: Site) -> None:
         site.plan("slurm")
 
 
-@pytest.mark.parametrize("product", [name for name in PRODUCTS if name not in ("pam", "openpbs")])
+@pytest.mark.parametrize("product", [name for name in PRODUCTS if name not in ("pam", "openpbs", "kmod")])
 def test_products_that_are_not_there(site: Site, product: str) -> None:
     """What was looked for, and how to say where it is; for those that are managed elsewhere, the lines."""
     with pytest.raises(ChosError) as error:
