@@ -16,7 +16,15 @@ from chosns.backends.ns import TIME_LIMIT, NamespaceBackend
 from chosns.base import ensure_shared, private_mounts, require_base, require_kernel
 from chosns.config import broken
 from chosns.config.node import BACKENDS
-from chosns.errors import ChosError, ConfigError, NotPrepared, UnknownEnvironment, as_chos_error, chos_errors
+from chosns.errors import (
+    ChosError,
+    ConfigError,
+    NotPrepared,
+    RegistryError,
+    UnknownEnvironment,
+    as_chos_error,
+    chos_errors,
+)
 from chosns.formats import base_text, jobs_text, login_text
 from chosns.install import launcher_problem
 from chosns.model import Environment, Site, escape_name
@@ -191,7 +199,7 @@ class _Wish:
 
 def _present_backends() -> tuple[str, ...]:
     """As the node is prepared already; empty where it is not, or where a hand has been on the registry."""
-    with contextlib.suppress(NotPrepared), open_registry() as registry:
+    with contextlib.suppress(RegistryError), open_registry() as registry:
         found = registry.backends()
         return found if set(found) <= set(BACKENDS) else ()
     return ()

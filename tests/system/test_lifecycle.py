@@ -58,7 +58,7 @@ CHANGES = {
 
 @pytest.mark.parametrize("what", sorted(CHANGES))
 def test_only_what_changed_is_renewed(pair: Node, what: str) -> None:
-    Path("/var/lib/sss").mkdir(exist_ok=True)  # something for the cluster's bind map
+    Path("/var/lib/condor").mkdir(exist_ok=True)  # something for the cluster's bind map
     two = pair.pin("two.1")
     pair.configure("one:/os/one\ntwo:/os/two\n", site="[environment.one]\n" + CHANGES[what] + "\n")
     assert states(pair, "reload") == {"one": "made", "two": "unchanged"}
