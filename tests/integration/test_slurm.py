@@ -297,8 +297,11 @@ def test_requeue(slurm: Slurm) -> None:
     _ready(slurm, job, "ready 0")
     slurm.client("scontrol", "requeue", job)
 
-    def again() -> bool:  # Slurm would wait for two minutes
-        slurm.client("scontrol", "update", f"JobId={job}", "StartTime=now")
+    slurm.wait(lambda: slurm.show(job)["JobState"] == "PENDING", "the job in the queue again")
+    # Slurm would wait for two minutes. In the same second slurmd takes it for the one that it has just ended.
+    slurm.client("scontrol", "update", f"JobId={job}", "StartTime=now+2")
+
+    def again() -> bool:
         shown = slurm.show(job)
         return shown["Restarts"] == "1" and shown["JobState"] == "COMPLETED"
 
