@@ -68,7 +68,7 @@ integration: build ## The same with real daemons: sshd, cron, Slurm, Grid Engine
 conformance: build ## What users can rely on, backend by backend, as a table (root)
 	@tools/conformance --build $(BUILD) $${CHOS_CONFORMANCE:-ns kmod}
 
-kmod: ## Test the kernel module in virtual machines with KERNELS (root)
+kmod: build ## Test the kernel module in virtual machines with KERNELS (root)
 	@PYTEST_ARGS='$(PYTEST_ARGS)' tools/kmod $(KERNELS)
 
 bench: ## Measure what entering costs, beside other tools, on a throwaway node (root)

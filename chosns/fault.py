@@ -10,12 +10,20 @@ from __future__ import annotations
 import os
 import signal
 
-_setting = os.environ.get("CHOS_FAULT_KILL", "")
-_in_worker = _setting.startswith("worker:")
-_number = _setting[len("worker:") :] if _in_worker else _setting
-_kill_at = int(_number) if _number.isdecimal() else 0
-_main = os.getpid()
+_in_worker = False
+_kill_at = 0
+_main = 0
 _reached = 0
+
+
+def arm(setting: str) -> None:
+    """Die as `setting` says, counted from here on, in the calling process or its workers."""
+    global _in_worker, _kill_at, _main, _reached
+    _in_worker = setting.startswith("worker:")
+    number = setting[len("worker:") :] if _in_worker else setting
+    _kill_at = int(number) if number.isdecimal() else 0
+    _main = os.getpid()
+    _reached = 0
 
 
 def point() -> None:
@@ -26,3 +34,6 @@ def point() -> None:
     _reached += 1
     if _reached == _kill_at:
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+arm(os.environ.get("CHOS_FAULT_KILL", ""))

@@ -84,6 +84,7 @@ def allow(trees: Sequence[str]) -> None:
     wanted = list(dict.fromkeys(trees))
     if set(before) - set(wanted):
         _write("valid", "-")
+        fault.point()
         before = ()
     for tree in wanted:
         if tree not in before:

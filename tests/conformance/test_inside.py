@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
-from node import Node, wait_for
+from automounter import automount
+from node import Node, mount_points, wait_for
 from rows import row
+
+__all__ = ["automount"]
 
 SEEN, BASE, LIMITS = "What is seen", "The base's, live", "What the administrator can ask for"
 IN_TREE = "a tree of the base's file system can only be what it is there"
@@ -98,6 +102,20 @@ def test_live_mounts(node: Node) -> None:
     assert "No such file" in node.ask(job, "cat /srv/later/file")
     assert "later" not in node.ask(job, "grep srv/later /proc/mounts")
     node.leave(job)
+
+
+@row("so does what an automounter mounts, in the moment that somebody inside walks into it", section=BASE)
+def test_automounted(changed: Node, automount: Callable[[], None]) -> None:
+    changed.up(check=False)
+    before = changed.resident("one")
+    automount()
+    assert "/auto/red" not in mount_points()
+    assert changed.ask(before, "cat /auto/red/colour") == "red"
+    assert "/auto/red" in mount_points(), "mounted on the base, for everybody"
+    Path("/auto/blue/colour").read_text()
+    assert changed.ask(before, "cat /auto/blue/colour /local/auto/blue/colour") == "blue\nblue"
+    assert changed.chos("two", "cat", "colour", cwd="/auto/green", check=True).stdout == "green\n"
+    changed.leave(before)
 
 
 @row("an account made on the base is known in running jobs at once (the tree has links into /local)", section=BASE)

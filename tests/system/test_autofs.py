@@ -2,58 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-from node import LIMIT, Node, mount_points, wait_for
+from automounter import automount
+from node import Node, mount_points
 
-pytestmark = pytest.mark.skipif(
-    not (shutil.which("automount", path="/usr/sbin:/sbin") and Path("/dev/autofs").exists()),
-    reason="no automounter here: apt-get install autofs, and a kernel with autofs",
-)
-
-EXPORT = Path("/srv/export")
-
-
-@pytest.fixture
-def automount(tmp_path: Path) -> Iterator[Callable[[], None]]:
-    """Starts an automounter for /auto: KEY is a bind of /srv/export/KEY."""
-    Path("/auto").mkdir(exist_ok=True)
-    for key in ("red", "green", "blue"):
-        (EXPORT / key).mkdir(parents=True, exist_ok=True)
-        (EXPORT / key / "colour").write_text(key + "\n")
-    (tmp_path / "auto.map").write_text(f"*  -fstype=bind  :{EXPORT}/&\n")
-    (tmp_path / "auto.master").write_text(f"/auto  {tmp_path}/auto.map  --timeout=300\n")
-    daemons: list[subprocess.Popen[bytes]] = []
-
-    def start() -> None:
-        # In a session of its own: processes of the daemon's group do not trigger mounts.
-        daemons.append(
-            subprocess.Popen(
-                [
-                    "automount",
-                    "--foreground",
-                    "--dont-check-daemon",
-                    "-p",
-                    str(tmp_path / "pid"),
-                    str(tmp_path / "auto.master"),
-                ],
-                start_new_session=True,
-                stdin=subprocess.DEVNULL,
-            )
-        )
-        wait_for(lambda: daemons[-1].poll() is not None or "/auto" in mount_points(), "automount to mount /auto")
-        assert daemons[-1].poll() is None, "automount ended"
-
-    yield start
-    for daemon in daemons:
-        daemon.terminate()
-        daemon.wait(LIMIT)
-    for point in reversed([point for point in mount_points() if (point + "/").startswith("/auto/")]):
-        subprocess.run(["umount", "-l", point], check=True)
+__all__ = ["automount"]
 
 
 def test_triggered_inside(node: Node, automount: Callable[[], None]) -> None:
