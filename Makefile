@@ -8,6 +8,7 @@ override DESTDIR := $(if $(DESTDIR),$(abspath $(DESTDIR)))
 FUZZ_SECONDS ?= 60
 PYTEST_ARGS ?=
 KERNELS ?= uml 6.1 6.12
+KMOD_ARGS ?=
 BENCH_ARGS ?=
 BUILD ?= build
 # Debian's own tools come first: a Python from elsewhere lacks the distribution's modules.
@@ -69,7 +70,7 @@ conformance: build ## What users can rely on, backend by backend, as a table (ro
 	@tools/conformance --build $(BUILD) $${CHOS_CONFORMANCE:-ns kmod}
 
 kmod: build ## Test the kernel module in virtual machines with KERNELS (root)
-	@PYTEST_ARGS='$(PYTEST_ARGS)' tools/kmod $(KERNELS)
+	@PYTEST_ARGS='$(PYTEST_ARGS)' tools/kmod $(KMOD_ARGS) $(KERNELS)
 
 bench: ## Measure what entering costs, beside other tools, on a throwaway node (root)
 	@bench/run $(BENCH_ARGS)

@@ -2,31 +2,52 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 
 import click
 
 from chosns import __version__
-from chosns.cli import configuration, integrate, lifecycle, observe
 from chosns.cli.output import discard_output, fail
 from chosns.errors import ChosError, as_chos_error
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
-@click.group(context_settings=_CONTEXT)
+_COMMANDS = {
+    "up": "lifecycle",
+    "down": "lifecycle",
+    "reload": "lifecycle",
+    "status": "observe",
+    "list": "observe",
+    "ps": "observe",
+    "check": "configuration",
+    "explain": "configuration",
+    "install": "integrate",
+}
+
+
+class _Commands(click.Group):
+    """Reads the module of the command that is called, and of no other: they are a quarter of what a command takes."""
+
+    def list_commands(self, _context: click.Context) -> list[str]:
+        return sorted(_COMMANDS)
+
+    def get_command(self, _context: click.Context, name: str) -> click.Command | None:
+        if name not in _COMMANDS:
+            return None
+        found: tuple[click.Command, ...] = importlib.import_module(f"chosns.cli.{_COMMANDS[name]}").COMMANDS
+        return next(command for command in found if command.name == name)
+
+
+@click.group(cls=_Commands, context_settings=_CONTEXT)
 @click.version_option(__version__, "-V", "--version", prog_name="chosctl", message="%(prog)s %(version)s")
 def chosctl() -> None:
     """Prepare and watch the environments of this node.
 
     Users enter one with `env CHOS=NAME chos`; see chos(1).
     """
-
-
-for module in (lifecycle, observe, configuration, integrate):
-    for command in module.COMMANDS:
-        chosctl.add_command(command)
 
 
 def main() -> None:

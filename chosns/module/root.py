@@ -36,14 +36,16 @@ def make(site: Site) -> list[str]:
     """Make /chos, or add what it lacks. Root, on the base. Returns what an administrator should know of."""
     with contextlib.suppress(FileExistsError):
         os.mkdir(ROOT, 0o755)
-    if not any(_is_root(mount) for mount in read_mounts()):
+    if not is_made():
         tmpfs = syscalls.new_mount("tmpfs", {"mode": "0755", "size": "1m", "source": "chos"}, _attributes(()))
+        os.symlink("/", "chos", dir_fd=tmpfs)  # before it is seen: the link is how it is known to be ours
+        fault.point()
         syscalls.move_mount(tmpfs, syscalls.AT_FDCWD, ROOT)
         os.close(tmpfs)
+        fault.point()
     # Unbindable: the binds below shall not show it once more in itself.
     syscalls.mount("", ROOT, syscalls.MS_UNBINDABLE)
     fault.point()
-    _link("chos", "/")
     of_tree = tree_names(site)
     for name in sorted(of_tree):
         _link(name, f"{PLACE}/link/{name}")

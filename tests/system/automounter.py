@@ -15,7 +15,7 @@ EXPORT = Path("/srv/export")
 
 @pytest.fixture
 def automount(tmp_path: Path) -> Iterator[Callable[[], None]]:
-    """A function that starts an automounter for /auto: KEY is a bind of /srv/export/KEY. Skips where it cannot be had."""
+    """A function that starts an automounter for /auto: KEY is a bind of /srv/export/KEY. Skips where there is none."""
     if shutil.which("automount", path="/usr/sbin:/sbin") and not Path("/dev/autofs").exists():
         subprocess.run(["modprobe", "--quiet", "autofs4"], check=False)
     if not (shutil.which("automount", path="/usr/sbin:/sbin") and Path("/dev/autofs").exists()):

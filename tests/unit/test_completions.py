@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import shutil
 import subprocess
 from pathlib import Path
 
+import click
 import pytest
 
-from chosns.cli import chosctl
+from chosns.cli import _COMMANDS, chosctl
 
 ROOT = Path(__file__).parents[2]
 PLACE = ROOT / "packaging/completions"
@@ -19,9 +21,12 @@ BACKENDS = ["auto", "ns", "kmod"]
 
 def verbs() -> dict[str, list[str]]:
     """Every command of chosctl with its long options."""
+    context = click.Context(chosctl)
+    commands = {name: chosctl.get_command(context, name) for name in chosctl.list_commands(context)}
     return {
         name: [option for parameter in command.params for option in parameter.opts if option.startswith("--")]
-        for name, command in chosctl.commands.items()
+        for name, command in commands.items()
+        if command
     }
 
 
@@ -53,6 +58,11 @@ def fish(program: str, line: str) -> list[str]:
         ["fish", "--no-config", "-c", script], stdout=subprocess.PIPE, text=True, check=True, cwd="/"
     )
     return [offer.split("\t")[0] for offer in result.stdout.splitlines()]
+
+
+def test_every_command_of_each_module_is_known() -> None:
+    modules = [importlib.import_module(f"chosns.cli.{name}") for name in set(_COMMANDS.values())]
+    assert sorted(command.name for module in modules for command in module.COMMANDS) == sorted(verbs())
 
 
 def test_the_list_of_options_is_read() -> None:

@@ -13,10 +13,9 @@ from pathlib import Path
 
 _where = re.findall(r"sys\.path\.insert\(0, *['\"](.*?)['\"]\)", Path("/usr/bin/chosctl").read_text())[0]
 sys.path.insert(0, _where)
+import chosns.cli.lifecycle  # noqa: E402, F401
 from chosns import fault  # noqa: E402
 from chosns.cli import main  # noqa: E402
-
-MANY = 400  # more points than there are
 
 
 def chosctl(*arguments: str, kill: str = "") -> tuple[int, str]:

@@ -6,6 +6,7 @@ The node and its users are those of the system tests.
 from __future__ import annotations
 
 import os
+import random
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,29 @@ from node import Node
 from node_fixtures import empty_node, pytest_sessionstart, users
 
 __all__ = ["pytest_sessionstart", "users"]
+MANY = 400  # more points than there are
+QUICK = 12
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--quick", action="store_true", help=f"of the points to be killed at, one in {QUICK}, by chance")
+
+
+@pytest.fixture
+def points(request: pytest.FixtureRequest) -> Iterator[Iterator[int]]:
+    """The points of a command's work at which to kill it. The test stops at the first that is not reached."""
+    step = QUICK if request.config.getoption("--quick") else 1
+    reached = [0]
+
+    def numbers() -> Iterator[int]:
+        for number in range(random.randint(1, step), MANY, step):
+            yield number
+            reached[0] += 1
+
+    yield numbers()
+    print(f"killed at {reached[0]} points, every {step}")
+    assert reached[0] * step < MANY - 2 * step, "the command never came to its end"
+    assert reached[0] or step > 1, "the command was never killed"
 
 
 @pytest.fixture
