@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-PRERM = Path(__file__).resolve().parents[2] / "packaging/deb/prerm"
+PRERM = Path(__file__).resolve().parents[2] / "packaging/deb/chos.prerm"
 
 
 @pytest.mark.parametrize(("action", "mounted", "said"), [("remove", 0, 1), ("remove", 1, 0), ("upgrade", 0, 0)])
