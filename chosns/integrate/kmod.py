@@ -113,7 +113,7 @@ def _require_source(machine: Machine) -> None:
     source = module_source()
     names = files.listing(machine, source) if os.path.isdir(display_path(machine.root, source)) else ()
     if "dkms.conf" not in names:
-        hint = "install CHOS with it: meson configure build -Ddkms=true && make install"
+        hint = "install the package chos-dkms; or CHOS with it: meson configure build -Ddkms=true && make install"
         raise InstallError("the module's source is not installed", object=source, hint=hint)
     for name in names:
         require(machine, f"{source}/{name}")

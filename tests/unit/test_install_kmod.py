@@ -122,6 +122,28 @@ def test_mock_dkms_what_others_did_stays(node: Machine) -> None:
     assert steps(node) == STEPS
 
 
+def test_mock_dkms_what_a_package_has_installed(node: Machine) -> None:
+    """There is nothing to do, to record or to take back."""
+    state = Path(node.root, "state")
+    state.write_text(f"{MODULE}, {KERNEL}, x86_64: installed\n")
+    plan = KMOD.plan(node, Request())
+    assert not plan.changes and list(plan.present) == STEPS
+    install(node)
+    assert asked(node) == [] and not engine.installed(KMOD, node)
+    undo(node)
+    assert state.read_text() == f"{MODULE}, {KERNEL}, x86_64: installed\n"
+
+
+def test_mock_dkms_the_next_version_of_a_package(node: Machine) -> None:
+    """What chosctl has done and the package has removed since is forgotten; what is there now stays."""
+    install(node)
+    state = Path(node.root, "state")
+    state.write_text(f"chos/99.0, {KERNEL}, x86_64: installed\n")
+    asked(node)
+    undo(node)
+    assert asked(node) == [] and not engine.installed(KMOD, node)
+
+
 def test_mock_dkms_for_another_kernel_only(node: Machine) -> None:
     Path(node.root, "state").write_text(f"{MODULE}, {KERNEL}-other, x86_64: installed\n")
     assert steps(node) == STEPS[1:]
@@ -199,7 +221,7 @@ def without(name: str) -> Callable[[Path], None]:
             ["apt install dkms linux-headers-", "kernel-devel-", "--print"],
         ),
         (without(f"lib/modules/{KERNEL}/build"), "headers are missing", [f"linux-headers-{KERNEL}", "kernel-devel"]),
-        (without(module_source().lstrip("/")), "source is not installed", ["-Ddkms=true"]),
+        (without(module_source().lstrip("/")), "source is not installed", ["chos-dkms", "-Ddkms=true"]),
         (without("bin/modprobe"), "modprobe: is not installed", ["install kmod"]),
         (
             lambda root: (root / module_source().lstrip("/") / "main.c").chmod(0o666),
