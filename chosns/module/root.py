@@ -68,6 +68,7 @@ def remove() -> None:
     """Unmount /chos, where it is ours, with all that is below it."""
     if is_made():
         syscalls.umount(ROOT, syscalls.MNT_DETACH)
+        fault.point()
     with contextlib.suppress(OSError):  # somebody's directory that was there before
         os.rmdir(ROOT)
 

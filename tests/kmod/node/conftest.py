@@ -19,7 +19,7 @@ from node_fixtures import empty_node, pytest_sessionstart, users
 
 __all__ = ["pytest_sessionstart", "users"]
 MANY = 400  # more points than there are
-QUICK = 12
+QUICK = 24
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

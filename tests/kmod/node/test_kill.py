@@ -111,7 +111,7 @@ def test_killed_at_every_point_while_somebody_is_inside(points: Iterator[int], b
         went_on = killed(*chosctl("up", "--renew", kill=str(number)))
         safe()
         assert both.ask(resident, tell) == "ID=one"
-        assert both.ask(resident, f"CHOS=one chos {tell}") == "ID=one", "the old generation, or the new"
+        assert both.ask(resident, f"CHOS=one /local/usr/bin/chos {tell}") == "ID=one", "the old generation, or the new"
         assert enters_or_is_refused("alias")
         if not went_on:
             break
