@@ -72,7 +72,8 @@ static int find_script(const char *script, struct chos_error *e)
         return 0;
     chos_fail(e, CHOS_SYSTEM, 0, script);
     e->message = "the batch script is not in this environment";
-    e->hint = "an administrator adds slurmd's spool directory to `share` of the bind map, see bindmap(5)";
+    e->hint = "an administrator adds slurmd's spool directory to `share` of the bind map, see bindmap(5); for the"
+        " backend kmod, makes a link to it in the tree, by way of /local";
     return -1;
 }
 

@@ -107,6 +107,9 @@ def _link(tree: Path) -> None:
         path = tree / "etc" / name
         path.unlink(missing_ok=True)
         path.symlink_to(f"/local/etc/{name}")
+    # Batch scripts are there.
+    (tree / "var/spool").mkdir(parents=True, exist_ok=True)
+    (tree / "var/spool/slurmd-test").symlink_to("/local/var/spool/slurmd-test")
     for name in ("chos", "chos-job-starter"):
         path = tree / "usr/bin" / name
         path.unlink(missing_ok=True)

@@ -67,7 +67,7 @@ def test_tasks(node: Node, slurm: Slurm) -> None:
 
 
 @row(
-    "an unknown name is refused where the job is submitted; on the node, the task ends: never on the base",
+    "an unknown name is refused at submission; on the node the task ends, and never runs on the base",
     section=SECTION,
 )
 def test_refused(node: Node, slurm: Slurm) -> None:
