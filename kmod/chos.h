@@ -61,7 +61,7 @@ void chos_table_exit(void);
 void chos_table_set(struct chos_path *path);	/* the caller's own; NULL: ask the ancestors; takes the reference */
 void chos_table_inherit(struct task_struct *child);
 void chos_table_forget(struct task_struct *task);
-struct chos_path *chos_table_path(void);	/* a reference, NULL for "/", ERR_PTR(-EIO) for a task whose entry was lost */
+struct chos_path *chos_table_path(void);	/* a reference, NULL for "/", ERR_PTR(-EIO) if its entry was lost */
 unsigned int chos_table_count(void);
 unsigned int chos_table_lost(void);
 

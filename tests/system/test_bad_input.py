@@ -192,7 +192,7 @@ def test_up_inside_an_environment(node: Node) -> None:
     # The base's Python with the base's libraries, moved into the environment when all that it needs is loaded.
     enter = (
         "import os, sys; fd = os.open('/run/chos/gen/new.1/ns', os.O_RDONLY); "
-        "import click, psutil, ctypes, chosns.cli, chosns.lifecycle; "
+        "import click, psutil, ctypes, chosns.cli.lifecycle; "
         "libc = ctypes.CDLL(None, use_errno=True); assert libc.setns(fd, 0x20000) == 0; "
         "sys.argv = ['chosctl', 'up', '--renew']; chosns.cli.main()"
     )
