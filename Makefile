@@ -75,10 +75,10 @@ kmod: build ## Test the kernel module in virtual machines with KERNELS (root)
 bench: ## Measure what entering costs, beside other tools, on a throwaway node (root)
 	@bench/run $(BENCH_ARGS)
 
-deb: ## Build a Debian package below build/packages
+deb: ## Build Debian packages (chos, chos-dkms) below build/packages
 	@packaging/make-deb '$(CURDIR)/$(BUILD)/packages'
 
-rpm: ## Build an RPM below build/packages
+rpm: ## Build RPMs (chos, chos-dkms) below build/packages
 	@packaging/make-rpm '$(CURDIR)/$(BUILD)/packages'
 
 wheel: ## Build a wheel of the Python package below build/packages
