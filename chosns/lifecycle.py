@@ -30,7 +30,7 @@ from chosns.install import launcher_problem
 from chosns.model import Environment, Site, escape_name
 from chosns.module import node as module
 from chosns.module.root import is_made as made_by_us
-from chosns.observe.processes import count_residents
+from chosns.observe.homes import count_residents
 from chosns.records import make_record_file
 from chosns.registry import Registry, open_registry
 from chosns.registry_mount import create_registry, remove_registry

@@ -21,7 +21,7 @@ _COMMANDS = {
     "reload": "lifecycle",
     "status": "observe",
     "list": "observe",
-    "ps": "observe",
+    "ps": "processes",
     "check": "configuration",
     "explain": "configuration",
     "install": "integrate",

@@ -13,7 +13,7 @@ from chosns.model import Environment, Severity, Site, escape_name
 from chosns.module import control as module
 from chosns.module.control import ModuleState
 from chosns.module.root import is_made
-from chosns.observe.processes import count_residents
+from chosns.observe.homes import count_residents
 from chosns.registry import Generation, Registry, open_registry
 
 

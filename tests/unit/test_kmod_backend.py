@@ -12,7 +12,7 @@ from chosns.backends.kmod import _require_possible
 from chosns.errors import BuildError
 from chosns.model import Bind, Environment, Policy, Site, Sysconfig
 from chosns.module.root import tree_names
-from chosns.observe.processes import Homes
+from chosns.observe.homes import Homes
 from chosns.registry import Generation
 
 ENV = Environment("one", "/os/one", HERE)

@@ -1,0 +1,97 @@
+"""Which generation a process lives in, and how many live in each. Every command asks: nothing large is imported."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+
+from chosns.module.root import ROOT as MODULE_ROOT
+from chosns.mountinfo import read_mounts
+from chosns.plan.view import is_below
+from chosns.registry import Generation
+
+
+def mount_namespace(pid: int | str) -> int:
+    """Inode number of a process's mount namespace; 0 where it is gone, or not the caller's to know."""
+    try:
+        return os.stat(f"/proc/{pid}/ns/mnt").st_ino
+    except OSError:
+        return 0
+
+
+class Homes:
+    """Tells in which of `generations` a process lives."""
+
+    def __init__(self, generations: Sequence[Generation]) -> None:
+        self._by_namespace = {generation.namespace: generation for generation in generations if generation.namespace}
+        # Each generation's root is a tmpfs of its own, which a namespace made inside has too.
+        self._by_device = {_device(generation): generation for generation in generations if _device(generation)}
+        self._base = mount_namespace("self")
+        self._nested: dict[tuple[int, str], Generation | None] = {}
+        by_tree = sorted((generation for generation in generations if generation.manifest), key=_preference)
+        self._by_tree = {str(generation.manifest.get("tree")): generation for generation in by_tree}
+
+    def of(self, pid: int | str) -> tuple[Generation | None, bool]:
+        """The generation, and whether the process is in a namespace that was made in it."""
+        space = mount_namespace(pid)
+        if space in self._by_namespace:
+            return self._by_namespace[space], False
+        if space == self._base and self._by_tree:
+            return self._by_program(pid), False
+        if space in (0, self._base):
+            return None, False
+        try:
+            key = space, os.readlink(f"/proc/{pid}/root")
+            if key not in self._nested:
+                self._nested[key] = self._look(pid)
+            return self._nested[key], self._nested[key] is not None
+        except OSError:  # gone, or not the caller's to know
+            return None, False
+
+    def _by_program(self, pid: int | str) -> Generation | None:
+        """The kernel module tells nobody but a process itself where it is. But its program lies in its tree, or the
+        loader and libraries of one of the base's do. Of two generations of one tree it is the newer that was prepared
+        for the module alone, else the newer."""
+        try:
+            if os.readlink(f"/proc/{pid}/root") != MODULE_ROOT:
+                return None
+            with open(f"/proc/{pid}/maps", encoding="utf-8", errors="surrogateescape") as maps:
+                programs = {line.rstrip("\n").partition("/")[2] for line in maps if "/" in line}
+        except OSError:
+            return None
+        for program in programs:
+            for tree, generation in self._by_tree.items():
+                if is_below(f"/{program}", tree) or is_below(f"/{program}", f"{MODULE_ROOT}{tree}"):
+                    return generation
+        return None
+
+    def _look(self, pid: int | str) -> Generation | None:
+        """Not stat(2) of the process's root: it may be on a file system of a user's, which does not answer."""
+        for mount in read_mounts(f"/proc/{pid}/mountinfo"):
+            if mount.device in self._by_device:
+                return self._by_device[mount.device]
+        return None
+
+
+def _preference(generation: Generation) -> tuple[bool, int]:
+    return generation.backend == "kmod", generation.number
+
+
+def _device(generation: Generation) -> str:
+    """st_dev of a generation's root, as in mountinfo; empty where that was not recorded."""
+    root = generation.manifest.get("root")
+    device = root[0] if isinstance(root, list) and root and generation.backend == "ns" else None
+    return f"{os.major(device)}:{os.minor(device)}" if isinstance(device, int) else ""
+
+
+def count_residents(generations: Sequence[Generation]) -> Counter[str]:
+    """Generation, as NAME.N → number of processes in it, or in a namespace made in it, that the caller may look at."""
+    homes = Homes(generations)
+    found: Counter[str] = Counter()
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            generation = homes.of(entry)[0]
+            if generation is not None:
+                found[str(generation)] += 1
+    return found
