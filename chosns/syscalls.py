@@ -76,6 +76,7 @@ RESOLVE_IN_ROOT = 0x10
 CLONE_NEWNS = 0x00020000
 _PR_SET_PDEATHSIG = 1
 _PR_CAPBSET_DROP = 24
+_PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
 
 
@@ -209,6 +210,11 @@ def unshare(flags: int) -> None:
 def die_with_parent(signal: int) -> None:
     """Have the kernel send `signal` to this process when its parent ends (PR_SET_PDEATHSIG, prctl(2))."""
     _check(_libc.prctl(_PR_SET_PDEATHSIG, signal, 0, 0, 0), "prctl")
+
+
+def adopt_orphans() -> None:
+    """Become the parent of every descendant whose own parent ends (PR_SET_CHILD_SUBREAPER, prctl(2))."""
+    _check(_libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), "prctl")
 
 
 def leave_session_keyring() -> None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import shutil
 import signal
 import stat
 import subprocess
+import time
 from collections.abc import Callable, Mapping, Sequence
 
 from chosns.config.trusted import display_path, trusted_directory
 from chosns.errors import ChosError
 from chosns.integrate.model import InstallError, Machine
-from chosns.syscalls import die_with_parent
+from chosns.syscalls import adopt_orphans, die_with_parent
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 LIMIT = 60.0
@@ -68,6 +70,8 @@ def attempt(
     :raises InstallError: it cannot be started, or gives no answer.
     """
     environment = {"PATH": PATH, "LC_ALL": "C", "HOME": "/", **(env or {})}
+    adopt_orphans()
+    before = _children()
     try:
         process = subprocess.Popen(
             arguments,
@@ -87,14 +91,37 @@ def attempt(
     try:
         output, errors = process.communicate(timeout=limit)
     except BaseException as error:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)  # with what it has started
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.communicate(timeout=_GRACE)
+        _end(process, before)
         if isinstance(error, subprocess.TimeoutExpired):
             raise NoAnswer(f"no answer within {limit:.0f} s", object=" ".join(arguments)) from error
         raise
     return process.returncode, output, errors
+
+
+def _children() -> set[int]:
+    """This process's children; none where the kernel does not list them (proc_pid_task(5))."""
+    found: set[int] = set()
+    for path in glob.glob("/proc/self/task/*/children"):
+        with contextlib.suppress(OSError), open(path, encoding="ascii") as file:
+            found.update(map(int, file.read().split()))
+    return found
+
+
+def _end(process: subprocess.Popen[str], before: set[int]) -> None:
+    """Kill a program with whatever it has started, what has a session of its own by now (pam_exec(8)) included."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=_GRACE)
+    deadline = time.monotonic() + _GRACE
+    while (orphans := _children() - before - {process.pid}) and time.monotonic() < deadline:
+        for orphan in orphans:
+            with contextlib.suppress(ProcessLookupError, ChildProcessError):
+                os.kill(orphan, signal.SIGKILL)
+                os.waitpid(orphan, os.WNOHANG)
+        time.sleep(0.01)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.communicate(timeout=_GRACE)
 
 
 def _ends_with(parent: int) -> Callable[[], None]:

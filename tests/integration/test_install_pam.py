@@ -340,7 +340,7 @@ def test_interrupted(number: signal.Signals, pam_d: dict[str, bytes]) -> None:
     mark = Path("/tmp/install-started")
     mark.unlink(missing_ok=True)
     script = Path("/tmp/slow-session")
-    script.write_text(f"#!/bin/sh\necho $$ >{mark}\nexec sleep 100\n")
+    script.write_text(f"#!/bin/sh\necho $$ >{mark}\nexec sleep 1000\n")
     script.chmod(0o755)
     (PAM_D / "su").write_text(f"session optional pam_exec.so {script}\n")
     before = contents()
