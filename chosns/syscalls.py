@@ -212,9 +212,9 @@ def die_with_parent(signal: int) -> None:
     _check(_libc.prctl(_PR_SET_PDEATHSIG, signal, 0, 0, 0), "prctl")
 
 
-def adopt_orphans() -> None:
-    """Become the parent of every descendant whose own parent ends (PR_SET_CHILD_SUBREAPER, prctl(2))."""
-    _check(_libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), "prctl")
+def adopt_orphans(adopt: bool) -> None:
+    """Become the parent of every descendant whose own parent ends, or no more (PR_SET_CHILD_SUBREAPER, prctl(2))."""
+    _check(_libc.prctl(_PR_SET_CHILD_SUBREAPER, int(adopt), 0, 0, 0), "prctl")
 
 
 def leave_session_keyring() -> None:

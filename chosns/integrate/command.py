@@ -70,8 +70,8 @@ def attempt(
     :raises InstallError: it cannot be started, or gives no answer.
     """
     environment = {"PATH": PATH, "LC_ALL": "C", "HOME": "/", **(env or {})}
-    adopt_orphans()
     before = _children()
+    adopt_orphans(True)
     try:
         process = subprocess.Popen(
             arguments,
@@ -86,15 +86,17 @@ def attempt(
             start_new_session=True,
             preexec_fn=_ends_with(os.getpid()),
         )
+        try:
+            output, errors = process.communicate(timeout=limit)
+        except BaseException as error:
+            _end(process, before)
+            if isinstance(error, subprocess.TimeoutExpired):
+                raise NoAnswer(f"no answer within {limit:.0f} s", object=" ".join(arguments)) from error
+            raise
     except OSError as error:
         raise InstallError(f"cannot be run: {error.strerror}", object=arguments[0]) from error
-    try:
-        output, errors = process.communicate(timeout=limit)
-    except BaseException as error:
-        _end(process, before)
-        if isinstance(error, subprocess.TimeoutExpired):
-            raise NoAnswer(f"no answer within {limit:.0f} s", object=" ".join(arguments)) from error
-        raise
+    finally:
+        adopt_orphans(False)
     return process.returncode, output, errors
 
 
