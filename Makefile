@@ -20,7 +20,7 @@ MESON := PATH="/usr/bin:$$PATH" meson
 help: ## Say what can be made (this list)
 	@echo "CHOS $$(sed -n 's/^__version__ = "\(.*\)"$$/\1/p' chosns/__init__.py). make …"
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)$$/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
-	@echo "Settings: PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) FUZZ_SECONDS=$(FUZZ_SECONDS) PYTEST_ARGS='$(PYTEST_ARGS)' KERNELS='$(KERNELS)' BENCH_ARGS='$(BENCH_ARGS)'"
+	@echo "Settings: PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) FUZZ_SECONDS=$(FUZZ_SECONDS) PYTEST_ARGS='$(PYTEST_ARGS)' KERNELS='$(KERNELS)' KMOD_ARGS='$(KMOD_ARGS)' BENCH_ARGS='$(BENCH_ARGS)'"
 
 deps: ## Install what this machine lacks to build, test and show CHOS (root)
 	@tools/deps

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import grp
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -32,6 +33,7 @@ from chosns.module import node as module
 from chosns.module.root import is_made as made_by_us
 from chosns.observe.homes import count_residents
 from chosns.records import make_record_file
+from chosns.registry import PATH as REGISTRY
 from chosns.registry import Registry, open_registry
 from chosns.registry_mount import create_registry, remove_registry
 from chosns.registry_writer import RegistryWriter, open_for_writing
@@ -155,8 +157,12 @@ def down(
         if names:
             raise
         report.notes.append("nothing is prepared on this node")
-        if made_by_us():  # an `up` that was killed early
+        # What an `up` has left that was killed early.
+        if made_by_us():
             report.notes += module.take_down()
+        if os.path.ismount(REGISTRY):
+            with chos_errors(REGISTRY):
+                remove_registry()
         return report
     with chos_errors("/run/chos"), opened as registry, registry.lock(waiting):
         links = registry.links()

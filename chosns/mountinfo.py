@@ -10,6 +10,7 @@ class Mount(NamedTuple):
     """One line: where, with which per-mount flags, and how it propagates (`shared:N`, `master:N`, …).
 
     `root`: what of its file system is shown; `device`: st_dev of that file system, as `MAJOR:MINOR`.
+    `source`: what was mounted, as who did it says.
     `number`: the mount's own id, and `parent` that of the mount that it is on.
     """
 
@@ -21,6 +22,7 @@ class Mount(NamedTuple):
     device: str
     number: int
     parent: int
+    source: str = ""
 
 
 _ESCAPE = re.compile(r"\\([0-7]{3})")
@@ -41,7 +43,7 @@ def parse_mount(line: str) -> Mount:
     where, root = fields[4], fields[3]
     if "\\" in line:
         where, root = _unescape(where), _unescape(root)
-    return Mount(where, root, flags, propagation, fstype, fields[2], int(fields[0]), int(fields[1]))
+    return Mount(where, root, flags, propagation, fstype, fields[2], int(fields[0]), int(fields[1]), fields[end + 2])
 
 
 def _unescape(text: str) -> str:

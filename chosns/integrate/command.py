@@ -73,19 +73,22 @@ def attempt(
     before = _children()
     adopt_orphans(True)
     try:
-        process = subprocess.Popen(
-            arguments,
-            env=environment,
-            cwd="/",
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            umask=0o022,  # what a product makes is for its users to read: arcctl's directories are
-            start_new_session=True,
-            preexec_fn=_ends_with(os.getpid()),
-        )
+        try:
+            process = subprocess.Popen(
+                arguments,
+                env=environment,
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                errors="replace",
+                umask=0o022,  # what a product makes is for its users to read: arcctl's directories are
+                start_new_session=True,
+                preexec_fn=_ends_with(os.getpid()),
+            )
+        except OSError as error:
+            raise InstallError(f"cannot be run: {error.strerror}", object=arguments[0]) from error
         try:
             output, errors = process.communicate(timeout=limit)
         except BaseException as error:
@@ -93,8 +96,6 @@ def attempt(
             if isinstance(error, subprocess.TimeoutExpired):
                 raise NoAnswer(f"no answer within {limit:.0f} s", object=" ".join(arguments)) from error
             raise
-    except OSError as error:
-        raise InstallError(f"cannot be run: {error.strerror}", object=arguments[0]) from error
     finally:
         adopt_orphans(False)
     return process.returncode, output, errors
@@ -111,14 +112,14 @@ def _children() -> set[int]:
 
 def _end(process: subprocess.Popen[str], before: set[int]) -> None:
     """Kill a program with whatever it has started, what has a session of its own by now (pam_exec(8)) included."""
-    with contextlib.suppress(ProcessLookupError):
+    with contextlib.suppress(OSError):  # gone, or of another user's by now
         os.killpg(process.pid, signal.SIGKILL)
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(timeout=_GRACE)
     deadline = time.monotonic() + _GRACE
     while (orphans := _children() - before - {process.pid}) and time.monotonic() < deadline:
         for orphan in orphans:
-            with contextlib.suppress(ProcessLookupError, ChildProcessError):
+            with contextlib.suppress(OSError):
                 os.kill(orphan, signal.SIGKILL)
                 os.waitpid(orphan, os.WNOHANG)
         time.sleep(0.01)

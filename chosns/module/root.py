@@ -20,16 +20,14 @@ from chosns.mountinfo import Mount, read_mounts
 
 ROOT = "/chos"
 LOCAL = "local"
+_SOURCE = "chos"  # by which the tmpfs is known to be ours
 _WITH_DEVICES = ("dev",)
 _SKIPPED = ("chos", LOCAL, "lost+found")
 
 
 def is_made() -> bool:
-    """Whether /chos is there, and ours: a tmpfs that has our first link."""
-    try:
-        return any(_is_root(mount) for mount in read_mounts()) and os.readlink(f"{ROOT}/chos") == "/"
-    except OSError:
-        return False
+    """Whether /chos is there, and ours."""
+    return any(_is_root(mount) for mount in read_mounts())
 
 
 def make(site: Site) -> list[str]:
@@ -37,9 +35,7 @@ def make(site: Site) -> list[str]:
     with contextlib.suppress(FileExistsError):
         os.mkdir(ROOT, 0o755)
     if not is_made():
-        tmpfs = syscalls.new_mount("tmpfs", {"mode": "0755", "size": "1m", "source": "chos"}, _attributes(()))
-        os.symlink("/", "chos", dir_fd=tmpfs)  # before it is seen: the link is how it is known to be ours
-        fault.point()
+        tmpfs = syscalls.new_mount("tmpfs", {"mode": "0755", "size": "1m", "source": _SOURCE}, _attributes(()))
         syscalls.move_mount(tmpfs, syscalls.AT_FDCWD, ROOT)
         os.close(tmpfs)
         fault.point()
@@ -47,6 +43,7 @@ def make(site: Site) -> list[str]:
     syscalls.mount("", ROOT, syscalls.MS_UNBINDABLE)
     fault.point()
     of_tree = tree_names(site)
+    _link("chos", "/")
     for name in sorted(of_tree):
         _link(name, f"{PLACE}/link/{name}")
     for name in sorted(os.listdir("/")):
@@ -85,7 +82,7 @@ def inhabitants() -> list[int]:
 
 
 def _is_root(mount: Mount) -> bool:
-    return mount.target == ROOT and mount.fstype == "tmpfs"
+    return (mount.target, mount.fstype, mount.source) == (ROOT, "tmpfs", _SOURCE)
 
 
 def _notes(site: Site, of_tree: set[str]) -> list[str]:

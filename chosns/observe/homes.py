@@ -1,4 +1,4 @@
-"""Which generation a process lives in, and how many live in each. Every command asks: nothing large is imported."""
+"""Which generation a process lives in, and how many live in each. Asked by most commands: imports nothing large."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ EXPORT = Path("/srv/export")
 @pytest.fixture
 def automount(tmp_path: Path) -> Iterator[Callable[[], None]]:
     """A function that starts an automounter for /auto: KEY is a bind of /srv/export/KEY. Skips where there is none."""
-    if shutil.which("automount", path="/usr/sbin:/sbin") and not Path("/dev/autofs").exists():
+    if Path("/guest/command").exists():  # in a guest; a throwaway node has this kernel
         subprocess.run(["modprobe", "--quiet", "autofs4"], check=False)
     if not (shutil.which("automount", path="/usr/sbin:/sbin") and Path("/dev/autofs").exists()):
         pytest.skip("no automounter here: apt-get install autofs, and a kernel with autofs")

@@ -76,7 +76,14 @@ def empty_node() -> Iterator[Node]:
     before = mount_points()
     Path("/os").mkdir(exist_ok=True)
     node = Node()
-    yield node
+    try:
+        yield node
+    finally:
+        _clear(node, before)
+    assert [point for point in mount_points() if point not in before] == [], "the test left mounts behind"
+
+
+def _clear(node: Node, before: list[str]) -> None:
     node.end()
     _end_residents()
     if REGISTRY.is_dir():
@@ -91,7 +98,6 @@ def empty_node() -> Iterator[Node]:
     # A tree that is still bound there would be deleted: a bind of the same file system looks like a directory of it.
     assert not [point for point in mount_points() if point.startswith("/os/")], "a tree is still mounted"
     subprocess.run(["rm", "-rf", "--one-file-system", "/os"], check=False)
-    assert [point for point in mount_points() if point not in before] == [], "the test left mounts behind"
 
 
 @pytest.fixture

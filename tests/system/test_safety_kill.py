@@ -163,7 +163,8 @@ def test_killed_at_every_point_of_the_first_up(both: Node, who: str) -> None:
             both.up()
             cleared()
             enters(both)
-        both.run(["chosctl", "down"], user="root")
+        both.chosctl("down")
+        assert not REGISTRY.exists()
     assert 20 < number < MANY - 1
     enters(both)
 

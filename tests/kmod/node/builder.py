@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import os
 import re
+import select
+import signal
 import sys
+import time
 import traceback
 from pathlib import Path
 
@@ -16,6 +19,10 @@ sys.path.insert(0, _where)
 import chosns.cli.lifecycle  # noqa: E402, F401
 from chosns import fault  # noqa: E402
 from chosns.cli import main  # noqa: E402
+from chosns.syscalls import missing_calls  # noqa: E402
+
+__all__ = ["chosctl", "missing_calls"]
+LIMIT = 120  # seconds after which a command counts as hung
 
 
 def chosctl(*arguments: str, kill: str = "") -> tuple[int, str]:
@@ -25,9 +32,24 @@ def chosctl(*arguments: str, kill: str = "") -> tuple[int, str]:
     if pid == 0:
         _become(writer, arguments, kill)
     os.close(writer)
-    with os.fdopen(reader, errors="replace") as stream:
-        text = stream.read()
+    text = _read(reader, pid)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), text
+
+
+def _read(reader: int, pid: int) -> str:
+    """What is written until nobody can write any more."""
+    said = b""
+    deadline = time.monotonic() + LIMIT
+    try:
+        while select.select([reader], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            data = os.read(reader, 65536)
+            if not data:
+                return said.decode(errors="replace")
+            said += data
+        os.kill(pid, signal.SIGKILL)
+        raise AssertionError(f"it hangs after saying: {said!r}")
+    finally:
+        os.close(reader)
 
 
 def _become(output: int, arguments: tuple[str, ...], kill: str) -> None:
@@ -49,5 +71,8 @@ def _become(output: int, arguments: tuple[str, ...], kill: str) -> None:
     except BaseException:
         traceback.print_exc()
     finally:
-        sys.stdout.flush()
-        os._exit(status)
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        finally:
+            os._exit(status)

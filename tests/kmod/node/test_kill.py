@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from attack_tools import Marker, refuse, spawn
-from builder import chosctl
+from builder import chosctl, missing_calls
 from node import Node, mount_points
 
 SECRET = '[environment.two]\ngroups = ["bob"]\n'
@@ -87,13 +87,13 @@ def up(*arguments: str) -> None:
 
 def test_killed_at_every_point_of_the_first_up(points: Iterator[int], both: Node) -> None:
     """Rule 20: from nothing. What is half made lets nobody in who may not, and both `up` and `down` clear it."""
-    for number in points:
+    for turn, number in enumerate(points):
         went_on = killed(*chosctl("up", "--backend=kmod", kill=str(number)))
         safe()
         enters_or_is_refused("one")
         if not went_on:
             break
-        if number % 2:
+        if turn % 2:
             up("--backend=kmod")
             enters(both)
         status, text = chosctl("down")
@@ -119,6 +119,7 @@ def test_killed_at_every_point_while_somebody_is_inside(points: Iterator[int], b
     both.leave(resident)
 
 
+@pytest.mark.few_points
 @pytest.mark.parametrize("resident", [False, True])
 def test_killed_at_every_point_of_down(points: Iterator[int], both: Node, resident: bool) -> None:
     """Rule 20: each name still works or is gone; the next `down` finishes, but for what somebody inside needs."""
@@ -138,6 +139,7 @@ def test_killed_at_every_point_of_down(points: Iterator[int], both: Node, reside
             break
 
 
+@pytest.mark.skipif(bool(missing_calls()), reason="this kernel is too old for the backend ns")
 def test_killed_at_every_point_of_the_move_to_ns(points: Iterator[int], both: Node) -> None:
     """Rule 20: from kmod to ns, which makes namespaces and takes the module away."""
     for number in points:
