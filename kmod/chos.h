@@ -44,6 +44,7 @@ struct chos_path {
 struct chos_path *chos_path_new(const char *name);
 struct chos_path *chos_path_find(const char *name);	/* on the list; a reference, or NULL */
 int chos_paths_add(const char *name);
+int chos_paths_remove(const char *name);
 void chos_paths_clear(void);
 extern const struct seq_operations chos_paths_seq;
 

@@ -19,8 +19,8 @@ static char *command(const char __user *buffer, size_t size)
 
 	if (!size)
 		return ERR_PTR(-EINVAL);
-	/* A path, a newline, a NUL */
-	if (size > PATH_MAX + 1)
+	/* A dash, a path, a newline, a NUL */
+	if (size > PATH_MAX + 2)
 		return ERR_PTR(-ENAMETOOLONG);
 	text = memdup_user_nul(buffer, size);
 	if (IS_ERR(text))
@@ -33,7 +33,7 @@ static char *command(const char __user *buffer, size_t size)
 		kfree(text);
 		return ERR_PTR(-EINVAL);
 	}
-	if (size >= PATH_MAX) {
+	if (size - (text[0] == '-') >= PATH_MAX) {
 		kfree(text);
 		return ERR_PTR(-ENAMETOOLONG);
 	}
@@ -113,6 +113,8 @@ static ssize_t valid_write(struct file *file, const char __user *buffer, size_t 
 		chos_paths_clear();
 	else if (name[0] == '/')
 		err = chos_paths_add(name);
+	else if (name[0] == '-' && name[1] == '/')
+		err = chos_paths_remove(name + 1);
 	else
 		err = -EINVAL;
 	chos_dbg("valid %s: %d\n", name, err);

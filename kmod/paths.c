@@ -78,16 +78,33 @@ int chos_paths_add(const char *name)
 	return 0;
 }
 
+/* Under the lock. */
+static void remove(struct chos_path *path)
+{
+	hash_del(&path->hash);
+	list_del(&path->order);
+	chos_path_put(path);
+}
+
+int chos_paths_remove(const char *name)
+{
+	struct chos_path *path;
+
+	mutex_lock(&lock);
+	path = find(name);
+	if (path)
+		remove(path);
+	mutex_unlock(&lock);
+	return path ? 0 : -ENOENT;
+}
+
 void chos_paths_clear(void)
 {
 	struct chos_path *path, *next;
 
 	mutex_lock(&lock);
-	list_for_each_entry_safe(path, next, &in_order, order) {
-		hash_del(&path->hash);
-		list_del(&path->order);
-		chos_path_put(path);
-	}
+	list_for_each_entry_safe(path, next, &in_order, order)
+		remove(path);
 	mutex_unlock(&lock);
 }
 

@@ -76,20 +76,16 @@ def unload() -> str:
 
 
 def allow(trees: Sequence[str]) -> None:
-    """Have the module allow these trees and no others. To take one off the list, it is emptied for a moment.
+    """Have the module allow these trees and no others; one that stays is allowed all the time.
 
     :raises OSError: the module refuses one.
     """
     before = allowed()
     wanted = list(dict.fromkeys(trees))
-    if set(before) - set(wanted):
-        _write("valid", "-")
+    changes = [f"-{tree}" for tree in before if tree not in wanted] + [tree for tree in wanted if tree not in before]
+    for change in changes:
+        _write("valid", change)
         fault.point()
-        before = ()
-    for tree in wanted:
-        if tree not in before:
-            _write("valid", tree)
-            fault.point()
 
 
 def processes() -> int:

@@ -11,6 +11,7 @@ from plan_support import DEFAULT, HERE
 from chosns.backends.kmod import _require_possible
 from chosns.errors import BuildError
 from chosns.model import Bind, Environment, Policy, Site, Sysconfig
+from chosns.module import control
 from chosns.module.root import tree_names
 from chosns.observe.homes import Homes
 from chosns.registry import Generation
@@ -48,3 +49,15 @@ def test_who_came_by_the_module_is_in_a_generation_of_the_tree() -> None:
     only_ns = [generation("one", 1, "ns", "/os/one"), generation("one", 2, "ns", "/os/one")]
     assert str(Homes(only_ns)._by_tree["/os/one"]) == "one.2"
     assert str(Homes([generation("one", 1, "kmod", "/os/one"), only_ns[1]])._by_tree["/os/one"]) == "one.1"
+
+
+def test_a_tree_that_stays_is_allowed_all_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What must go goes first; nothing is written for a tree that stays."""
+    written: list[str] = []
+    monkeypatch.setattr(control, "allowed", lambda: ("/os/one", "/os/two", "/os/three"))
+    monkeypatch.setattr(control, "_write", lambda name, text: written.append(f"{name} {text}"))
+    control.allow(["/os/four", "/os/two", "/os/four"])
+    assert written == ["valid -/os/one", "valid -/os/three", "valid /os/four"]
+    written.clear()
+    control.allow(["/os/two", "/os/three", "/os/one"])
+    assert written == []

@@ -226,6 +226,34 @@ def test_the_list() -> None:
     assert valid.read_text() == ""
 
 
+def test_one_path_leaves_the_list() -> None:
+    """`-` and a path removes that one; whoever is in it stays, and the others are allowed all the time."""
+    valid = Path(f"{PROC}/valid")
+
+    def inside() -> list[str]:
+        descriptor = os.open(valid, os.O_WRONLY)
+        setchos("/os/a")
+        os.write(descriptor, b"-/os/a\n")
+        return [link(), refused(setchos, "/os/a"), link(), refused(setchos, "/os/b"), link()]
+
+    assert child(inside) == ["/os/a", "ENOENT", "/os/a", "ok", "/os/b"]
+    assert valid.read_text() == "/os/b\n"
+    longest = b"/" + b"x" * 4094
+    write("valid", longest)
+    attempts = [b"-/os/a", b"-/os", b"-os/b", b"--/os/b", b"-" + longest + b"x", b"-" + longest, b"-" + longest]
+    assert [refused(write, "valid", text) for text in attempts] == [
+        "ENOENT",
+        "ENOENT",
+        "EINVAL",
+        "EINVAL",
+        "ENAMETOOLONG",
+        "ok",
+        "ENOENT",
+    ]
+    write("valid", "/os/a")
+    assert valid.read_text() == "/os/b\n/os/a\n"
+
+
 def test_ten_thousand_paths() -> None:
     """All are there, in order, and each can be entered."""
     write("valid", "-")
@@ -255,7 +283,8 @@ def test_who_may_change_the_list() -> None:
         os.chmod(f"{PROC}/valid", 0o666)
         os.chmod(f"{PROC}/savestate", 0o666)
         become("alice")
-        return [refused(write, "valid", "/os/c"), refused(write, "valid", "-"), refused(write, "savestate", "1")]
+        attempts = [("valid", "/os/c"), ("valid", "-"), ("valid", "-/os/a"), ("savestate", "1")]
+        return [refused(write, name, text) for name, text in attempts]
 
     def given() -> str:
         descriptor = os.open(f"{PROC}/valid", os.O_WRONLY)
@@ -265,7 +294,7 @@ def test_who_may_change_the_list() -> None:
     assert child(user) == "EACCES"
     assert child(given) == "EPERM"
     try:
-        assert child(powerful_user) == ["EPERM", "EPERM", "EPERM"]
+        assert child(powerful_user) == ["EPERM"] * 4
     finally:
         os.chmod(f"{PROC}/valid", 0o600)
         os.chmod(f"{PROC}/savestate", 0o600)

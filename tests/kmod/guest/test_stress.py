@@ -82,6 +82,9 @@ def test_there_and_back() -> None:
             write("valid", "-")
             for path in NAMES:
                 write("valid", path)
+            for path in NAMES:
+                write("valid", f"-{path}")
+                write("valid", path)
             count += 1
         return count
 
