@@ -81,7 +81,7 @@ _HINTS = {
     errno.EROFS: "remount it writable",
     errno.EPERM: _RIGHTS,
     errno.EACCES: _RIGHTS,
-    errno.ENOSYS: "this needs Linux 5.12 or newer",
+    errno.ENOSYS: "backend ns needs Linux 5.12 or newer, kmod 5.10",
 }
 
 

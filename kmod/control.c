@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0
 /*
- * What a write does. One write(2) is one command, wherever the file's offset is: at most PATH_MAX bytes, ended by a
- * newline, a NUL, both or nothing. Two halves of a path are two commands, and neither is on the list.
+ * What a write does. One write(2) is one command, wherever the file's offset is: a path of less than PATH_MAX bytes,
+ * for `valid` perhaps after a dash, ended by a newline, a NUL, both or nothing. Two halves of a path are two commands,
+ * and neither is on the list.
  */
 #include "chos.h"
 

@@ -89,13 +89,16 @@ static void remove(struct chos_path *path)
 int chos_paths_remove(const char *name)
 {
 	struct chos_path *path;
+	int err = -ENOENT;
 
 	mutex_lock(&lock);
 	path = find(name);
-	if (path)
+	if (path) {
 		remove(path);
+		err = 0;
+	}
 	mutex_unlock(&lock);
-	return path ? 0 : -ENOENT;
+	return err;
 }
 
 void chos_paths_clear(void)

@@ -80,12 +80,22 @@ def allow(trees: Sequence[str]) -> None:
 
     :raises OSError: the module refuses one.
     """
-    before = allowed()
-    wanted = list(dict.fromkeys(trees))
-    changes = [f"-{tree}" for tree in before if tree not in wanted] + [tree for tree in wanted if tree not in before]
-    for change in changes:
-        _write("valid", change)
+    wanted = dict.fromkeys(trees)
+    if wanted:
+        with contextlib.suppress(OSError):
+            for tree in allowed():
+                if tree not in wanted:
+                    _write("valid", f"-{tree}")
+                    fault.point()
+    # A module of an older version may be loaded, or another hand be on the list: nobody for a moment, not one too many.
+    if set(allowed()) - set(wanted):
+        _write("valid", "-")
         fault.point()
+    before = allowed()
+    for tree in wanted:
+        if tree not in before:
+            _write("valid", tree)
+            fault.point()
 
 
 def processes() -> int:
@@ -99,8 +109,8 @@ def processes() -> int:
 
 def allowed() -> tuple[str, ...]:
     """The trees on the module's list. :raises OSError: not root, or no module."""
-    with open(f"{PLACE}/valid", encoding="utf-8", errors="surrogateescape") as file:
-        return tuple(file.read().splitlines())
+    with open(f"{PLACE}/valid", "rb") as file:  # only a newline ends a path
+        return tuple(os.fsdecode(line) for line in file.read().split(b"\n") if line)
 
 
 def state(root: bool) -> ModuleState | None:

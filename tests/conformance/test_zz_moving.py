@@ -17,12 +17,13 @@ TELL = "sh -c 'grep ^ID= /etc/os-release'"
 def test_moving(node: Node, changed: Node, backend: str) -> None:
     if backend != "kmod":
         pytest.skip("needs the module as well; the run of kmod proves it for both")
-    if tuple(map(int, os.uname().release.split(".")[:2])) < (5, 12):
-        pytest.skip("needs ns as well, and that needs Linux 5.12")
     old = changed.resident("one")
     changed.up("--backend=kmod,ns", check=False)
     assert "backend kmod (the node's default)" in entered(changed)
-    changed.up("--backend=ns,kmod", check=False)
+    moved = changed.up("--backend=ns,kmod", check=False)
+    if "this kernel lacks" in moved.stderr:
+        changed.leave(old)
+        pytest.skip("needs ns as well, and that a newer kernel")
     assert "backend ns (the node's default)" in entered(changed)
     new = changed.resident("one")
     from_old = changed.ask(old, "CHOS=two chos --backend=ns -v grep ^ID= /etc/os-release")

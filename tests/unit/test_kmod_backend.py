@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -51,13 +55,69 @@ def test_who_came_by_the_module_is_in_a_generation_of_the_tree() -> None:
     assert str(Homes([generation("one", 1, "kmod", "/os/one"), only_ns[1]])._by_tree["/os/one"]) == "one.1"
 
 
-def test_a_tree_that_stays_is_allowed_all_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+class Module:
+    """The list as the module keeps it. `old`: knows no `-/path`; `hand`: what somebody else takes off meanwhile."""
+
+    def __init__(self, *paths: str, old: bool = False, hand: str = "") -> None:
+        self.paths, self.old, self.hand = list(paths), old, hand
+        self.written: list[str] = []
+
+    def allowed(self) -> tuple[str, ...]:
+        return tuple(self.paths)
+
+    def write(self, name: str, text: str) -> None:
+        assert name == "valid"
+        self.written.append(text)
+        if self.hand in self.paths:
+            self.paths.remove(self.hand)
+        if text == "-":
+            self.paths.clear()
+        elif text.startswith("/"):
+            self.paths += [] if text in self.paths else [text]
+        elif self.old:
+            raise OSError(errno.EINVAL, "Invalid argument", text)
+        elif text[1:] not in self.paths:
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory", text)
+        else:
+            self.paths.remove(text[1:])
+
+
+@pytest.fixture
+def allow(monkeypatch: pytest.MonkeyPatch) -> Callable[[Module, list[str]], list[str]]:
+    def call(module: Module, trees: list[str]) -> list[str]:
+        monkeypatch.setattr(control, "allowed", module.allowed)
+        monkeypatch.setattr(control, "_write", module.write)
+        control.allow(trees)
+        assert set(module.paths) == set(trees)
+        return module.written
+
+    return call
+
+
+def test_a_tree_that_stays_is_allowed_all_the_time(allow: Callable[[Module, list[str]], list[str]]) -> None:
     """What must go goes first; nothing is written for a tree that stays."""
-    written: list[str] = []
-    monkeypatch.setattr(control, "allowed", lambda: ("/os/one", "/os/two", "/os/three"))
-    monkeypatch.setattr(control, "_write", lambda name, text: written.append(f"{name} {text}"))
-    control.allow(["/os/four", "/os/two", "/os/four"])
-    assert written == ["valid -/os/one", "valid -/os/three", "valid /os/four"]
-    written.clear()
-    control.allow(["/os/two", "/os/three", "/os/one"])
-    assert written == []
+    module = Module("/os/1", "/os/2", "/os/3")
+    assert allow(module, ["/os/4", "/os/2", "/os/4"]) == ["-/os/1", "-/os/3", "/os/4"]
+    module.written.clear()
+    assert allow(module, ["/os/4", "/os/2"]) == []
+
+
+def test_where_none_is_wanted_all_go_at_once(allow: Callable[[Module, list[str]], list[str]]) -> None:
+    assert allow(Module("/os/1", "/os/2"), []) == ["-"]
+    assert allow(Module(), []) == []
+
+
+@pytest.mark.parametrize(
+    "module", [Module("/os/1", "/os/2", "/os/3", old=True), Module("/os/1", "/os/2", "/os/3", hand="/os/1")]
+)
+def test_a_tree_that_must_go_goes(allow: Callable[[Module, list[str]], list[str]], module: Module) -> None:
+    """Also where the loaded module is older than chosctl, or somebody else writes to the list."""
+    assert "-" in allow(module, ["/os/2"])
+
+
+def test_the_list_is_read_as_the_kernel_writes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only a newline ends a path: what a boot script with CR LF added can be taken off, too."""
+    monkeypatch.setattr(control, "PLACE", str(tmp_path))
+    paths = ("/os/1\r", "/os/\u2028", os.fsdecode(b"/os/\xff"), "/os/\v 2")
+    (tmp_path / "valid").write_bytes(b"".join(os.fsencode(path) + b"\n" for path in paths))
+    assert control.allowed() == paths

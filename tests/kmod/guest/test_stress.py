@@ -82,13 +82,35 @@ def test_there_and_back() -> None:
             write("valid", "-")
             for path in NAMES:
                 write("valid", path)
-            for path in NAMES:
-                write("valid", f"-{path}")
-                write("valid", path)
             count += 1
         return count
 
     processes = [Child(wanderer, seed) for seed in range(4)]
+    processes.append(Child(administrator))
+    assert all(process.result() > 0 for process in processes)
+
+
+def test_others_leave_the_list() -> None:
+    """While one path goes from the list and comes back, another is refused to nobody."""
+
+    def wanderer() -> int:
+        moves = 0
+        end = until()
+        while time.monotonic() < end:
+            setchos("/os/b")
+            setchos("/")
+            moves += 1
+        return moves
+
+    def administrator() -> int:
+        end, count = until(), 0
+        while time.monotonic() < end:
+            write("valid", "-/os/a")
+            write("valid", "/os/a")
+            count += 1
+        return count
+
+    processes = [Child(wanderer) for _ in range(2)]
     processes.append(Child(administrator))
     assert all(process.result() > 0 for process in processes)
 
