@@ -39,7 +39,8 @@ def jobs_text(jobs: Jobs) -> str:
     """The `jobs` file."""
     said = {"user_file": jobs.user_file, "memory": jobs.memory, "processes": jobs.processes, "file": jobs.file}
     lines = [f"chos-jobs {_FORMAT}", f"syslog={int(jobs.syslog)}"]
-    return "\n".join([*lines, *(f"{key}={value}" for key, value in said.items() if value)]) + "\n"
+    lines += [f"{key}={value}" for key, value in said.items() if value]
+    return "\n".join([*lines, *(f"stay={service}" for service in jobs.stay)]) + "\n"
 
 
 def base_text() -> str:

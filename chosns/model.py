@@ -106,13 +106,14 @@ class LoginShell:
 
 @dataclass(frozen=True)
 class Jobs:
-    """What every job gets from chos-job-starter, and where entries are recorded (chos.toml(5)).
+    """What every job gets from chos-job-starter, where entries are recorded, who stays (chos.toml(5)).
 
     user_file: below the home directory, read where a job has no $CHOS; empty: none is
     memory:    address space of a process in bytes (RLIMIT_AS of getrlimit(2)); 0: not limited
     processes: of the job's user (RLIMIT_NPROC); 0: not limited
     syslog:    a line for each entry
     file:      where else, an absolute path; empty: nowhere
+    stay:      PAM services whose sessions are never moved
     """
 
     user_file: str = ""
@@ -120,6 +121,7 @@ class Jobs:
     processes: int = 0
     syslog: bool = True
     file: str = ""
+    stay: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ enum {
     CHOS_TREE_SIZE = 4096,  /* a path, with its NUL */
     CHOS_SETENV_MAX = 32,
     CHOS_KEEP_MAX = 256,
+    CHOS_STAY_MAX = 32,
     CHOS_GENERATION_MAX = 999999999,
     CHOS_DOTFILE_SIZE = 4097,   /* of a user's file at most 4096 bytes are read */
 };
@@ -120,18 +121,23 @@ int chos_enter(struct chos_session *s, struct chos_error *e);
 long chos_file_read(const char *path, char text[CHOS_FILE_SIZE], struct chos_error *e);
 int chos_login_read(struct chos_login *login, struct chos_error *e);
 
-/* What the site says about jobs and about records of entries (/run/chos/jobs). A number that is 0 is no limit. */
+/* What the site says about jobs, records of entries and PAM services (/run/chos/jobs). A number that is 0 is no limit. */
 struct chos_jobs {
     const char *user_file;         /* below the home directory; NULL: none is read */
     uint64_t memory, processes;    /* of a job: bytes of address space; processes of its user */
     bool syslog;
     const char *file;              /* NULL: none */
+    unsigned stays;
+    char *stay[CHOS_STAY_MAX];     /* PAM services whose sessions are never moved */
     char text[CHOS_FILE_SIZE];
 };
 
 /* From /run/chos, or below the base's root as it is seen from inside; wherever the working directory is. Where no
  * environment is prepared nothing is said, and that is no failure. */
 int chos_jobs_read(struct chos_jobs *jobs, struct chos_error *e);
+
+/* Whether the site wants sessions of this PAM service on the base, whatever their user chose; NULL is no service. */
+bool chos_jobs_stays(const struct chos_jobs *jobs, const char *service);
 
 /* record.c: `root` is where the base's root is seen: "" or "/local". Opened, then written once, which closes it, or closed. */
 struct chos_record { int log, file; };

@@ -116,7 +116,7 @@ static bool take_text(char *s, void *to)
     return s[0] != '\0';
 }
 
-/* A list of variables: with `end` '=' each has a value, with '\0' it is a name alone. */
+/* A list. Of variables: with `end` '=' each has a value, with '\0' it is a name alone. */
 struct list { char **items; unsigned *count, max; char end; };
 
 static bool take_variable(char *s, void *to)
@@ -125,6 +125,18 @@ static bool take_variable(char *s, void *to)
     struct list *list = to;
     size_t len = strspn(s, bytes);
     if (*list->count == list->max || len == 0 || s[len] != list->end || (s[0] >= '0' && s[0] <= '9'))
+        return false;
+    list->items[(*list->count)++] = s;
+    return true;
+}
+
+/* As in the name of a file below /etc/pam.d, which is all that names a service. */
+static bool take_service(char *s, void *to)
+{
+    static const char bytes[] = "abcdefghijklmnopqrstuvwxyz0123456789._@+-";
+    struct list *list = to;
+    size_t len = strspn(s, bytes);
+    if (*list->count == list->max || len == 0 || s[len] != '\0')
         return false;
     list->items[(*list->count)++] = s;
     return true;
@@ -208,12 +220,24 @@ int chos_jobs_parse(char *text, size_t len, struct chos_jobs *jobs)
 {
     jobs->user_file = jobs->file = NULL;
     jobs->memory = jobs->processes = 0;
+    jobs->stays = 0;
+    struct list list = {jobs->stay, &jobs->stays, CHOS_STAY_MAX, '\0'};
     const struct key keys[] = {
         {"user_file", take_text, &jobs->user_file, MAY},
         {"memory", take_number, &jobs->memory, MAY},
         {"processes", take_number, &jobs->processes, MAY},
         {"syslog", take_flag, &jobs->syslog, MUST},
         {"file", take_text, &jobs->file, MAY},
+        {"stay", take_service, &list, MANY},
     };
     return parse(text, len, "chos-jobs 1", keys, sizeof keys / sizeof *keys);
+}
+
+bool chos_jobs_stays(const struct chos_jobs *jobs, const char *service)
+{
+    for (unsigned i = 0; service != NULL && i < jobs->stays; i++) {
+        if (strcmp(jobs->stay[i], service) == 0)
+            return true;
+    }
+    return false;
 }

@@ -156,6 +156,7 @@ int chos_jobs_read(struct chos_jobs *jobs, struct chos_error *e)
     if (fd < 0 && e->reason == CHOS_SYSTEM && (e->err == ENOENT || e->err == ENOTDIR)) {
         jobs->user_file = jobs->file = NULL;
         jobs->memory = jobs->processes = 0;
+        jobs->stays = 0;
         jobs->syslog = false;
         return 0;
     }

@@ -1,4 +1,4 @@
-"""What /etc/chos.d/*.toml says of the node: the tables `node`, `jobs` and `records` (chos.toml(5)).
+"""What /etc/chos.d/*.toml says of the node: the tables `node`, `jobs`, `records` and `pam` (chos.toml(5)).
 
 Pure: tables in, `NodeSettings` out; what is wrong is left out and reported. Called by `sections`.
 """
@@ -19,7 +19,9 @@ MAX_PROCESSES = 2**22  # the kernel's own limit on process ids, proc(5), pid_max
 
 
 BACKENDS = ("ns", "kmod")
-TABLES = ("node", "jobs", "records")
+TABLES = ("node", "jobs", "records", "pam")
+MAX_SERVICES = 32  # as many as the registry's file `jobs` may name
+_SERVICE = re.compile(r"[a-z0-9._@+-]{1,64}")
 
 
 @dataclass(frozen=True)
@@ -32,9 +34,9 @@ class NodeSettings:
 
 
 def parse_node(top: Fields) -> NodeSettings | None:
-    """The three tables of one file; None where it has none of them."""
+    """The tables of one file; None where it has none of them."""
     tables = {name: top.sub(name) for name in TABLES}
-    node, jobs, records = tables.values()
+    node, jobs, records, pam = tables.values()
     first = next((table for name, table in tables.items() if top.has(name)), None)
     found = Jobs(
         user_file=_user_file(jobs),
@@ -42,6 +44,7 @@ def parse_node(top: Fields) -> NodeSettings | None:
         processes=jobs.number("processes", MAX_PROCESSES),
         syslog=records.flag("syslog", True),
         file=_file(records),
+        stay=_stay(pam),
     )
     backends = tuple(name for name, _ in node.strings("backends"))
     for name in backends:
@@ -79,3 +82,17 @@ def _file(records: Fields) -> str:
         records.report(f"file {quoted(path)} {fault}", 'write the path in full: "/var/log/chos/entries"', "file")
         return ""
     return path
+
+
+def _stay(pam: Fields) -> tuple[str, ...]:
+    listed = pam.strings("stay")
+    for number, (service, _) in enumerate(listed):
+        if not _SERVICE.fullmatch(service):
+            hint = "write the name of its file in /etc/pam.d, in lower case: PAM makes it so"
+            pam.report(f"stay: {quoted(service)} is not the name of a PAM service", hint, "stay", number)
+            return ()
+    services = tuple(dict.fromkeys(service for service, _ in listed))
+    if len(services) > MAX_SERVICES:
+        pam.report(f"stay: {len(services)} services; at most {MAX_SERVICES} can be named", "", "stay")
+        return ()
+    return services

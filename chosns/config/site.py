@@ -199,7 +199,7 @@ def _sections(reading: _Reading, allowed: AllowList) -> tuple[dict[str, Section]
         reading.problems.extend(said.problems)
         reading.unread.extend([said.unread] if said.unread else [])
         if said.node and settings:
-            message = f"[node], [jobs] and [records] belong together; some are in {settings.origin}"
+            message = f"[node], [jobs], [records] and [pam] belong together; some are in {settings.origin}"
             reading.problems.append(Problem(said.node.origin, message, "say all of it in one file"))
         settings = settings or said.node
         for section in said.sections:

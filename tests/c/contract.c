@@ -48,6 +48,8 @@ static int jobs(char *text, size_t len)
     say(j.user_file != NULL ? j.user_file : "");
     printf(" %" PRIu64 " %" PRIu64 " %d", j.memory, j.processes, j.syslog);
     say(j.file != NULL ? j.file : "");
+    for (unsigned i = 0; i < j.stays; i++)
+        say(j.stay[i]);
     return 0;
 }
 

@@ -135,6 +135,26 @@ static void job_settings(void)
     CHECK(jobs_of("chos-jobs 1\nsyslog=1\nmemory=1\nmemory=1\n") == -1);
 }
 
+static void services_that_stay(void)
+{
+    CHECK(jobs_of("chos-jobs 1\nsyslog=1\n") == 0 && jobs.stays == 0 && !chos_jobs_stays(&jobs, "sudo"));
+    CHECK(jobs_of("chos-jobs 1\nstay=sudo\nsyslog=1\nstay=sudo-i\n") == 0 && jobs.stays == 2);
+    CHECK(chos_jobs_stays(&jobs, "sudo") && chos_jobs_stays(&jobs, "sudo-i"));
+    CHECK(!chos_jobs_stays(&jobs, "sudo-") && !chos_jobs_stays(&jobs, "sud") && !chos_jobs_stays(&jobs, "sshd"));
+    CHECK(!chos_jobs_stays(&jobs, "") && !chos_jobs_stays(&jobs, NULL));
+    CHECK(jobs_of("chos-jobs 1\nsyslog=1\nstay=\n") == -1);
+    CHECK(jobs_of("chos-jobs 1\nsyslog=1\nstay=Sudo\n") == -1);
+    CHECK(jobs_of("chos-jobs 1\nsyslog=1\nstay=../sudo\n") == -1);
+    CHECK(jobs_of("chos-jobs 1\nsyslog=1\nstay=su do\n") == -1);
+    char many[CHOS_FILE_SIZE] = "chos-jobs 1\nsyslog=1\n";
+    struct chos_text t = {many, sizeof many, strlen(many)};
+    for (unsigned i = 0; i < CHOS_STAY_MAX; i++)
+        chos_put(&t, "stay=a\n");
+    CHECK(jobs_of(many) == 0 && jobs.stays == CHOS_STAY_MAX);
+    chos_put(&t, "stay=a\n");
+    CHECK(jobs_of(many) == -1);
+}
+
 static void time_is(uint64_t seconds, const char *wanted)
 {
     char buf[32] = "";
@@ -196,6 +216,7 @@ void test_formats(void)
     limits();
     logins_and_bases();
     job_settings();
+    services_that_stay();
     times();
     messages();
     free(copy);

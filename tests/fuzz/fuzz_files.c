@@ -47,6 +47,9 @@ static void jobs(char *text, size_t size)
         return;
     MUST(j.user_file == NULL || (j.user_file[0] != '\0' && strchr(j.user_file, '\n') == NULL));
     MUST(j.file == NULL || (j.file[0] != '\0' && strchr(j.file, '\n') == NULL));
+    MUST(j.stays <= CHOS_STAY_MAX);
+    for (unsigned i = 0; i < j.stays; i++)
+        MUST(j.stay[i][0] != '\0' && strpbrk(j.stay[i], "/\n ") == NULL && chos_jobs_stays(&j, j.stay[i]));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

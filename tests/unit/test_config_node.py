@@ -1,4 +1,4 @@
-"""The tables `jobs` and `records`: what they say, and that a mistake in them closes no environment."""
+"""The tables `jobs`, `records` and `pam`: what they say, and that a mistake in them closes no environment."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ processes = 1000
 [records]
 syslog = false
 file = "/var/log/chos/entries"
+[pam]
+stay = ["sudo", "sudo-i", "sudo"]
 """
 
 
@@ -30,12 +32,12 @@ def read(text: str) -> SectionFile:
 def test_all_of_it() -> None:
     said = read(WHOLE)
     assert said.problems == () and said.unread is None and said.node and said.node.origin == Origin(FILE, 1)
-    assert said.node.jobs == Jobs(".chos", 4 * 2**30, 1000, False, "/var/log/chos/entries")
+    assert said.node.jobs == Jobs(".chos", 4 * 2**30, 1000, False, "/var/log/chos/entries", ("sudo", "sudo-i"))
 
 
 def test_nothing_said() -> None:
     assert read("").node is None
-    for line in ("[jobs]", "[records]", "[node]"):
+    for line in ("[jobs]", "[records]", "[node]", "[pam]"):
         said = read(line)
         assert said.node and said.node.jobs == Jobs() and said.node.backends == ()
 
@@ -77,6 +79,13 @@ def test_sizes(size: str, bytes_: int | None) -> None:
         ('node.backends = ["kmodd"]', 'backends: "kmodd" is none'),
         ('node.backends = ["ns", "ns"]', "is there twice"),
         ('node.backends = "ns"', "must be an array"),
+        ('pam.stay = ["Sudo"]', 'stay: "Sudo" is not the name of a PAM service'),
+        ('pam.stay = ["/etc/pam.d/sudo"]', "is not the name of a PAM service"),
+        ('pam.stay = [""]', "is not the name of a PAM service"),
+        ('pam.stay = ["sudo\\n"]', "is not the name of a PAM service"),
+        ('pam.stay = "sudo"', "must be an array"),
+        ("pam.stay = [" + ",".join(f'"s{n}"' for n in range(33)) + "]", "33 services; at most 32"),
+        ('pam.services = ["sudo"]', 'unknown key "services" in [pam]'),
     ],
 )
 def test_mistakes(line: str, message: str) -> None:
@@ -98,7 +107,7 @@ def test_a_site_has_one(tmp_path: Path) -> None:
     read = read_site(str(root), trusted_uids=(0, os.getuid()))
     assert read.jobs.processes == 1000 and not read.jobs.syslog
     assert [(problem.environment, problem.message) for problem in read.problems] == [
-        ("", f"[node], [jobs] and [records] belong together; some are in {root}/etc/chos.d/a.toml:1")
+        ("", f"[node], [jobs], [records] and [pam] belong together; some are in {root}/etc/chos.d/a.toml:1")
     ]
 
 

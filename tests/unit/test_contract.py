@@ -13,6 +13,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from chosns.config.login import MAX_NAMES, parse_login
+from chosns.config.node import _SERVICE, MAX_SERVICES
 from chosns.config.sections import MAX_POLICY_BYTES, MAX_VARIABLES, parse_sections
 from chosns.formats import base_text, jobs_text, login_text, policy_text
 from chosns.model import ESCAPED_MAX, NAME_PATTERN, Environment, Jobs, LoginShell, Origin, Policy, escape_name
@@ -140,10 +141,15 @@ def test_whatever_chos_conf_says_c_can_read(read: Reader, text: str) -> None:
     assert read("login", login_text(login)) == [int(login.bashlogin), int(login.set_path), *login.keep]
 
 
-@given(LINES, st.integers(0, 2**63 - 1), st.integers(0, 2**22), st.booleans(), PATHS | st.just(""))
-def test_jobs(read: Reader, user_file: str, memory: int, processes: int, syslog: bool, file: str) -> None:
-    jobs = Jobs(user_file, memory, processes, syslog, file)
-    assert read("jobs", jobs_text(jobs)) == [user_file, memory, processes, int(syslog), file]
+SERVICES = st.lists(st.from_regex(_SERVICE, fullmatch=True), max_size=MAX_SERVICES).map(tuple)
+
+
+@given(LINES, st.integers(0, 2**63 - 1), st.integers(0, 2**22), st.booleans(), PATHS | st.just(""), SERVICES)
+def test_jobs(
+    read: Reader, user_file: str, memory: int, processes: int, syslog: bool, file: str, stay: tuple[str, ...]
+) -> None:
+    jobs = Jobs(user_file, memory, processes, syslog, file, stay)
+    assert read("jobs", jobs_text(jobs)) == [user_file, memory, processes, int(syslog), file, *stay]
 
 
 def test_base(read: Reader) -> None:
