@@ -16,6 +16,7 @@ from itertools import groupby
 
 from chosns import fault, syscalls
 from chosns.errors import BuildError
+from chosns.mountinfo import mount_number
 from chosns.plan.operations import (
     Bind,
     Flags,
@@ -30,7 +31,7 @@ from chosns.plan.operations import (
 )
 from chosns.plan.view import parent, split
 from chosns.trees.view import INSIDE, open_inside
-from chosns.verify import Origins, Shown, attributes, mount_number, whole
+from chosns.verify import Origins, Shown, attributes, whole
 
 # Only directories and links live there; the limits keep a mistake from eating memory.
 _TMPFS_OPTIONS: dict[str, str | None] = {"mode": "0755", "size": "1m", "nr_inodes": "4096", "source": "chos"}

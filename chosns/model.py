@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from functools import lru_cache
 
+SITE, FOREIGN = "site", "foreign"  # how an OS tree is trusted
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 ESCAPED_MAX = 255
 
@@ -52,7 +53,10 @@ class Problem:
 
 @dataclass(frozen=True)
 class Policy:
-    """What may be done in an environment (chos.toml(5), table `policy`)."""
+    """What may be done in an environment (chos.toml(5), table `policy`).
+
+    `trust` is empty where the configuration does not say; `chosns.trust` decides then, from what the tree is.
+    """
 
     nosuid: bool = True
     nodev: bool = True
@@ -60,6 +64,7 @@ class Policy:
     no_new_privs: bool = False
     linux32: bool = False
     uname26: bool = False
+    trust: str = ""
 
 
 @dataclass(frozen=True)

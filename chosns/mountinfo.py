@@ -1,7 +1,8 @@
-"""Reading /proc/PID/mountinfo (proc_pid_mountinfo(5))."""
+"""Reading /proc/PID/mountinfo (proc_pid_mountinfo(5)), and which of its lines a descriptor is on."""
 
 from __future__ import annotations
 
+import os
 import re
 from typing import NamedTuple
 
@@ -44,6 +45,15 @@ def parse_mount(line: str) -> Mount:
     if "\\" in line:
         where, root = _unescape(where), _unescape(root)
     return Mount(where, root, flags, propagation, fstype, fields[2], int(fields[0]), int(fields[1]), fields[end + 2])
+
+
+def mount_number(fd: int) -> int:
+    """The first field of mountinfo's line for the mount that a descriptor is on (proc_pid_fdinfo(5))."""
+    info = os.open(f"/proc/self/fdinfo/{fd}", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return int(os.read(info, 4096).partition(b"mnt_id:")[2].split(None, 1)[0])
+    finally:
+        os.close(info)
 
 
 def _unescape(text: str) -> str:

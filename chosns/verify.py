@@ -13,7 +13,7 @@ from typing import NamedTuple
 from chosns import syscalls
 from chosns.complete import differences
 from chosns.errors import BuildError, ChangedError
-from chosns.mountinfo import Mount, parse_mount, read_mounts
+from chosns.mountinfo import Mount, mount_number, parse_mount, read_mounts
 from chosns.plan.operations import Flags, MakeDirectory, MakeSymlink, Plan
 from chosns.plan.view import join, split
 from chosns.trees.view import INSIDE, open_inside
@@ -56,15 +56,6 @@ class Origins:
         mount = self._mounts[number]
         below = split(path)[len(split(mount.target)) :]
         return Shown(mount.device, join([*split(mount.root), *below]), _masters(mount))
-
-
-def mount_number(fd: int) -> int:
-    """The first field of mountinfo's line for the mount that a descriptor is on (proc_pid_fdinfo(5))."""
-    info = os.open(f"/proc/self/fdinfo/{fd}", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return int(os.read(info, 4096).partition(b"mnt_id:")[2].split(None, 1)[0])
-    finally:
-        os.close(info)
 
 
 def whole(mount: int) -> Shown:

@@ -59,10 +59,11 @@ _Noreturn static void enter(const struct options *o, const char *alias, char **a
 _Noreturn static void which(const struct options *o)
 {
     struct chos_error e;
+    enum chos_reason missing = chos_privs_missing();
     session.wanted = o->backend;
     if (chos_registry_open(&session, &e) || chos_backend_choose(&session, &e) || chos_privs_drop(false, &e))
         die(&e);
-    which_report(&session);
+    which_report(&session, missing);
 }
 
 int main(int argc, char **argv)

@@ -35,7 +35,7 @@ _Noreturn void report_help(void);
 _Noreturn void report_version(void);
 
 /* which.c */
-_Noreturn void which_report(struct chos_session *s);
+_Noreturn void which_report(struct chos_session *s, enum chos_reason missing);
 
 /* run.c */
 _Noreturn void run(const struct chos_session *s, const struct options *o, const struct chos_login *login);

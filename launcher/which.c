@@ -78,8 +78,22 @@ static void tell_row(const char *row, const char *value)
     tell("\n");
 }
 
-/* We are in the registry, without privilege: what we may not read, we may not enter. */
-void which_report(struct chos_session *s)
+/* Whoever is in an environment that nobody leaves is told so here, too. The module asks for no privilege. */
+static void tell_refusal(const struct chos_session *s, enum chos_reason missing)
+{
+    struct chos_error e;
+    if (s->backend == CHOS_KMOD || (missing != CHOS_NO_NEW_PRIVS && missing != CHOS_CONFINED))
+        return;
+    chos_fail(&e, missing, 0, "");
+    tell("refused     ");
+    tell(e.message);
+    tell("\n            ");
+    tell(e.hint);
+    tell("\n");
+}
+
+/* We are in the registry, without privilege: what we may not read, we may not enter. `missing`: what privs.c says of us. */
+void which_report(struct chos_session *s, enum chos_reason missing)
 {
     static char tree[CHOS_FILE_SIZE + 1];
     static char word[CHOS_DOTFILE_SIZE];
@@ -111,6 +125,7 @@ void which_report(struct chos_session *s)
     tell("login       ");
     tell_choice(&login);
     tell_batch(&variable, &job, &login);
+    tell_refusal(s, missing);
     tell_end(1);
     _exit(0);
 }

@@ -30,7 +30,7 @@ enum {
 /* Why something failed. The texts and exit statuses that belong to these are in error.c. */
 enum chos_reason {
     CHOS_SYSTEM, CHOS_UNSET, CHOS_ILLEGAL, CHOS_UNKNOWN, CHOS_NOT_PREPARED, CHOS_DENIED, CHOS_NO_REGISTRY, CHOS_UNSAFE,
-    CHOS_CORRUPT, CHOS_RETIRED, CHOS_WRONG_ROOT, CHOS_NO_CAPABILITY, CHOS_NO_NEW_PRIVS, CHOS_FOREIGN,
+    CHOS_CORRUPT, CHOS_RETIRED, CHOS_WRONG_ROOT, CHOS_NO_CAPABILITY, CHOS_NO_NEW_PRIVS, CHOS_CONFINED, CHOS_FOREIGN,
     CHOS_THREADS, CHOS_OLD_KERNEL, CHOS_KEPT_PRIVILEGE, CHOS_STRANDED, CHOS_NO_WAY_BACK, CHOS_NO_BACKEND, CHOS_NO_MODULE,
     CHOS_USAGE,
     CHOS_USER_FILE, CHOS_NOT_FOUND, CHOS_NOT_INSIDE, CHOS_NOT_EXECUTABLE, CHOS_NO_SHELL, CHOS_REASONS
@@ -158,6 +158,7 @@ size_t chos_dotfile_word(const char **text, size_t n);
 /* privs.c: keep only the three capabilities that entering takes; give up those, for good. */
 int chos_privs_reduce(struct chos_error *e);
 int chos_privs_drop(bool no_new_privs, struct chos_error *e);
+enum chos_reason chos_privs_missing(void);
 
 /* error.c. `chos_fail` returns -1. */
 int chos_fail(struct chos_error *e, enum chos_reason reason, int err, const char *object);

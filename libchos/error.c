@@ -29,8 +29,12 @@ static const struct { int code; const char *message, *hint; } texts[CHOS_REASONS
     [CHOS_NO_CAPABILITY] = {125, "chos has lost its capabilities: was it copied, is it on a nosuid mount, or traced by a debugger?",
         "an administrator runs `setcap cap_sys_admin,cap_sys_chroot,cap_sys_ptrace+ep` on the installed chos"},
     [CHOS_NO_NEW_PRIVS] = {125, "no_new_privs is set for this process, so the kernel gives chos no capabilities",
-        "a container, a systemd service with NoNewPrivileges= or the policy of the environment that you are in "
-        "set it, for good: run chos outside of that"},
+        "a container, a systemd service with NoNewPrivileges= or a program such as setpriv set it, for good: "
+        "run chos outside of that"},
+    [CHOS_CONFINED] = {125, "no_new_privs is set in this environment (its OS tree is foreign, or its policy says so), so from "
+        "here nobody gets into another environment or back to the base",
+        "end this session and begin on the base, with another name in CHOS or ~/.chos; an administrator who trusts the "
+        "tree as the base sets trust = \"site\", see chos.toml(5)"},
     [CHOS_FOREIGN] = {125, "the kernel refuses: this is a user namespace (a rootless container?) or a security "
         "module forbids it", "run chos outside of the container"},
     [CHOS_THREADS] = {125, "the kernel refuses: a process with several threads cannot change its mount namespace",

@@ -33,7 +33,4 @@ int chos_kmod_leave(struct chos_error *e);
 int chos_kmod_open_outside(int (*open_it)(const char *), const char *path, struct chos_error *e);
 int chos_kmod_enter(struct chos_session *s, struct chos_error *e);
 
-/* privs.c */
-enum chos_reason chos_privs_missing(void);
-
 #endif

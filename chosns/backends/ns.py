@@ -12,7 +12,8 @@ import os
 import resource
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from typing import NamedTuple
 
 from chosns import fault, syscalls
 from chosns.backends import Prepared
@@ -28,6 +29,7 @@ from chosns.registry_writer import RegistryWriter
 from chosns.restrict import recorded
 from chosns.trees.check import open_tree_root, os_name
 from chosns.trees.view import DirectoryView
+from chosns.trust import decided, image_type
 from chosns.verify import verify
 
 TIME_LIMIT = 60.0  # seconds for one environment, mostly for trees on file systems that do not answer
@@ -56,7 +58,7 @@ class NamespaceBackend:
 
     def explain(self, env: Environment, site: Site) -> Plan:
         """See Backend."""
-        return _plan(env, site)[0]
+        return _look(env, site).plan
 
     def prepare(
         self,
@@ -90,6 +92,7 @@ class NamespaceBackend:
         """`prepare`, once."""
         with Worker(lambda worker: _work(worker, env, site), env.name, self._limit) as worker:
             planned = worker.expect("planned")
+            env = replace(env, policy=decided(env.policy, planned["image"]))
             fingerprint, warnings = with_groups(planned["fingerprint"], group_ids), tuple(planned["warnings"])
             published = current(registry, env)
             if published and published[1] == fingerprint and not renew:
@@ -143,24 +146,48 @@ def _pin(
     )
 
 
-def _plan(env: Environment, site: Site) -> tuple[Plan, str]:
-    """Look at tree and base, and plan; with a fingerprint of all that makes a generation what it is."""
+class _Looked(NamedTuple):
+    """What looking at tree and base led to. `image`: see `trust.image_type`. `fingerprint`: of all that makes a
+    generation what it is."""
+
+    plan: Plan
+    image: str
+    fingerprint: str
+
+
+def _look(env: Environment, site: Site) -> _Looked:
+    """Look at tree and base, and plan."""
     launcher = find_launcher()
     with open_tree_root(env.tree) as tree, DirectoryView("/") as base:
         plan = make_plan(env, site.bindmaps[env.bindmap], tree, base, sysconfig=site.sysconfig, launcher=launcher)
         things = [os.fstat(tree.fd), *([os.stat(launcher.path)] if launcher else [])]
         # Binds keep the mount flags that the tree had when they were made: remounted, it is another.
         mount_flags = os.fstatvfs(tree.fd).f_flag
+        image = image_type(tree.fd)
     identities = [f"{status.st_dev}:{status.st_ino}" for status in things]
-    return plan, plan.fingerprint(
-        *identities, str(mount_flags), str(sorted(asdict(env.policy).items())), str(env.variables)
+    policy = decided(env.policy, image)
+    fingerprint = plan.fingerprint(
+        *identities, str(mount_flags), str(sorted(asdict(policy).items())), str(env.variables)
     )
+    plan = replace(plan, trust=policy.trust, warnings=(*plan.warnings, *_untold_trust(env, image)))
+    return _Looked(plan, image, fingerprint)
+
+
+def _untold_trust(env: Environment, image: str) -> list[str]:
+    """What follows from what the tree is, and nobody has said."""
+    if not image or env.policy.trust:
+        return []
+    return [
+        f"{env.name}: its OS tree is an image ({image}) without a manifest, so it is foreign: no_new_privs is set, and "
+        "nobody gets from it to another environment or back to the base; to have it so, or otherwise, write "
+        f'`trust = "foreign"`, or "site" for one that you trust as the base, below [environment.{env.name}.policy]'
+    ]
 
 
 def _work(worker: Worker, env: Environment, site: Site) -> None:
     """The worker: plan; make namespaces until one is pinned; build in it, check, and end as the environment's shell."""
-    plan, fingerprint = _plan(env, site)
-    worker.send("planned", fingerprint=fingerprint, warnings=plan.warnings)
+    plan, image, fingerprint = _look(env, site)
+    worker.send("planned", fingerprint=fingerprint, warnings=plan.warnings, image=image)
     cpus = os.sched_getaffinity(0)
     while (order := worker.wait()).startswith("namespace"):
         cpu = order.split()[1]

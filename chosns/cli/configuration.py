@@ -13,7 +13,7 @@ from chosns.doctor.trees import try_plan, unplannable
 from chosns.errors import ConfigError
 from chosns.install import launcher_problem
 from chosns.lifecycle import find
-from chosns.model import Origin, Problem
+from chosns.model import FOREIGN, Origin, Problem
 from chosns.plan import MakeDirectory, MakeSymlink, Plan
 
 
@@ -82,7 +82,7 @@ def explain(environment: str, as_json: bool) -> None:
 
 def _lines(plan: Plan) -> list[str]:
     """A plan for people."""
-    lines = []
+    lines = [f"# trust {plan.trust}" + (": no_new_privs is set for all who enter" if plan.trust == FOREIGN else "")]
     for operation in plan.operations:
         flags = "" if isinstance(operation, (MakeDirectory, MakeSymlink)) else f"[{operation.flags}] "
         lines.append(f"{operation.describe():58} {flags}# {operation.why}")

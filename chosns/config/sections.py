@@ -15,10 +15,11 @@ from chosns.config.node import TABLES as NODE_TABLES
 from chosns.config.node import NodeSettings, parse_node
 from chosns.config.text import VARIABLE, nearest, quoted, reserved, strict_path_fault
 from chosns.config.tomldoc import Document, Fields, parse_toml
-from chosns.model import NAME_PATTERN, Bind, Origin, Policy, Problem
+from chosns.model import FOREIGN, NAME_PATTERN, SITE, Bind, Origin, Policy, Problem
 
 GROUP = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@\\+ -]{0,254}\$?")
 PERSONALITIES = ("linux32", "uname26")
+TRUST = (SITE, FOREIGN)
 FORBIDDEN_TARGETS = ("/local", "/proc", "/chos")
 MAX_VARIABLES = 32
 MAX_POLICY_BYTES = 8191 - 1024  # what the registry's file `policy` has room for beside its other lines
@@ -173,16 +174,30 @@ def _policy(fields: Fields) -> Policy:
             hint = nearest(name, PERSONALITIES) or f"known: {', '.join(PERSONALITIES)}"
             fields.report(f"unknown personality {quoted(name)}", hint, "personality")
     chosen = {name for name, _ in names}
+    trust = _trust(fields)
     policy = Policy(
         nosuid=fields.flag("nosuid", True),
         nodev=fields.flag("nodev", True),
         read_only=fields.flag("read_only", False),
-        no_new_privs=fields.flag("no_new_privs", False),
+        no_new_privs=fields.flag("no_new_privs", False) or trust == FOREIGN,
         linux32="linux32" in chosen,
         uname26="uname26" in chosen,
+        trust=trust,
     )
     fields.close()
     return policy
+
+
+def _trust(fields: Fields) -> str:
+    """How the tree is trusted; empty where it is not said. A foreign tree is always entered with no_new_privs."""
+    trust = fields.text("trust")
+    if trust and trust not in TRUST:
+        fields.report(f"unknown trust {quoted(trust)}", nearest(trust, TRUST) or f"known: {', '.join(TRUST)}", "trust")
+        return FOREIGN
+    if trust == FOREIGN and fields.table.get("no_new_privs") is False:
+        message = 'no_new_privs = false contradicts trust = "foreign"'
+        fields.report(message, "a foreign tree is entered with no_new_privs: remove one of the two", "no_new_privs")
+    return trust
 
 
 def _binds(tables: list[Fields]) -> tuple[Bind, ...]:

@@ -159,6 +159,7 @@ class Plan:
 
     :param notes: what the planner left out, and why; for `explain` only.
     :param warnings: what an administrator should know of, each a sentence of its own.
+    :param trust: `site` or `foreign`, and why; no part of the mounts.
     """
 
     environment: str
@@ -166,12 +167,14 @@ class Plan:
     operations: tuple[Operation, ...]
     notes: tuple[Reason, ...] = ()
     warnings: tuple[str, ...] = ()
+    trust: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-ready form."""
         return {
             "environment": self.environment,
             "tree": self.tree,
+            "trust": self.trust,
             "operations": [_json(operation) for operation in self.operations],
             "notes": [str(note) for note in self.notes],
             "warnings": list(self.warnings),

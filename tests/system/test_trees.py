@@ -257,7 +257,7 @@ def test_a_squashfs_image(node: Node, tmp_path: Path) -> None:
     if mounted.returncode != 0:
         pytest.skip(f"squashfs images cannot be mounted here: {mounted.stderr.strip()}")
     try:
-        node.configure("image:/os/image\n")
+        node.configure("image:/os/image\n", image='[environment.image.policy]\ntrust = "site"\n')
         node.up()
         alive(node, "image")
         assert node.chos("image", "cat", "/etc/passwd", check=True).stdout == Path("/etc/passwd").read_text()
