@@ -1,6 +1,6 @@
 /* A SPANK plugin around spank_chos.so that times its hooks in a real slurmstepd: plugstack.conf gives it the file for
  * the times and the plugin's path. One line for each task: nanoseconds of the hooks before the task is made (all of them
- * together), and of the one in the task. */
+ * together), and of the two in the task. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -13,7 +13,8 @@
 SPANK_PLUGIN(chos_timed, 1)
 
 static void *plugin;
-static long before;
+static long before, within;
+static int times = -1;
 
 static long now(void)
 {
@@ -47,10 +48,18 @@ int slurm_spank_init_post_opt(spank_t spank, int argc, char **argv)
 
 int slurm_spank_task_init_privileged(spank_t spank, int argc, char **argv)
 {
-    int rc, fd = open(argv[0], O_WRONLY | O_APPEND | O_CLOEXEC);   /* before: inside it is another file */
-    long within = timed(__func__, spank, argc, argv, &rc);
-    if (fd < 0 || dprintf(fd, "%ld %ld\n", before, within) < 0)
+    int rc;
+    times = open(argv[0], O_WRONLY | O_APPEND | O_CLOEXEC);   /* as root, and on the base: inside it is another file */
+    within = timed(__func__, spank, argc, argv, &rc);
+    return rc;
+}
+
+int slurm_spank_task_init(spank_t spank, int argc, char **argv)
+{
+    int rc;
+    within += timed(__func__, spank, argc, argv, &rc);
+    if (times < 0 || dprintf(times, "%ld %ld\n", before, within) < 0)
         return ESPANK_ERROR;
-    close(fd);
+    close(times);
     return rc;
 }

@@ -6,6 +6,7 @@
 
 #include "chos.h"
 
+#include <limits.h>
 #include <sys/types.h>
 
 /* options.c: what an administrator may say to either, as KEY=VALUE. Pure. */
@@ -39,6 +40,13 @@ int as_user(const struct person *who, question *ask, const void *context, int ti
 
 /* entry.c: the personality that the policy asks for */
 int entry_personality(const struct chos_policy *policy, int *before, struct chos_error *e);
+
+/* late.c: a process that becomes its user, and enters only then. late_enter may be tried with one name after another; late_drop
+ * comes next, whether or not it was entered. */
+int late_keep(struct chos_error *e);
+int late_enter(struct chos_session *s, const struct person *who, const char *name, struct chos_error *e);
+int late_drop(const struct chos_session *s, struct chos_error *e);
+void late_directory(char path[PATH_MAX]);
 
 /* dotfile.c: the first word of the user's file: 1, 0 where there is none, or -1 and a text that says why not */
 int dotfile_read(const struct person *who, const struct choice *c, char word[CHOS_NAME_SIZE], struct chos_text *why);

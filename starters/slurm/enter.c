@@ -1,68 +1,22 @@
-/* A task enters an environment: may its user, then the one system call, then what the policy says.
+/* A task enters an environment, as its user.
  *
- * This is the task's own process, forked by slurmstepd, root still, with one thread; what follows in it is done as the
- * user. Once inside, nothing of the environment is opened here.
+ * slurmstepd forks a process for each task. It is root at first, and other plugins' hooks run in it as root; then it
+ * becomes the user, for good; then come the hooks that run as the user, ours among them, TaskProlog, and the command. So
+ * nobody who stands inside is root, and neither slurmstepd nor a plugin steps on a tree's file with privilege.
  */
 #include "spank_chos.h"
-#include "internal.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <grp.h>
-#include <linux/securebits.h>
-#include <stdlib.h>
-#include <sys/fsuid.h>
-#include <sys/prctl.h>
+#include <string.h>
 #include <unistd.h>
 
-/* The identity that the kernel judges files by; no other process can do more to us through it. */
-static bool act_as(uid_t uid, gid_t gid, const gid_t *groups, int count)
+/* As root: what only root can open is opened here, where it is the base's. */
+int enter_prepare(struct step *step, bool record, struct chos_error *e)
 {
-    if (uid == 0)
-        setfsuid(0);   /* first: it brings back the right to set the others */
-    if (setgroups((size_t)count, groups))
-        return false;
-    setfsgid(gid);
-    setfsuid(uid);
-    return setfsuid((uid_t)-1) == (int)uid && setfsgid((gid_t)-1) == (int)gid;
-}
-
-/* Root may enter every directory, so root's own look says nothing: the user's identity tries what the launcher would
- * have tried, and the kernel answers, from mode, group and ACL. The registry is on a tmpfs; nothing can hang there.
- * The groups are those that the job will have. */
-static int may_enter(const struct chos_session *s, void *context, struct chos_error *e)
-{
-    const struct person *who = context;
-    int count = getgroups(0, NULL), fd = -1, err = 0;
-    gid_t *own = count < 0 ? NULL : calloc((size_t)count + 1, sizeof *own), gid = getegid();
-    if (own == NULL || getgroups(count, own) != count || (prctl(PR_GET_SECUREBITS) & SECBIT_NO_SETUID_FIXUP) != 0) {
-        free(own);
-        return chos_fail(e, CHOS_SYSTEM, errno, "acting as the user");
-    }
-    if (act_as(who->uid, who->gid, who->groups, who->count)) {
-        fd = chos_openat2("policy", O_RDONLY, RESOLVE_STRICT);
-        err = errno;
-    }
-    bool back = act_as(0, gid, own, count);
-    free(own);
-    if (fd >= 0)
-        close(fd);
-    if (!back)
-        return chos_fail(e, CHOS_STRANDED, 0, "acting as the user");
-    if (fd >= 0)
-        return 0;
-    return err == ENOENT ? chos_fail(e, CHOS_RETIRED, 0, s->alias)
-        : chos_fail(e, CHOS_DENIED, err == EACCES ? 0 : err, s->alias);
-}
-
-static int apply(const struct chos_policy *policy, struct chos_error *e)
-{
-    int before;
-    if (entry_personality(policy, &before, e))
-        return -1;
-    if (policy->no_new_privs && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
-        return chos_fail(e, CHOS_SYSTEM, errno, "no_new_privs");
-    return 0;
+    step->records = (struct chos_record){-1, -1};
+    if (record)
+        chos_record_open(&step->records, &step->settings, "");
+    return late_keep(e);
 }
 
 /* slurmd's spool directory has to be the base's inside, and only the bind map can see to that. */
@@ -77,16 +31,54 @@ static int find_script(const char *script, struct chos_error *e)
     return -1;
 }
 
-int enter(const struct step *step, const char *name, bool record, struct chos_session *s, struct chos_error *e)
+/* As Slurm does, and says, where it has a directory to go to. */
+static int go_back(const char *directory, struct chos_error *e)
 {
-    struct chos_record places = {-1, -1};
-    if (record)
-        chos_record_open(&places, &step->settings, "");
-    if (chos_session_enter(s, name, may_enter, (void *)&step->who, e) || find_script(step->script, e)
-        || apply(&s->policy, e)) {
-        chos_record_close(&places);
+    char path[PATH_MAX] = "", why[128] = "";
+    struct chos_text safe = {path, sizeof path, 0}, reason = {why, sizeof why, 0};
+    if (directory[0] == '/' && chdir(directory) == 0)
+        return 0;
+    chos_put(&reason, directory[0] == '/' ? strerror(errno) : "deleted, or unreachable");
+    chos_put_safe(&safe, directory);
+    slurm_spank_log("couldn't chdir to `%s': %s: going to /tmp instead", path, why);
+    return chdir("/tmp") == 0 ? 0 : chos_fail(e, CHOS_SYSTEM, errno, "/tmp");
+}
+
+/* The process is nothing but the user's from here on. */
+static int settle(struct step *step, const char *name, const struct chos_session *s, const char *directory,
+                  struct chos_error *e)
+{
+    int before;
+    if (find_script(step->script, e) || entry_personality(&s->policy, &before, e))
         return -1;
+    chos_record_write(&step->records,
+                      &(struct chos_entry){step->who.uid, step->user, name, s->target.name, "slurm", step->job});
+    return go_back(directory, e);
+}
+
+/* With a capability left nothing is opened: not even a catalogue of messages. */
+_Noreturn static void kept(void)
+{
+    static const char text[] = "chos: privileges could not be given up, so nothing was executed\n";
+    (void)!write(2, text, sizeof text - 1);
+    _exit(FAILED);
+}
+
+/* The wish; and where no environment has that name and `other` is one, that. */
+bool enter(struct step *step, const char *other, struct chos_session *s, struct attempt *a)
+{
+    static char directory[PATH_MAX];
+    struct chos_error left;
+    late_directory(directory);
+    a->name = step->wish.name;
+    a->fell_back = false;
+    bool entered = late_enter(s, &step->who, a->name, &a->first) == 0;
+    if (!entered && other != NULL && (a->first.reason == CHOS_UNKNOWN || a->first.reason == CHOS_ILLEGAL)) {
+        a->name = other;
+        a->fell_back = true;
+        entered = late_enter(s, &step->who, a->name, &a->second) == 0;
     }
-    chos_record_write(&places, &(struct chos_entry){step->who.uid, step->user, name, s->target.name, "slurm", step->job});
-    return 0;
+    if (late_drop(entered ? s : NULL, &left))
+        kept();
+    return entered && settle(step, a->name, s, directory, a->fell_back ? &a->second : &a->first) == 0;
 }

@@ -3,9 +3,10 @@
  * Who chose: --chos=NAME, the submitter's $CHOS, ~/.chos, or the name `default`. A name is all that anybody can choose;
  * what it stands for is looked up on the node, in root's registry. uid 0 is never moved. See spank_chos(8).
  *
- * The one hook that can enter is slurm_spank_task_init_privileged: root, and in the task's own process. A task that cannot
- * be where it should be ends there, with the reason in its standard error, also where plugstack.conf says `optional`:
- * its command is never run on the base instead.
+ * Two hooks in the task's own process do it. slurm_spank_task_init_privileged is root, and moves nobody: it decides, and
+ * keeps the right to enter; slurm_spank_task_init is the user already, and enters. A task that cannot be where it should
+ * be ends, with the reason in its standard error, also where plugstack.conf says `optional`: its command is never run on
+ * the base instead.
  */
 #include "spank_chos.h"
 
@@ -17,8 +18,6 @@
 #pragma GCC visibility push(default)
 SPANK_PLUGIN(chos, 1)
 #pragma GCC visibility pop
-
-enum { FAILED = 125 };
 
 static struct plugin plugin;
 static struct step step;
@@ -142,40 +141,25 @@ static int set_variables(spank_t spank, const char *name, const struct chos_sess
     return set ? 0 : -1;
 }
 
-/* By this name a task stays where slurmd put it, which may have mounts of its own: PrivateTmp, a job's /tmp. */
-static bool stays(const char *name)
-{
-    struct chos_error ignored;
-    enum place place;
-    return strcmp(name, "root") == 0 && look_up(name, &place, &ignored) == 0 && place == PLACE_HERE;
-}
-
-static int go(spank_t spank, const char *name, struct chos_error *e)
-{
-    static struct chos_session s = {.target = {.kind = CHOS_TO_BASE}};
-    int task = 0;
-    bool first = spank_get_item(spank, S_TASK_ID, &task) == ESPANK_SUCCESS && task == 0;
-    if (!stays(name) && enter(&step, name, first, &s, e))
-        return -1;
-    return set_variables(spank, name, &s) == 0 ? 0 : chos_fail(e, CHOS_SYSTEM, ENOMEM, "the job's environment variables");
-}
-
-/* Nobody asked for anything, and the administrator offers nothing. */
-static bool is_nothing(const struct chos_error *e)
-{
-    return step.wish.source == BY_NOBODY && (e->reason == CHOS_UNKNOWN || e->reason == CHOS_NO_REGISTRY);
-}
-
-/* Who names an environment for this very job is not given another one. */
-static bool may_fall_back(const struct chos_error *e)
-{
-    return plugin.choice.fail_to_default && (step.wish.source == BY_VARIABLE || step.wish.source == BY_FILE)
-        && (e->reason == CHOS_UNKNOWN || e->reason == CHOS_ILLEGAL);
-}
-
-static bool begin(spank_t spank)
+/* By the name `root` a task stays where slurmd put it, which may have mounts of its own: PrivateTmp, a job's /tmp. So does
+ * the task of a user who asked for nothing, where the administrator offers nothing. */
+static bool stays(void)
 {
     struct chos_error e;
+    enum place place;
+    bool nobody = step.wish.source == BY_NOBODY;
+    if (!nobody && strcmp(step.wish.name, "root") != 0)
+        return false;
+    if (look_up(step.wish.name, &place, &e) == 0)
+        return !nobody && place == PLACE_HERE;
+    return nobody && (e.reason == CHOS_UNKNOWN || e.reason == CHOS_NO_REGISTRY);
+}
+
+static bool decide(spank_t spank)
+{
+    struct chos_error e;
+    int task = 0;
+    step.decision = STAYS;
     if (step.trouble[0] != '\0') {
         tell(step.trouble);
         return false;
@@ -185,13 +169,11 @@ static bool begin(spank_t spank)
         tell(asked ? "root's jobs are never moved; submit as a user" : "");
         return !asked;
     }
-    if (go(spank, step.wish.name, &e) == 0 || is_nothing(&e))
+    if (stays())
         return true;
-    tell_error(&e);
-    if (!may_fall_back(&e))
-        return false;
-    slurm_spank_log("      this job tries `default` instead");
-    if (go(spank, "default", &e) == 0)
+    step.decision = ENTERS;
+    bool first = spank_get_item(spank, S_TASK_ID, &task) == ESPANK_SUCCESS && task == 0;
+    if (enter_prepare(&step, first, &e) == 0)
         return true;
     tell_error(&e);
     return false;
@@ -201,7 +183,58 @@ int slurm_spank_task_init_privileged(spank_t spank, int argc, char **argv)
 {
     (void)argc;
     (void)argv;
-    if (!begin(spank))
+    if (!decide(spank))
+        _exit(FAILED);
+    return ESPANK_SUCCESS;
+}
+
+/* Who names an environment for this very job is not given another one. */
+static const char *instead(void)
+{
+    bool may = plugin.choice.fail_to_default && (step.wish.source == BY_VARIABLE || step.wish.source == BY_FILE);
+    return may ? "default" : NULL;
+}
+
+/* Whether the task is where its user wants it; else the user has been told why not. */
+static bool arrive(struct chos_session *s, struct attempt *a)
+{
+    bool there = enter(&step, instead(), s, a);
+    if (there && !a->fell_back)
+        return true;
+    tell_error(&a->first);
+    if (a->fell_back)
+        slurm_spank_log("      this job tries `default` instead");
+    if (a->fell_back && !there)
+        tell_error(&a->second);
+    return there;
+}
+
+static bool go(spank_t spank)
+{
+    static struct chos_session s = {.target = {.kind = CHOS_TO_BASE}};
+    static struct attempt a;
+    struct chos_error e;
+    a.name = step.wish.name;
+    if (step.decision == STAYS && (step.who.uid == 0 || step.wish.source == BY_NOBODY))
+        return true;
+    if (step.decision == ENTERS && !arrive(&s, &a))
+        return false;
+    if (step.decision == UNDECIDED) {
+        tell("slurmstepd did not call this plugin as root, so nothing can be entered");
+        return false;
+    }
+    if (set_variables(spank, a.name, &s) == 0)
+        return true;
+    chos_fail(&e, CHOS_SYSTEM, ENOMEM, "the job's environment variables");
+    tell_error(&e);
+    return false;
+}
+
+int slurm_spank_task_init(spank_t spank, int argc, char **argv)
+{
+    (void)argc;
+    (void)argv;
+    if (!go(spank))
         _exit(FAILED);
     return ESPANK_SUCCESS;
 }

@@ -9,7 +9,7 @@
 #include <slurm/spank.h>
 #pragma GCC visibility pop
 
-enum { MESSAGE = 1500 };
+enum { MESSAGE = 1500, FAILED = 125 };
 
 /* What is carried from who submits to the tasks. Slurm hands on a batch job's options as variables of other names, and
  * --export=NONE loses those like any variable; SLURM_* always passes. */
@@ -40,6 +40,9 @@ struct step {
     char said[CHOS_NAME_SIZE], generation[CHOS_NAME_SIZE];   /* what $CHOS and $CHOS_GENERATION of the tasks are already */
     char trouble[MESSAGE];      /* why no task of it can run; empty where they can */
     struct chos_jobs settings;
+    /* Of one task: what its first hook decided, for the second. */
+    enum { UNDECIDED, STAYS, ENTERS } decision;
+    struct chos_record records;
 };
 
 /* step.c: before the tasks are made, in a process that has threads */
@@ -49,7 +52,14 @@ void step_begin(spank_t spank, const struct plugin *plugin, struct step *step);
 enum place { PLACE_HERE, PLACE_ELSEWHERE };
 int look_up(const char *name, enum place *place, struct chos_error *e);
 
-/* enter.c: in a task; on success it is in the environment, with its policy, and `s` says which. */
-int enter(const struct step *step, const char *name, bool record, struct chos_session *s, struct chos_error *e);
+/* enter.c, in a task: as root; then as the user, when on success it is in the environment, with its policy, and `s` says
+ * which. Either way the process has no capability any more. */
+struct attempt {
+    const char *name;    /* the last that was tried */
+    bool fell_back;      /* after another one */
+    struct chos_error first, second;
+};
+int enter_prepare(struct step *step, bool record, struct chos_error *e);
+bool enter(struct step *step, const char *other, struct chos_session *s, struct attempt *a);
 
 #endif

@@ -7,6 +7,7 @@ instead, and no node is drained.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -240,17 +241,21 @@ def test_a_daemon_with_mounts_of_its_own(slurm: Slurm) -> None:
         slurm.start_slurmd()
 
 
-def test_nothing_is_opened_inside_as_root(slurm: Slurm) -> None:
-    """Between entering and becoming the user, a task opens no file of the environment."""
+def test_nothing_is_opened_inside_with_privilege(slurm: Slurm) -> None:
+    """The task is the user when it enters; from then until its last capability is gone it names no path but `/`."""
     trace = slurm.top / "trace"
     slurm.stop_daemon("slurmd")
-    slurm.start_slurmd(("strace", "-D", "-ff", "-o", str(trace), "-e", "trace=setns,/open,execve,/set.*uid,connect"))
+    watched = "trace=setns,/open,/stat,/readlink,/access,execve,/set.*uid,connect,capset"
+    slurm.start_slurmd(("strace", "-D", "-ff", "-o", str(trace), "-e", watched))
     try:
         assert os_id(slurm.srun("--chos=one", *WHERE).stdout) == "ID=one"
     finally:
         slurm.stop_daemon("slurmd")
         slurm.start_slurmd()
     [calls] = [text.splitlines() for path in slurm.top.glob("trace.*") if "setns(" in (text := path.read_text())]
-    inside = calls[max(index for index, call in enumerate(calls) if call.startswith("setns(")) + 1 :]
-    user = next(index for index, call in enumerate(inside) if call.startswith("setre") and "= 0" in call)
-    assert [call for call in inside[:user] if not call.startswith(("+++", "---"))] == [], calls
+    calls = [call for call in calls if not call.startswith(("+++", "---"))]
+    user = max(number for number, call in enumerate(calls) if re.match(r"setre\w*uid.*= 0", call))
+    [entered] = [number for number, call in enumerate(calls) if call.startswith("setns(")]
+    dropped = next(number for number, call in enumerate(calls) if "effective=0, permitted=0, inheritable=0" in call)
+    assert user < entered < dropped, calls
+    assert [call for call in calls[entered:dropped] if re.search('"/[^"]', call)] == [], calls
