@@ -1,8 +1,10 @@
-/* The job's process becomes the user, for good, and executes; its parent stays, so that the session can be closed.
+/* The job's process becomes the user, for good, enters the environment, and executes; its parent stays on the base, so
+ * that the session can be closed. As root, nobody is inside (late.c).
  *
  * The job stays in the session and process group that pbs_mom knows it by. Signals to this process alone are passed on;
  * pbs_mom signals every process of a session, so a job may see one twice.
  */
+#include "host.h"
 #include "session.h"
 
 #include <errno.h>
@@ -13,22 +15,79 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#ifndef SYS_clone3
+#define SYS_clone3 435
+#endif
+
+#ifdef SYS_setresuid32
+#define RAW_SETGROUPS SYS_setgroups32
+#define RAW_SETRESGID SYS_setresgid32
+#define RAW_SETRESUID SYS_setresuid32
+#else
+#define RAW_SETGROUPS SYS_setgroups
+#define RAW_SETRESGID SYS_setresgid
+#define RAW_SETRESUID SYS_setresuid
+#endif
+
+enum { TEXT = 4096 };
+
 static const int passed[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGXCPU, SIGALRM, SIGWINCH};
 
+/* Not libc's calls: where a module has threads those look for them, and in this process there are none. */
 static void become(const struct account *who)
 {
     uid_t ruid, euid, suid;
     gid_t rgid, egid, sgid;
-    if (setgroups((size_t)who->count, who->groups) || setresgid(who->gid, who->gid, who->gid)
-        || setresuid(who->uid, who->uid, who->uid))
+    if (syscall(RAW_SETGROUPS, (size_t)who->count, who->groups) || syscall(RAW_SETRESGID, who->gid, who->gid, who->gid)
+        || syscall(RAW_SETRESUID, who->uid, who->uid, who->uid))
         refuse(who->name, strerror(errno));
     if (getresuid(&ruid, &euid, &suid) || getresgid(&rgid, &egid, &sgid) || ruid != who->uid || euid != who->uid
         || suid != who->uid || rgid != who->gid || egid != who->gid || sgid != who->gid
         || getgroups(0, NULL) != who->count || setuid(0) == 0)
         refuse(who->name, "could not become this user");
+}
+
+_Noreturn static void refuse_entry(const struct chos_error *e)
+{
+    char text[TEXT] = "";
+    struct chos_text t = {text, sizeof text, 0};
+    chos_put(&t, "chos: ");
+    chos_error_text(e, &t);
+    (void)!write(2, text, t.len);
+    _exit(FAILED);
+}
+
+static void open_record(struct chos_record *record)
+{
+    struct chos_jobs jobs;
+    struct chos_error ignored;
+    if (chos_jobs_read(&jobs, &ignored) == 0)
+        chos_record_open(record, &jobs, "");
+}
+
+/* As the user. What the policy says beats all else. */
+static void enter(const struct job *job, struct chos_record *record)
+{
+    static struct chos_session s;
+    struct chos_error e, kept;
+    const struct person who = {.uid = job->who->uid, .gid = job->who->gid};
+    int before, rc = late_enter(&s, &who, job->environment, &e);
+    if (late_drop(rc == 0 ? &s : NULL, &kept))
+        refuse_entry(&kept);
+    if (rc != 0 || entry_personality(&s.policy, &before, &e))
+        refuse_entry(&e);
+    bool base = s.target.kind == CHOS_TO_BASE;
+    rc = setenv("CHOS", job->environment, 1) || (base ? unsetenv("CHOS_GENERATION") : setenv("CHOS_GENERATION", s.target.name, 1));
+    for (unsigned i = 0; rc == 0 && i < s.policy.setenvs; i++)
+        rc = putenv(s.policy.setenv[i]);
+    if (rc != 0)
+        refuse(NULL, "out of memory");
+    chos_record_write(record, &(struct chos_entry){job->who->uid, job->who->name, job->environment, s.target.name, "jobstarter",
+                                                   NULL});
 }
 
 /* pbs_mom went there as root: the user's right is asked only now. */
@@ -41,20 +100,34 @@ static void go(const char *directory)
         refuse("/", strerror(errno));
 }
 
-_Noreturn static void job(const struct account *who, char **argv, char **env, const char *directory, const sigset_t *mask,
-                          pid_t parent)
+_Noreturn static void run(const struct job *job, const sigset_t *mask, pid_t parent)
 {
-    become(who);
+    struct chos_record record = {-1, -1};
+    struct chos_error e;
+    if (job->environment != NULL && !job->recorded)
+        open_record(&record);
+    if (job->environment != NULL && late_keep(&e))
+        refuse_entry(&e);
+    become(job->who);
     /* Without its parent there is nobody who closes the session. */
     if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) || getppid() != parent)
         _exit(FAILED);
-    go(directory);
+    environ = job->env;   /* PATH, too, is the job's now */
+    if (job->environment != NULL)
+        enter(job, &record);
+    go(job->directory);
     sigprocmask(SIG_SETMASK, mask, NULL);
-    environ = env;   /* PATH, too, is the job's now */
-    execvp(argv[0], argv);
+    execvp(job->argv[0], job->argv);
     int err = errno;
-    tell(argv[0], strerror(err));
+    tell(job->argv[0], strerror(err));
     _exit(err == ENOENT || err == ENOTDIR ? NOT_FOUND : NOT_EXECUTABLE);
+}
+
+/* Not fork(3): that would run handlers of the modules' in the child, which is still root and still without its identity. */
+static pid_t divide(void)
+{
+    struct { uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls; } how = {.exit_signal = SIGCHLD};
+    return (pid_t)syscall(SYS_clone3, &how, sizeof how);
 }
 
 /* Terminal and pipes are the job's alone: they close when it ends. Messages still have somewhere to go. */
@@ -75,15 +148,15 @@ static void watch(sigset_t *set)
         sigaddset(set, passed[i]);
 }
 
-pid_t job_start(const struct account *who, char **argv, char **env, const char *directory)
+pid_t job_start(const struct job *job)
 {
     sigset_t set, before;
     pid_t parent = getpid();
     watch(&set);
     sigprocmask(SIG_BLOCK, &set, &before);
-    pid_t pid = fork();
+    pid_t pid = divide();
     if (pid == 0)
-        job(who, argv, env, directory, &before, parent);
+        run(job, &before, parent);
     return pid;
 }
 

@@ -1,12 +1,10 @@
 /* The second program of pam_job_starter: opens a session of PAM for the job's user, service `jobstarter`, runs the job in
- * it, closes it. pam_chos, in that stack, is what moves the job into its environment.
- *
- * This process moves, too, and PAM closes modules in the order in which it opened them: those before pam_chos would act
- * inside, as root, with the tree's files and programs. So it goes back as soon as the job has begun.
+ * it, closes it. pam_chos, in that stack, says which environment the job belongs to; the job's own process enters it, when
+ * it has become the user (job.c). This one, which is root, stays on the base.
  *
  * Variables of ours whose names begin with a dot are the job's (pam_job_starter.c).
  */
-#include "chos.h"
+#include "internal.h"
 #include "session.h"
 
 #include <errno.h>
@@ -17,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -117,7 +116,7 @@ static void require_stack(void)
         refuse("/etc/pam.d/jobstarter", "is missing; see chos-job-starter(1)");
 }
 
-/* The wish is one of our own variables while the stack runs. In PAM's stands then what pam_chos entered. */
+/* The wish is one of our own variables while the stack runs. In PAM's stands then what pam_chos decided. */
 static int open_session(pam_handle_t *pamh, const char *wish)
 {
     static const char name[] = "CHOS=";
@@ -129,18 +128,28 @@ static int open_session(pam_handle_t *pamh, const char *wish)
     return rc;
 }
 
-/* Where the stack lacks pam_chos, or that had a reason to do nothing, we are on the base. */
-static bool is_where_it_wished(pam_handle_t *pamh, const char *wish)
+/* Where the stack lacks pam_chos, or that had a reason to do nothing, the job would run on the base. */
+static bool is_as_wished(const char *environment, const char *wish)
 {
-    const char *entered = pam_getenv(pamh, "CHOS");
-    return wish == NULL || (entered != NULL && strcmp(entered, wish) == 0);
+    return wish == NULL || (environment != NULL && strcmp(environment, wish) == 0);
+}
+
+/* Whether a module has moved this process. */
+static bool has_moved(const struct chos_place *from)
+{
+    struct stat was, is;
+    char tree[CHOS_TREE_SIZE];
+    chos_kmod_tree(tree);
+    return strcmp(tree, from->tree) != 0 || fstat(from->ns, &was) || stat("/proc/self/ns/mnt", &is)
+        || was.st_dev != is.st_dev || was.st_ino != is.st_ino;
 }
 
 /* The job's process, or -1. */
-static pid_t start(pam_handle_t *pamh, const struct account *who, char **argv, const char *directory)
+static pid_t start(pam_handle_t *pamh, struct job *j)
 {
-    char **session = pam_getenvlist(pamh), **all = session != NULL ? merge(session) : NULL;
-    pid_t pid = all != NULL ? job_start(who, argv, all, directory) : -1;
+    char **session = pam_getenvlist(pamh);
+    j->env = session != NULL ? merge(session) : NULL;
+    pid_t pid = j->env != NULL ? job_start(j) : -1;
     if (pid < 0)
         tell("the job's process", strerror(errno));
     return pid;
@@ -187,14 +196,18 @@ int main(int argc, char **argv)
 
     int rc = open_session(pamh, wish);
     bool opened = rc == PAM_SUCCESS;
-    if (opened && !is_where_it_wished(pamh, wish))
-        tell(wish, "was not entered; the stack `jobstarter` needs pam_chos.so onerr=deny");
-    else if (opened)
-        pid = start(pamh, &who, argv + 1, directory);
-    if (chos_place_return(&base, true, &e))
-        refuse(e.object, "cannot be reached again");   /* the job dies with us */
+    struct job j = {.who = &who, .argv = argv + 1, .directory = directory, .environment = pam_getenv(pamh, "CHOS")};
+    if (j.environment != NULL && j.environment[0] == '\0')
+        j.environment = NULL;
+    j.recorded = has_moved(&base);
+    if (chos_place_return(&base, j.recorded, &e))
+        refuse(e.object, "cannot be reached again");
     if (!opened)
         tell("jobstarter", pam_strerror(pamh, rc));
+    else if (!is_as_wished(j.environment, wish))
+        tell(wish, "was not entered; the stack `jobstarter` needs pam_chos.so onerr=deny");
+    else
+        pid = start(pamh, &j);
     int status = pid > 0 ? job_wait(pid) : -1;
     if (opened)
         rc = pam_close_session(pamh, PAM_SILENT);

@@ -2,6 +2,7 @@
 #ifndef SESSION_H
 #define SESSION_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 enum { FAILED = 125, NOT_EXECUTABLE = 126, NOT_FOUND = 127 };
@@ -22,7 +23,14 @@ void owner_find(const char *logname, struct account *who);
 
 /* job.c: the user's process, or -1; and its status as from wait(2), or -1. Waiting lets go of the standard input and output,
  * and signals are blocked from the start on. */
-pid_t job_start(const struct account *who, char **argv, char **env, const char *directory);
+struct job {
+    const struct account *who;
+    char **argv, **env;
+    const char *directory;      /* empty where there is none */
+    const char *environment;    /* NULL: it stays on the base */
+    bool recorded;              /* somebody else has */
+};
+pid_t job_start(const struct job *job);
 int job_wait(pid_t pid);
 
 #endif
