@@ -1,10 +1,10 @@
 /* Whose groups count: those that the base says the account has, asked before anything is entered.
  *
- * Some hosts (sshd, login, cron) call initgroups(3) after the session was opened, so inside. Name services read more than
- * /etc: nss_systemd looks below /usr/lib/userdb, nss_sss below /var/lib/sss. A tree with such files in it could
- * put its user into any group of the node. So, while a session is in an environment, this module is the
- * process's name service for initgroups, and answers what the base said. The library's name is already loaded
- * (its soname, meson.build), so no file is looked for; and it is tried before anything is entered.
+ * Some hosts (cron, at) call initgroups(3) in the child that has entered, before it becomes the user. Name services read
+ * more than /etc: nss_systemd looks below /usr/lib/userdb, nss_sss below /var/lib/sss; and libc asks nscd's socket. A tree
+ * with such files in it could put its user into any group of the node. So this module is the child's name service for
+ * groups, and answers what the base said. The library's name is already loaded (its soname, meson.build), so no file
+ * is looked for; and it is tried before anything is entered.
  */
 #include "pam_chos.h"
 
@@ -20,14 +20,15 @@ enum { GROUPS = 64, GROUPS_LIMIT = 65536, LINE = 1024 };
 
 #define EXPORT __attribute__((visibility("default")))
 
-/* One session at a time: two in one process would be in one another's environment. */
+/* One session at a time, as in moment.c. */
 static struct { bool active; char *name; gid_t *groups; int count; } known;
 
 // NOLINTNEXTLINE(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp): libc's name for it
 EXPORT enum nss_status _nss_chos_initgroups_dyn(const char *user, gid_t group, long *start, long *size, gid_t **groups,
                                                 long limit, int *err);
 
-/* Out of a session: UNAVAIL, which leads on to what the node has configured. Within, of somebody else: nothing is known. */
+/* In the host, and in other children: UNAVAIL, which leads on to what the node has configured. In the child, of
+ * somebody else: nothing is known. */
 enum nss_status _nss_chos_initgroups_dyn(const char *user, gid_t group, long *start, long *size, gid_t **groups,
                                          long limit, int *err)
 {
@@ -117,8 +118,8 @@ int groups_find(const struct passwd *pw, struct person *who)
     return ask(pw->pw_name, pw->pw_gid, &who->groups, &who->count);
 }
 
-/* From here on initgroups(3) says what we know; that it does is tried at once. */
-int groups_hold(const struct passwd *pw, const struct person *who)
+/* From groups_hold on, initgroups(3) says what we know; that it will is tried here. */
+int groups_prepare(const struct passwd *pw, const struct person *who)
 {
     char text[LINE * 2];
     struct chos_text t = {text, sizeof text, 0};
@@ -139,8 +140,14 @@ int groups_hold(const struct passwd *pw, const struct person *who)
     bool ours = __nss_configure_lookup("initgroups", text) == 0 && ask(pw->pw_name, pw->pw_gid, &seen, &count) == 0
         && count == known.count && seen[count - 1] == (gid_t)-2;
     known.count--;
+    known.active = false;
     free(seen);
     if (!ours)
         groups_release();
     return ours ? 0 : -1;
+}
+
+void groups_hold(void)
+{
+    known.active = known.groups != NULL;
 }

@@ -3,11 +3,39 @@
 
 #include <string.h>
 
+/* What is known of hosts: in their first child, which opens nothing as root before it becomes the user; sshd's asks for
+ * groups and credentials first, and calls pam_setcred(3) then. pam_chos(8) has the table; what is not here is not known. */
+static const struct { const char *service; enum moment moment; } services[] = {
+    {"sshd", AT_SETCRED}, {"su", AT_FORK}, {"su-l", AT_FORK}, {"runuser", AT_FORK}, {"runuser-l", AT_FORK}, {"sudo", AT_FORK},
+    {"sudo-i", AT_FORK}, {"login", AT_FORK}, {"remote", AT_FORK}, {"cron", AT_FORK}, {"crond", AT_FORK}, {"atd", AT_FORK},
+    {"jobstarter", AT_FORK},
+};
+
+enum moment moment_of_service(const char *service)
+{
+    for (size_t i = 0; i < sizeof services / sizeof *services; i++) {
+        if (strcmp(services[i].service, service) == 0)
+            return services[i].moment;
+    }
+    return NEVER;
+}
+
+static bool take_moment(const char *value, struct pam_options *o)
+{
+    static const char *const words[] = {[AT_FORK] = "fork", [AT_SETCRED] = "setcred", [NEVER] = "no"};
+    for (o->moment = AT_FORK; o->moment < NEVER && strcmp(value, words[o->moment]) != 0; o->moment++)
+        ;
+    o->moment_said = strcmp(value, words[o->moment]) == 0;
+    return o->moment_said;
+}
+
 static bool take(const char *word, struct pam_options *o)
 {
     const char *value = option_value(word, "onerr");
     if (value != NULL)
         return option_choice(value, "base", "deny", &o->deny);
+    if ((value = option_value(word, "enter")) != NULL)
+        return take_moment(value, o);
     if (strcmp(word, "debug") == 0) {
         o->debug = true;
         return true;

@@ -1,10 +1,12 @@
-/* pam_chos.so, session: logins and jobs begin in the environment that their user chose.
+/* pam_chos.so: logins and jobs begin in the environment that their user chose.
  *
  * Who chose: $CHOS of the calling process, the user's file, or the name `default`. A name is all that anybody can
- * choose; what it stands for is looked up here, in root's registry. uid 0 is never moved. See pam_chos(8).
+ * choose; what it stands for is looked up here, in root's registry. uid 0 is never moved. The host stays where it is:
+ * this file finds out what was chosen and whether it can be had; who enters, and when, is moment.c's. See pam_chos(8).
  */
 #include "pam_chos.h"
 
+#include <errno.h>
 #include <pwd.h>
 #include <security/pam_ext.h>
 #include <security/pam_modutil.h>
@@ -18,12 +20,13 @@
 
 enum { MESSAGE = 4096 };
 
-static const char data_name[] = "pam_chos";
+static const char session_name[] = "pam_chos", setcred_name[] = "pam_chos_setcred";
 
 struct call {
     pam_handle_t *pamh;
     struct pam_options options;
-    struct visit *visit;
+    struct session session;
+    const char *hindrance;   /* why nobody can enter although the name is good, or NULL */
 };
 
 /* A name, and who chose it. */
@@ -65,32 +68,61 @@ static int fail(const struct call *call, const char *why)
     return call->options.deny ? PAM_ABORT : PAM_SUCCESS;
 }
 
+/* The handle ends, or another session begins. In a child that ends its copy nothing else is changed. */
 static void discard(pam_handle_t *pamh, void *data, int status)
 {
-    struct visit *visit = data;
-    (void)pamh;
+    (void)data;
     (void)status;
-    if (visit->begun)
-        chos_place_close(&visit->place);
-    free(visit);
+    (void)moment_disarm(pamh);
+}
+
+static void nothing(pam_handle_t *pamh, void *data, int status)
+{
+    (void)pamh;
+    (void)data;
+    (void)status;
+}
+
+static void copy(char to[CHOS_NAME_SIZE], const char *from)
+{
+    struct chos_text t = {to, CHOS_NAME_SIZE, 0};
+    to[0] = '\0';
+    chos_put(&t, from != NULL ? from : "");
 }
 
 /* Where this is no place to move anybody: silently, because nothing is wrong. */
-static const char *reason_to_step_aside(pam_handle_t *pamh)
+static const char *reason_to_step_aside(const struct call *call)
 {
-    const void *service = NULL;
+    const char *service = call->session.service;
     struct stat st;
     if (geteuid() != 0)
         return "the host process is not root";
-    /* Its steps have starters of their own; here there are threads. */
-    if (pam_get_item(pamh, PAM_SERVICE, &service) == PAM_SUCCESS && service != NULL && strcmp(service, "slurm") == 0)
+    /* Its steps have a plugin of their own. */
+    if (strcmp(service, "slurm") == 0)
         return "slurm has its own way in";
     if (stat("/proc/self/task", &st) == 0 && st.st_nlink > 3)
         return "the host process has several threads";
+    if (call->options.moment_said && call->options.moment == NEVER)
+        return "enter=no";
+    if (strncmp(service, "sudo", 4) == 0 && sudo_edits())
+        return "sudo -e runs the editor of its caller";
     return NULL;
 }
 
-static int find_wish(const struct call *call, const struct person *who, struct wish *wish, struct chos_text *why)
+/* Whether it is known when a process of this host may enter; otherwise nobody does, and why is said. */
+static const char *find_moment(struct call *call)
+{
+    const void *mark = NULL;
+    struct session *session = &call->session;
+    session->moment = call->options.moment_said ? call->options.moment : moment_of_service(session->service);
+    if (session->moment == NEVER)
+        return "it is not known when a process of this service may enter; see enter= in pam_chos(8)";
+    if (session->moment == AT_SETCRED && (pam_get_data(call->pamh, setcred_name, &mark) != PAM_SUCCESS || mark == NULL))
+        return "this service needs a second line, the last of its auth lines; run `chosctl install pam` again";
+    return NULL;
+}
+
+static int find_wish(const struct call *call, struct wish *wish, struct chos_text *why)
 {
     wish->source = "$CHOS";
     wish->name = pam_getenv(call->pamh, "CHOS");
@@ -100,7 +132,7 @@ static int find_wish(const struct call *call, const struct person *who, struct w
         return 0;
     wish->source = call->options.choice.file;
     wish->name = wish->word;
-    int found = dotfile_read(who, &call->options.choice, wish->word, why);
+    int found = dotfile_read(&call->session.who, &call->options.choice, wish->word, why);
     if (found == 0) {
         wish->source = "";
         wish->name = "default";
@@ -114,15 +146,45 @@ static bool is_nothing(const struct wish *wish, const struct chos_error *e)
     return wish->source[0] == '\0' && (e->reason == CHOS_UNKNOWN || e->reason == CHOS_NO_REGISTRY);
 }
 
-static int try_wish(const struct call *call, const struct person *who, const char *name, struct chos_error *e)
+static int put_variable(pam_handle_t *pamh, const char *name, const char *value)
 {
-    if (call->options.debug)
-        pam_syslog(call->pamh, LOG_DEBUG, "uid %lu: entering %s", (unsigned long)who->uid, name);
-    return visit_begin(call->visit, call->pamh, who, name, call->options.choice.timeout, e);
+    char text[CHOS_FILE_SIZE];
+    struct chos_text t = {text, sizeof text, 0};
+    chos_put(&t, name);
+    chos_put(&t, value);
+    return pam_putenv(pamh, text) == PAM_SUCCESS ? 0 : -1;
 }
 
-/* What is said about a name that is replaced by the default; said before, because inside nothing is said. */
-static int try_default(const struct call *call, const struct person *who, struct chos_error *e)
+static int put_variables(pam_handle_t *pamh, const struct chos_session *s, struct chos_error *e)
+{
+    bool put = put_variable(pamh, "CHOS=", s->alias) == 0
+        && (s->target.kind == CHOS_TO_BASE || put_variable(pamh, "CHOS_GENERATION=", s->target.name) == 0);
+    for (unsigned i = 0; put && i < s->policy.setenvs; i++)
+        put = pam_putenv(pamh, s->policy.setenv[i]) == PAM_SUCCESS;
+    return put ? 0 : chos_fail(e, CHOS_SYSTEM, ENOMEM, "pam_putenv");
+}
+
+/* Everything that can be told before is told here, while there is somebody to tell. */
+static int try_wish(struct call *call, const char *name, struct chos_error *e)
+{
+    static struct chos_session s;
+    struct session *session = &call->session;
+    if (call->options.debug)
+        pam_syslog(call->pamh, LOG_DEBUG, "uid %lu: looking at %s", (unsigned long)session->who.uid,
+                   chos_name_is_plain(name) ? name : "a name that is none");
+    if (chos_session_look(&s, name, permit_person, &session->who, e))
+        return -1;
+    call->hindrance = find_moment(call);
+    if (call->hindrance != NULL)
+        return s.target.kind == CHOS_TO_BASE ? 0 : -1;
+    copy(session->alias, name);
+    if (moment_arm(session))
+        return chos_fail(e, CHOS_SYSTEM, errno, "another session is open in this process");
+    return put_variables(call->pamh, &s, e);
+}
+
+/* What is said about a name that is replaced by the default. */
+static int try_default(struct call *call, struct chos_error *e)
 {
     char text[MESSAGE];
     struct chos_text t = {text, sizeof text, 0};
@@ -130,44 +192,59 @@ static int try_default(const struct call *call, const struct person *who, struct
     chos_error_text(e, &t);
     chos_put(&t, "      this session tries `default` instead");
     tell(call, LOG_NOTICE, text);
-    return try_wish(call, who, "default", e);
+    return try_wish(call, "default", e);
 }
 
-static int enter(const struct call *call, const struct person *who)
+static int choose(struct call *call)
 {
     char text[MESSAGE] = "";
     struct chos_text why = {text, sizeof text, 0};
     struct chos_error e;
     struct wish wish;
-    if (find_wish(call, who, &wish, &why))
+    if (find_wish(call, &wish, &why))
         return fail(call, text);
-    if (try_wish(call, who, wish.name, &e) == 0)
+    if (try_wish(call, wish.name, &e) == 0)
         return PAM_SUCCESS;
+    if (call->hindrance != NULL)
+        return fail(call, call->hindrance);
     if (is_nothing(&wish, &e)) {
         if (call->options.debug)
-            pam_syslog(call->pamh, LOG_DEBUG, "uid %lu: there is no default", (unsigned long)who->uid);
+            pam_syslog(call->pamh, LOG_DEBUG, "uid %lu: there is no default", (unsigned long)call->session.who.uid);
         return PAM_SUCCESS;
     }
     if (call->options.choice.fail_to_default && wish.source[0] != '\0' && (e.reason == CHOS_UNKNOWN || e.reason == CHOS_ILLEGAL)
-        && try_default(call, who, &e) == 0)
+        && try_default(call, &e) == 0)
         return PAM_SUCCESS;
-    if (e.reason == CHOS_THREADS) {
-        pam_syslog(call->pamh, LOG_NOTICE, "stepping aside: the host process has several threads");
-        return PAM_SUCCESS;
-    }
+    if (call->hindrance != NULL)
+        return fail(call, call->hindrance);
+    (void)moment_disarm(call->pamh);
     chos_error_text(&e, &why);
     int rc = fail(call, text);
     return e.reason == CHOS_STRANDED ? PAM_ABORT : rc;
 }
 
-/* One visit for each handle: a stack that names the module twice neither moves nor tells anybody twice. */
+static int open_for(struct call *call, const struct passwd *pw)
+{
+    struct person *who = &call->session.who;
+    if (groups_find(pw, who))
+        return fail(call, "your groups cannot be told");
+    int rc = groups_prepare(pw, who) ? fail(call, "your groups cannot be kept") : choose(call);
+    if (!moment_is_armed(call->pamh)) {
+        groups_release();
+        free(who->groups);
+    }
+    return rc;
+}
+
+/* One session for each handle: a stack that names the module twice neither enters nor tells anybody twice. */
 static int open_session(struct call *call)
 {
-    struct person who;
     const char *user = NULL;
-    const void *visit = NULL;
-    const char *aside = reason_to_step_aside(call->pamh);
-    bool again = pam_get_data(call->pamh, data_name, &visit) == PAM_SUCCESS && visit != NULL;
+    const void *before = NULL, *service = NULL;
+    (void)pam_get_item(call->pamh, PAM_SERVICE, &service);
+    copy(call->session.service, service);
+    const char *aside = reason_to_step_aside(call);
+    bool again = pam_get_data(call->pamh, session_name, &before) == PAM_SUCCESS && before != NULL;
     if (aside != NULL || again) {
         if (call->options.debug)
             pam_syslog(call->pamh, LOG_DEBUG, "stepping aside: %s", aside != NULL ? aside : "called already");
@@ -177,25 +254,18 @@ static int open_session(struct call *call)
         ? pam_modutil_getpwnam(call->pamh, user) : NULL;
     if (pw != NULL && pw->pw_uid == 0)
         return PAM_SUCCESS;
-
-    call->visit = calloc(1, sizeof *call->visit);
-    if (call->visit == NULL || pam_set_data(call->pamh, data_name, call->visit, discard) != PAM_SUCCESS) {
-        free(call->visit);
+    if (pam_set_data(call->pamh, session_name, (void *)session_name, discard) != PAM_SUCCESS)
         return fail(call, "out of memory");
-    }
     if (pw == NULL)
         return fail(call, "the account is not known");
     if (call->options.wrong != NULL) {
         pam_syslog(call->pamh, LOG_ERR, "unknown option or value: %s", call->options.wrong);
         return fail(call, "pam_chos.so is not configured correctly on this node; tell your administrator");
     }
-    if (groups_find(pw, &who))
-        return fail(call, "your groups cannot be told");
-    int rc = groups_hold(pw, &who) ? fail(call, "your groups cannot be kept") : enter(call, &who);
-    if (!call->visit->begun)
-        groups_release();
-    free(who.groups);
-    return rc;
+    call->session.pamh = call->pamh;
+    call->session.deny = call->options.deny;
+    copy(call->session.user, pw->pw_name);
+    return open_for(call, pw);
 }
 
 EXPORT int pam_sm_open_session(pam_handle_t *pamh, int flags, int argc, const char **argv)
@@ -206,24 +276,36 @@ EXPORT int pam_sm_open_session(pam_handle_t *pamh, int flags, int argc, const ch
     return open_session(&call);
 }
 
-/* It fails only where the host is stranded; then nothing more may be done in it. */
+/* The host has not moved, so there is nothing to undo. */
 EXPORT int pam_sm_close_session(pam_handle_t *pamh, int flags, int argc, const char **argv)
 {
-    const void *data = NULL;
-    struct visit visit;
-    struct chos_error e;
     (void)flags;
     (void)argc;
     (void)argv;
-    if (pam_get_data(pamh, data_name, &data) != PAM_SUCCESS || data == NULL)
-        return PAM_SUCCESS;
-    memcpy(&visit, data, sizeof visit);
-    int rc = visit_end(&visit, &e);
+    if (moment_disarm(pamh))
+        pam_syslog(pamh, LOG_NOTICE, "nobody has entered: the session ended without a process made by fork(2)");
     groups_release();
-    ((struct visit *)data)->begun = false;
-    (void)pam_set_data(pamh, data_name, NULL, NULL);
-    if (rc == 0)
-        return PAM_SUCCESS;
-    pam_syslog(pamh, LOG_ERR, "could not go back to the base: the session's descriptors are gone");
-    return PAM_SESSION_ERR;
+    (void)pam_set_data(pamh, session_name, NULL, NULL);
+    return PAM_SUCCESS;
+}
+
+EXPORT int pam_sm_authenticate(pam_handle_t *pamh, int flags, int argc, const char **argv)
+{
+    (void)pamh;
+    (void)flags;
+    (void)argc;
+    (void)argv;
+    return PAM_IGNORE;
+}
+
+/* The last auth line of a service whose child enters here: called in the host first, which shows that the line is there. */
+EXPORT int pam_sm_setcred(pam_handle_t *pamh, int flags, int argc, const char **argv)
+{
+    (void)argc;
+    (void)argv;
+    if ((flags & PAM_DELETE_CRED) == 0) {
+        moment_setcred(pamh);
+        (void)pam_set_data(pamh, setcred_name, (void *)setcred_name, nothing);
+    }
+    return PAM_IGNORE;
 }

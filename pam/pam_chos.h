@@ -1,5 +1,6 @@
-/* What the modules of pam_chos.so share. It lives in a root process that is not ours: it leaves that process's
- * handlers, descriptors, children and credentials alone, and undoes what it did when the session ends.
+/* What the modules of pam_chos.so share. It lives in a root process that is not ours, its host, which it leaves as it is:
+ * handlers, descriptors, children, credentials, and above all its place. The host never enters an environment; the
+ * process that it makes for the user does (moment.c, child.c).
  */
 #ifndef PAM_CHOS_H
 #define PAM_CHOS_H
@@ -9,31 +10,50 @@
 #include <security/pam_modules.h>
 #include <sys/types.h>
 
+/* When a process enters: at the host's next fork, in it; at pam_setcred(3) in a process that the host has made since the
+ * session was opened; never. */
+enum moment { AT_FORK, AT_SETCRED, NEVER };
+
 /* options.c: pure */
 struct pam_options {
     struct choice choice;
     bool deny;              /* onerr=deny */
     bool debug;
+    bool moment_said;       /* enter= */
+    enum moment moment;
     const char *wrong;      /* the first option that is none */
 };
 void pam_options_parse(int argc, const char **argv, struct pam_options *o);
+enum moment moment_of_service(const char *service);
 
-/* groups.c: what the base says; and that initgroups(3) says the same in this process until it is released */
+/* groups.c: what the base says; and that initgroups(3) says the same in the child that enters */
 struct passwd;
 int groups_find(const struct passwd *pw, struct person *who);
-int groups_hold(const struct passwd *pw, const struct person *who);
+int groups_prepare(const struct passwd *pw, const struct person *who);
+void groups_hold(void);
 void groups_release(void);
 
-/* visit.c: a session in an environment, from entering to leaving */
-struct visit {
-    bool begun;              /* there is something to undo */
-    bool moved;
-    int personality;         /* the one before, or -1 */
-    uint64_t ns;             /* which namespace `place` has to be, should the host have closed our descriptors */
-    struct chos_place place;
+/* What the host's child needs to know, found out before it is made. */
+struct session {
+    pam_handle_t *pamh;
+    pid_t opener;
+    enum moment moment;
+    bool deny;
+    struct person who;
+    char alias[CHOS_NAME_SIZE], user[CHOS_NAME_SIZE], service[CHOS_NAME_SIZE];
 };
-int visit_begin(struct visit *v, pam_handle_t *pamh, const struct person *who, const char *alias, int timeout,
-                struct chos_error *e);
-int visit_end(struct visit *v, struct chos_error *e);
+
+/* moment.c: one session at a time; `arm` copies it, and takes its groups */
+int moment_arm(const struct session *session);
+bool moment_is_armed(const pam_handle_t *pamh);
+bool moment_disarm(const pam_handle_t *pamh);
+void moment_setcred(pam_handle_t *pamh);
+
+/* sudo.c: what only sudo does */
+bool sudo_edits(void);
+bool sudo_has_monitor(void);
+
+/* child.c: in the process that is to become the user, root still: enters, or says why not and does as onerr= says */
+void child_enter(const struct session *session);
 
 #endif

@@ -34,17 +34,6 @@
 #define SYS_close_range 436
 #endif
 
-/* Not libc's: where the host has threads, those look for them, and here there are none. */
-#ifdef SYS_setresuid32
-#define RAW_SETGROUPS SYS_setgroups32
-#define RAW_SETRESGID SYS_setresgid32
-#define RAW_SETRESUID SYS_setresuid32
-#else
-#define RAW_SETGROUPS SYS_setgroups
-#define RAW_SETRESGID SYS_setresgid
-#define RAW_SETRESUID SYS_setresuid
-#endif
-
 enum { PIDFD = 3 /* P_PIDFD */, DYING_MS = 200, MS = 1000 };
 
 /* What goes through the socket, as one message. */

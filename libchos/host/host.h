@@ -7,7 +7,20 @@
 #include "chos.h"
 
 #include <limits.h>
+#include <sys/syscall.h>
 #include <sys/types.h>
+
+/* Not libc's, which change all threads of a process: of the host's no other is to change, and in a child of as_user.c
+ * there are none. */
+#ifdef SYS_setresuid32
+#define RAW_SETGROUPS SYS_setgroups32
+#define RAW_SETRESGID SYS_setresgid32
+#define RAW_SETRESUID SYS_setresuid32
+#else
+#define RAW_SETGROUPS SYS_setgroups
+#define RAW_SETRESGID SYS_setresgid
+#define RAW_SETRESUID SYS_setresuid
+#endif
 
 /* options.c: what an administrator may say to either, as KEY=VALUE. Pure. */
 struct choice {
@@ -37,6 +50,13 @@ struct answer {
 };
 typedef void question(const void *context, struct answer *answer);
 int as_user(const struct person *who, question *ask, const void *context, int timeout, struct answer *answer);
+
+/* look.c: chos_session_enter without entering, as far as that can be told from here; `s` says what was found */
+int chos_session_look(struct chos_session *s, const char *alias, chos_permit *permit, void *context, struct chos_error *e);
+
+/* permit.c: what a process that is root asks the kernel with the person's rights over files. `context`: a struct person */
+int permit_person(const struct chos_session *s, void *context, struct chos_error *e);
+bool change_directory_as(const struct person *who, const char *path);
 
 /* entry.c: the personality that the policy asks for */
 int entry_personality(const struct chos_policy *policy, int *before, struct chos_error *e);

@@ -15,6 +15,7 @@ from node import REGISTRY, REPO, Node, install, mount_points, tree_path, wait_fo
 from silent import silent_file_system
 
 __all__ = [
+    "AUTH",
     "BASE_ID",
     "LIMIT",
     "LINE",
@@ -35,6 +36,7 @@ __all__ = [
 LIMIT = 60
 BASE_ID = next(line for line in Path("/etc/os-release").read_text().splitlines() if line.startswith("ID="))
 LINE = "session required pam_chos.so"
+AUTH = "auth optional pam_chos.so"  # of sshd, whose child enters when it asks for its credentials
 
 
 def os_id(text: str) -> str:
@@ -61,7 +63,8 @@ class Stacks:
         path = Path("/etc/pam.d") / service
         if service not in self._original:
             self._original[service] = path.read_text()
-        self.write(service, f"{self._original[service]}\n{line} {options}\n")
+        auth = AUTH if service == "sshd" else ""
+        self.write(service, f"{self._original[service]}\n{auth}\n{line} {options}\n")
 
     def restore(self) -> None:
         for path, content in self._kept.items():

@@ -2,7 +2,11 @@
  *
  * open, close     the session           reopen       the same with a handle of its own, in the same process
  * show            one line about this process: namespace, root, cwd, personality, no_new_privs, uids, descriptors, children
- * ns              the mount namespace alone, without a descriptor
+ * child           what `show` says, by a child made by fork(2); `ended: N` where that ended with status N
+ * ns, childs-ns   the mount namespace alone, without a descriptor; that of a child
+ * setcred         pam_setcred, after `open` or before; childs-setcred: by a child, which then says what `show` says
+ * second          a session of another handle, beside the first     down    chosctl down
+ * helper          a child made by posix_spawn(3), which runs no handlers of fork(2): shows its namespace
  * env             the variables that the session would get
  * ignore          SIGCHLD is ignored    count        SIGCHLD is counted, and shown
  * thread          starts a thread       silent       PAM_SILENT from here on
@@ -12,6 +16,7 @@
 #include <pthread.h>
 #include <security/pam_appl.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +29,7 @@
 
 static volatile sig_atomic_t signals;
 static int at_exit;
+static const char *label = "show";
 
 static void count(int number) { (void)number; signals++; }
 static void *sleeper(void *unused) { for (;;) pause(); return unused; }
@@ -54,15 +60,53 @@ static void show(void)
     closedir(dir);
     if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT | __WALL) == 0)
         children = 1;
-    printf("show: ns=%lu root=%lu.%lu cwd=%s personality=%x nnp=%d uid=%d euid=%d fds=%d children=%d sigchld=%d\n", (unsigned long)ns.st_ino,
+    printf("%s: ns=%lu root=%lu.%lu cwd=%s personality=%x nnp=%d uid=%d euid=%d fds=%d children=%d sigchld=%d\n", label, (unsigned long)ns.st_ino,
            (unsigned long)root.st_dev, (unsigned long)root.st_ino, cwd, (unsigned)personality(0xffffffff),
            prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0), (int)getuid(), (int)geteuid(), fds, children, (int)signals);
+}
+
+static void namespace_of(const char *whose)
+{
+    struct stat ns;
+    printf("%s: %lu\n", whose, stat("/proc/self/ns/mnt", &ns) == 0 ? (unsigned long)ns.st_ino : 0UL);
+}
+
+static void in_child(void (*what)(void))
+{
+    int status;
+    pid_t pid = fork();
+    if (pid == 0) {
+        label = "child";
+        what();
+        _exit(0);
+    }
+    if (pid < 0 || (waitpid(pid, &status, 0) == pid && status != 0))
+        printf("ended: %d\n", WEXITSTATUS(status));
+}
+
+static void show_namespace(void) { namespace_of("childs-ns"); }
+
+static pam_handle_t *pamh;
+
+static void setcred_and_show(void)
+{
+    if (pam_setcred(pamh, PAM_ESTABLISH_CRED) != PAM_SUCCESS)
+        printf("setcred: failed\n");
+    show();
+}
+
+static void helper(void)
+{
+    static char *const argv[] = {"sh", "-c", "stat -L -c 'helper: %i' /proc/self/ns/mnt", NULL};
+    pid_t pid;
+    if (posix_spawn(&pid, "/bin/sh", NULL, NULL, argv, environ) == 0)
+        waitpid(pid, NULL, 0);
 }
 
 int main(int argc, char **argv)
 {
     static const struct pam_conv conv = {converse, NULL};
-    pam_handle_t *pamh = NULL;
+    pam_handle_t *other = NULL;
     int flags = 0;
     pthread_t thread;
     setvbuf(stdout, NULL, _IONBF, 0);
@@ -82,10 +126,24 @@ int main(int argc, char **argv)
             printf("reopen: %d\n", pam_open_session(pamh, flags));
         } else if (strcmp(*word, "show") == 0)
             show();
-        else if (strcmp(*word, "ns") == 0) {
-            struct stat ns;
-            printf("ns: %lu\n", stat("/proc/self/ns/mnt", &ns) == 0 ? (unsigned long)ns.st_ino : 0UL);
-        } else if (strcmp(*word, "env") == 0) {
+        else if (strcmp(*word, "child") == 0)
+            in_child(show);
+        else if (strcmp(*word, "childs-ns") == 0)
+            in_child(show_namespace);
+        else if (strcmp(*word, "ns") == 0)
+            namespace_of("ns");
+        else if (strcmp(*word, "setcred") == 0)
+            pam_setcred(pamh, PAM_ESTABLISH_CRED);
+        else if (strcmp(*word, "childs-setcred") == 0)
+            in_child(setcred_and_show);
+        else if (strcmp(*word, "second") == 0) {
+            pam_start(argv[1], argv[2], &conv, &other);
+            printf("second: %d\n", pam_open_session(other, flags));
+        } else if (strcmp(*word, "down") == 0)
+            printf("down: %d\n", system("chosctl down >/dev/null 2>&1"));
+        else if (strcmp(*word, "helper") == 0)
+            helper();
+        else if (strcmp(*word, "env") == 0) {
             for (char **env = pam_getenvlist(pamh); *env != NULL; env++)
                 printf("env: %s\n", *env);
         } else if (strcmp(*word, "ignore") == 0)

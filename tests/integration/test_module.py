@@ -23,8 +23,11 @@ class Seen:
     """What the host said."""
 
     stdout: str
+    stderr: str = ""
     codes: dict[str, int] = field(default_factory=dict)
     shows: list[dict[str, str]] = field(default_factory=list)
+    children: list[dict[str, str]] = field(default_factory=list)
+    ended: list[int] = field(default_factory=list)
     env: dict[str, str] = field(default_factory=dict)
     messages: list[str] = field(default_factory=list)
     took: dict[str, float] = field(default_factory=dict)
@@ -42,7 +45,7 @@ Host = Callable[..., Seen]
 
 @pytest.fixture
 def host(program: Path, stacks: Stacks) -> Host:
-    """A function: options of the module, then the words of host.c; `user`, `env`, `cwd`, `service`, `wrapper`."""
+    """A function: options of the module, then the words of host.c; `moment`, `user`, `env`, `cwd`, `service`, `wrapper`."""
 
     def call(
         options: str,
@@ -53,22 +56,27 @@ def host(program: Path, stacks: Stacks) -> Host:
         service: str = "chos-test",
         wrapper: tuple[str, ...] = (),
         line: str = LINE,
+        moment: str = "enter=fork",
     ) -> Seen:
-        stacks.write(service, f"{line} {options}\n")
+        with_moment = re.sub(r"(?m)^(-?session.*pam_chos\S*)", rf"\1 {moment}", line)
+        stacks.write(service, f"{with_moment} {options}\n")
         result = run(
-            [*wrapper, str(program), service, user, *(words or ("show", "open", "show", "env", "close", "show"))],
+            [*wrapper, str(program), service, user, *(words or ("show", "open", "show", "child", "env", "close", "show"))],
             env={"PATH": "/usr/bin:/bin", **(env or {})},
             cwd=cwd,
         )
         assert result.returncode == 0, result
-        seen = Seen(result.stdout)
+        seen = Seen(result.stdout, result.stderr)
         message = ""
         for text in result.stdout.splitlines():
             kind, _, rest = text.partition(": ")
             if kind in ("open", "close", "reopen"):
                 seen.codes[kind] = int(rest)
-            elif kind == "show":
-                seen.shows.append(dict(word.split("=", 1) for word in rest.split()))
+            elif kind in ("show", "child"):
+                shown = seen.shows if kind == "show" else seen.children
+                shown.append(dict(word.split("=", 1) for word in rest.split()))
+            elif kind == "ended":
+                seen.ended.append(int(rest))
             elif kind == "env":
                 name, _, value = rest.partition("=")
                 seen.env[name] = value
@@ -85,28 +93,30 @@ def host(program: Path, stacks: Stacks) -> Host:
 
 
 def inside(node: Node, seen: Seen, name: str) -> None:
-    """The session was in this environment, quietly, and the host was itself again afterwards."""
+    """The host's child was in this environment, quietly; the host itself never was, and is what it was."""
     assert seen.codes["open"] == SUCCESS, seen
-    assert seen.messages == []
-    assert int(seen.shows[1]["ns"]) == node.pin(node.generation(name)), seen
-    unmoved(seen, seen.shows[2])
+    assert seen.messages == [] and seen.ended == []
+    assert int(seen.children[0]["ns"]) == node.pin(node.generation(name)), seen
+    for show in seen.shows[1:]:
+        unmoved(seen, show)
 
 
 def unmoved(seen: Seen, show: dict[str, str] | None = None, but: tuple[str, ...] = ()) -> None:
     """The host is what it was: namespace, root, working directory, ids; no child, no descriptor, no signal."""
     now = show or seen.shows[1]
-    assert now == {**seen.shows[0], **{key: now[key] for key in ("nnp", *but)}}, seen
+    assert now == {**seen.shows[0], **{key: now[key] for key in but}}, seen
 
 
 def refused(seen: Seen, *words: str, code: int = SUCCESS, but: tuple[str, ...] = ()) -> None:
-    """Left in the base, and told so, once."""
+    """Left in the base, and told so, once; so is the host's child."""
     assert seen.codes["open"] == code, seen
     assert len(seen.messages) == 1, seen
     for word in words:
         assert word in seen.messages[0], seen
     assert all(char == "\n" or " " <= char <= "~" for char in seen.messages[0]), seen
     assert "CHOS" not in seen.env
-    unmoved(seen, but=but)
+    for show in (*seen.shows[1:], *seen.children):
+        unmoved(seen, show, but)
 
 
 # --- order and options --------------------------------------------------------------------------------------------
@@ -130,7 +140,7 @@ def test_what_the_session_gets(two: Node, host: Host, dotfile: Callable[..., Pat
     dotfile("alice", "one")
     seen = host("")
     assert seen.env == {"CHOS": "one", "CHOS_GENERATION": "one.1"}
-    assert seen.shows[1]["uid"] == "0"
+    assert seen.children[0]["uid"] == "0"
 
 
 def test_an_alias_and_a_path(two: Node, host: Host, dotfile: Callable[..., Path]) -> None:
@@ -148,8 +158,8 @@ def test_the_base_by_name(two: Node, host: Host, dotfile: Callable[..., Path]) -
     dotfile("alice", "root")
     seen = host("", cwd="/usr")
     assert seen.env == {"CHOS": "root"}
-    assert {**seen.shows[1], "fds": ""} == {**seen.shows[0], "fds": ""}
-    unmoved(seen, seen.shows[2])
+    for show in (*seen.shows[1:], *seen.children):
+        unmoved(seen, show)
 
 
 def test_user_conf_file(two: Node, host: Host, dotfile: Callable[..., Path]) -> None:
@@ -171,7 +181,7 @@ def test_fail_to_default(two: Node, host: Host, dotfile: Callable[..., Path]) ->
     for name in ("nowhere", "no/name", "../gen/one.1"):
         dotfile("alice", name)
         seen = host("fail_to_default=1")
-        assert int(seen.shows[1]["ns"]) == two.pin(two.generation("one"))
+        assert int(seen.children[0]["ns"]) == two.pin(two.generation("one"))
         assert seen.env["CHOS"] == "default"
         assert len(seen.messages) == 1 and "tries `default` instead" in seen.messages[0]
         unmoved(seen, seen.shows[2])
@@ -179,7 +189,7 @@ def test_fail_to_default(two: Node, host: Host, dotfile: Callable[..., Path]) ->
 
 @pytest.mark.parametrize(
     "wrong",
-    ["nonsense", "fail_to_default=2", "fail_to_default", "onerr=maybe", "timeout=0", "timeout=1e3", "Debug", "debug=1"],
+    ["nonsense", "fail_to_default=2", "fail_to_default", "onerr=maybe", "enter=maybe", "timeout=0", "timeout=1e3", "Debug", "debug=1"],
 )
 def test_wrong_options(two: Node, host: Host, log: Callable[[str], list[str]], wrong: str) -> None:
     """Said in the log with the word, and not ignored."""
@@ -219,14 +229,14 @@ def test_the_log(two: Node, host: Host, dotfile: Callable[..., Path], log: Calla
     assert len(lines) == 1
     assert int(lines[0][1 : lines[0].index(">")]) >> 3 == 10
     assert "\n" not in lines[0] and "\x1b" not in lines[0]
-    assert log("entering")
+    assert log("looking at a name that is none")
 
 
 # --- policy -------------------------------------------------------------------------------------------------------
 
 
 def test_policy(node: Node, host: Host, dotfile: Callable[..., Path]) -> None:
-    """no_new_privs, personality and variables; the personality goes again with the session."""
+    """no_new_privs, personality and variables; of the child, not of the host."""
     node.tree("one")
     node.configure(
         "one:/os/one\n",
@@ -238,14 +248,14 @@ def test_policy(node: Node, host: Host, dotfile: Callable[..., Path]) -> None:
     seen = host("")
     inside(node, seen, "one")
     assert seen.env == {"CHOS": "one", "CHOS_GENERATION": "one.1", "LANG": "C", "EMPTY": ""}
-    assert (seen.shows[1]["nnp"], seen.shows[1]["personality"]) == ("1", "8")
+    assert (seen.children[0]["nnp"], seen.children[0]["personality"]) == ("1", "8")
 
 
 def test_the_working_directory(two: Node, host: Host, dotfile: Callable[..., Path]) -> None:
     dotfile("alice", "one")
     for directory, expected in (("/home/alice", "/home/alice"), ("/root", "/"), ("/usr", "/usr"), ("/tmp", "/tmp")):
         seen = host("", cwd=directory)
-        assert seen.shows[1]["cwd"] == expected
+        assert seen.children[0]["cwd"] == expected
         inside(two, seen, "one")
 
 
@@ -286,11 +296,102 @@ def test_what_could_not_be_prepared(two: Node, host: Host, dotfile: Callable[...
 def test_sessions_one_after_the_other(two: Node, host: Host, dotfile: Callable[..., Path]) -> None:
     """Closing is symmetric and may be repeated; the next session of the same process begins in the base."""
     dotfile("alice", "one")
-    seen = host("", "show", "open", "close", "close", "show", "open", "show", "close", "reopen", "close", "show")
+    words = ("show", "open", "close", "close", "show", "child", "open", "child", "close", "reopen", "child", "close", "show")
+    seen = host("", *words)
     assert set(seen.codes.values()) == {SUCCESS}
     unmoved(seen)
-    assert int(seen.shows[2]["ns"]) == two.pin("one.1")
-    unmoved(seen, seen.shows[3])
+    unmoved(seen, seen.children[0])
+    assert [int(child["ns"]) for child in seen.children[1:]] == [two.pin("one.1")] * 2
+    unmoved(seen, seen.shows[2])
+
+
+def test_one_child_of_a_session(two: Node, host: Host, dotfile: Callable[..., Path]) -> None:
+    """The first that the host forks is the user's; what it makes later, or without fork(2), is its own."""
+    dotfile("alice", "one")
+    seen = host("", "show", "open", "helper", "child", "child", "helper", "close", "child")
+    inside(two, seen, "one")
+    for child in seen.children[1:]:
+        unmoved(seen, child)
+    helpers = re.findall(r"^helper: (\d+)", seen.stdout, re.MULTILINE)
+    assert helpers == [seen.shows[0]["ns"]] * 2
+
+
+def test_a_child_of_another_module(two: Node, host: Host, dotfile: Callable[..., Path]) -> None:
+    """pam_exec forks as root, behind the module when it opens and before it when it closes: never inside."""
+    dotfile("alice", "one")
+    script = Path("/tmp/pam-exec")
+    script.write_text("#!/bin/sh\nstat -L -c $PAM_TYPE=%i /proc/self/ns/mnt >>/tmp/pam-exec-said\n")
+    script.chmod(0o755)
+    said = Path("/tmp/pam-exec-said")
+    said.unlink(missing_ok=True)
+    around = f"session optional pam_exec.so {script}"
+    seen = host("", line=f"{around}\n{LINE}\n{around}\n{LINE}")
+    inside(two, seen, "one")
+    own = seen.shows[0]["ns"]
+    assert sorted(said.read_text().split()) == [f"close_session={own}"] * 2 + [f"open_session={own}"] * 2
+
+
+def test_a_session_without_a_child(
+    two: Node, host: Host, dotfile: Callable[..., Path], log: Callable[[str], list[str]]
+) -> None:
+    """Where the host makes no process by fork(2), nobody enters; the log says so."""
+    dotfile("alice", "one")
+    unmoved(host("", "show", "open", "helper", "close", "show"), but=("fds",))  # libc's, to the log
+    assert len(log("nobody has entered")) == 1
+
+
+def test_two_sessions_at_once(two: Node, host: Host, dotfile: Callable[..., Path]) -> None:
+    """Of one process: the second is refused, for its child could be the first one's."""
+    dotfile("alice", "one")
+    seen = host("", "show", "open", "second", "child")
+    assert len(seen.messages) == 1 and "is open" in seen.messages[0], seen
+    assert int(seen.children[0]["ns"]) == two.pin("one.1")
+
+
+def test_an_unknown_service(two: Node, host: Host, dotfile: Callable[..., Path]) -> None:
+    """Nobody enters where it is not known when a process of the host may: told, or refused."""
+    dotfile("alice", "one")
+    refused(host("", moment=""), "enter= in pam_chos(8)")
+    refused(host("onerr=deny", moment=""), code=ABORT)
+    dotfile("alice", None)
+    seen = host("onerr=deny", moment="")
+    assert seen.codes["open"] == SUCCESS and seen.messages == []
+
+
+def test_enter_no(two: Node, host: Host, dotfile: Callable[..., Path]) -> None:
+    dotfile("alice", "one")
+    seen = host("onerr=deny", moment="enter=no")
+    assert seen.codes["open"] == SUCCESS and seen.messages == [] and seen.env == {}
+    unmoved(seen, seen.children[0])
+
+
+@pytest.mark.parametrize("onerr", ["base", "deny"])
+def test_what_was_taken_away_meanwhile(two: Node, host: Host, dotfile: Callable[..., Path], onerr: str) -> None:
+    """What the host found is looked up again by the child: gone, it stays on the base, or ends before anything else."""
+    dotfile("alice", "one")
+    seen = host(f"onerr={onerr}", "show", "open", "down", "child", "env", "close", "show")
+    assert seen.codes["open"] == SUCCESS and seen.messages == []
+    assert seen.env == ({} if onerr == "nobody" else seen.env)
+    if onerr == "base":
+        unmoved(seen, seen.children[0])
+    else:
+        assert seen.children == [] and seen.ended == [125]
+
+
+def test_an_old_sshd_line(
+    two: Node, host: Host, dotfile: Callable[..., Path]
+) -> None:
+    """sshd's second line is missing: nobody enters, and what to do is said; with it, in the child, at setcred."""
+    dotfile("alice", "one")
+    refused(host("", moment="enter=setcred"), "chosctl install pam")
+    auth = "auth optional pam_chos.so\n"
+    words = ("show", "setcred", "open", "show", "setcred", "show", "child", "childs-setcred", "close", "show")
+    seen = host("", *words, moment="enter=setcred", line=auth + LINE)
+    assert seen.codes["open"] == SUCCESS and seen.messages == []
+    unmoved(seen, seen.children[0])
+    assert int(seen.children[1]["ns"]) == two.pin("one.1")
+    for show in seen.shows[1:]:
+        unmoved(seen, show)
 
 
 def test_named_twice(two: Node, host: Host, dotfile: Callable[..., Path]) -> None:
@@ -305,7 +406,7 @@ def test_named_twice(two: Node, host: Host, dotfile: Callable[..., Path]) -> Non
 def test_the_hosts_children(two: Node, host: Host, dotfile: Callable[..., Path], word: str) -> None:
     """Rule 14: a host that ignores or handles SIGCHLD gets none for ours, and nobody is left to be waited for."""
     dotfile("alice", "one")
-    inside(two, host("", word, "show", "open", "show", "close", "show", cwd="/tmp"), "one")
+    inside(two, host("", word, "show", "open", "show", "child", "close", cwd="/tmp"), "one")
 
 
 def test_threads_and_slurm(two: Node, host: Host, dotfile: Callable[..., Path]) -> None:
@@ -338,31 +439,38 @@ def test_few_descriptors(two: Node, host: Host, program: Path, dotfile: Callable
     for number in range(4, 30):
         limit = f"import os, resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, ({number}, {number})); "
         command = ["python3", "-c", limit + "os.execv(sys.argv[1], sys.argv[1:])", str(program), "chos-test", "alice"]
-        text = run([*command, "open", "ns", "close", "ns"]).stdout
-        spaces = re.findall(r"^ns: (\d+)", text, re.MULTILINE)
-        if "open: 0" not in text:
+        result = run([*command, "open", "ns", "childs-ns", "close", "ns"])
+        spaces = re.findall(r"^ns: (\d+)", result.stdout, re.MULTILINE)
+        if "open: 0" not in result.stdout:
             continue
-        assert "close: 0" in text, (number, text)
-        assert int(spaces[1]) == os.stat("/proc/self/ns/mnt").st_ino, (number, text)
-        if int(spaces[0]) == two.pin("one.1"):
+        assert "close: 0" in result.stdout, (number, result)
+        assert {int(space) for space in spaces} == {os.stat("/proc/self/ns/mnt").st_ino}, (number, result)
+        [child] = re.findall(r"^childs-ns: (\d+)", result.stdout, re.MULTILINE)
+        if int(child) == two.pin("one.1"):
             entered += 1
         else:
-            told += "in the base system" in text
-            assert spaces[0] == spaces[1], (number, text)
+            told += "in the base system" in result.stdout + result.stderr
+            assert child == spaces[0], (number, result)
     assert entered
     assert told
 
 
 def test_nothing_is_opened_inside_as_root(two: Node, host: Host, dotfile: Callable[..., Path]) -> None:
-    """Rule 5: between setns and the return to the host, root opens no file of the environment."""
+    """Rules 5 and 27: the host calls no setns; its child opens no file of the environment before the host's own code."""
     dotfile("alice", "one")
     trace = Path("/tmp/pam-trace")
-    host("", "open", "close", wrapper=("strace", "-o", str(trace), "-e", "trace=setns,/open,execve,/write"))
-    calls = trace.read_text().splitlines()
-    first = next(i for i, call in enumerate(calls) if call.startswith("setns("))
-    rest = [call for call in calls[first + 1 :] if not call.startswith(("write(1", "+++", "---"))]
-    back = next(i for i, call in enumerate(rest) if call.startswith("setns("))
-    assert rest[:back] == [], rest
+    words = ("open", "childs-ns", "close")
+    host("", *words, wrapper=("strace", "-ff", "-o", str(trace), "-e", "trace=setns,/open,/exec,/mmap,/stat,getdents64"))
+    files = sorted(Path("/tmp").glob("pam-trace.*"), key=lambda path: int(path.suffix[1:]))
+    entered = [path for path in files if "setns(" in path.read_text()]
+    assert len(entered) == 1 and entered[0] != files[0]
+    calls = entered[0].read_text().splitlines()
+    rest = calls[next(i for i, call in enumerate(calls) if call.startswith("setns(")) + 1 :]
+    # The root directory's identity; then what host.c says of itself.
+    assert [call.split("(")[0] for call in rest if "/proc/self/ns/mnt" not in call and "/\"" in call] == ["newfstatat"], rest
+    assert not [call for call in rest if "open" in call], rest
+    for path in files:
+        path.unlink()
 
 
 # --- who may enter ------------------------------------------------------------------------------------------------
@@ -549,7 +657,7 @@ def test_private_mounts_and_a_chroot(two: Node, host: Host, dotfile: Callable[..
 def test_the_user_in_a_user_namespace(two: Node, host: Host, dotfile: Callable[..., Path]) -> None:
     """Root of a user namespace is not root: the kernel refuses, the session goes on where it is."""
     dotfile("alice", "one")
-    seen = host("", "show", "open", "show", wrapper=("unshare", "--user", "--map-root-user"))
+    seen = host("", "show", "open", "show", "child", wrapper=("unshare", "--user", "--map-root-user"))
     assert seen.codes["open"] == SUCCESS
     assert len(seen.messages) == 1
     unmoved(seen)
@@ -560,12 +668,14 @@ def test_damaged_generations(two: Node, host: Host, dotfile: Callable[..., Path]
     dotfile("alice", "one")
     policy = Path("/run/chos/gen/one.1/policy")
     text = policy.read_text()
-    for damaged, words in (
-        (text + "unknown=1\n", "is damaged"),
-        (re.sub("root=.*", "root=1 1", text), "does not hold what the registry says"),
-    ):
-        policy.write_text(damaged)
-        refused(host(""), words)
+    policy.write_text(text + "unknown=1\n")
+    refused(host(""), "is damaged")
+    # What only entering shows, the child tells.
+    policy.write_text(re.sub("root=.*", "root=1 1", text))
+    seen = host("")
+    assert "does not hold what the registry says" in seen.stderr and "is in the base system" in seen.stderr
+    unmoved(seen, seen.children[0])
+    assert host("onerr=deny").ended == [125]
     policy.write_text(text)
     inside(two, host(""), "one")
     subprocess.run(["umount", "/run/chos/gen/one.1/ns"], check=True)

@@ -1,0 +1,63 @@
+/* Looks a name up as entering would, and moves nobody: what it stands for, whether the caller may enter, whether it is there. */
+#include "host.h"
+#include "internal.h"
+
+#include <string.h>
+#include <unistd.h>
+
+enum { TRIES = 16 };   /* how often an environment may be prepared anew while we look */
+
+/* A pin that cannot be seen from here says nothing: whoever enters goes by way of the base. */
+static int look_at_pin(struct chos_session *s, struct chos_error *e)
+{
+    struct chos_error missing;
+    int fd = chos_pin_open(s, &missing);
+    if (fd >= 0) {
+        close(fd);
+        return 0;
+    }
+    if (missing.reason == CHOS_RETIRED && (chos_registry_open(s, e) || chos_base_read(s, e)))
+        return -1;
+    if (missing.reason == CHOS_RETIRED && !chos_in_base(s))
+        return 0;
+    *e = missing;
+    return -1;
+}
+
+static int look(struct chos_session *s, struct chos_error *e)
+{
+    if (chos_registry_open(s, e) || chos_backend_choose(s, e))
+        return -1;
+    for (int i = 0; i < TRIES; i++) {
+        if (chos_find(s, e) == 0) {
+            if (s->target.kind == CHOS_TO_BASE)
+                return 0;
+            if (s->permit != NULL && s->permit(s, s->context, e))
+                return -1;
+            if (s->backend == CHOS_KMOD || look_at_pin(s, e) == 0)
+                return 0;
+        }
+        if (e->reason != CHOS_RETIRED || chos_registry_open(s, e))
+            return -1;
+    }
+    return chos_fail(e, CHOS_RETIRED, 0, s->alias);
+}
+
+/* On return the process is where it was, whatever was found; CHOS_STRANDED: it is not, and must end. */
+int chos_session_look(struct chos_session *s, const char *alias, chos_permit *permit, void *context, struct chos_error *e)
+{
+    struct chos_place place;
+    struct chos_error stranded;
+    memset(s, 0, sizeof *s);
+    s->permit = permit;
+    s->context = context;
+    if (chos_place_open(&place, e))
+        return -1;
+    int rc = chos_choose(s, alias, e) || look(s, e) ? -1 : 0;
+    if (chos_place_return(&place, s->moved, &stranded)) {
+        *e = stranded;
+        rc = -1;
+    }
+    chos_place_close(&place);
+    return rc;
+}

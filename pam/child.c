@@ -1,0 +1,133 @@
+/* The process that is to become the user enters its environment, root still, and as late as its host lets us.
+ *
+ * Everything is looked up here once more, from the name on: what the host's process found was for its messages. After
+ * entering no file of the environment is opened here. What the host's own code still does before it becomes the user, it
+ * does in the C locale, so that no message is translated by the tree's catalogues, and with the user's rights over files.
+ */
+#include "pam_chos.h"
+#include "internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <locale.h>
+#include <security/pam_ext.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/fsuid.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <syslog.h>
+#include <unistd.h>
+
+enum { MESSAGE = 4096, FAILED = 125 };
+
+/* atd's child is daemon for the moment, and has to be root to enter. */
+struct place { int cwd; uid_t euid; char path[PATH_MAX]; };
+
+static int begin(struct place *here, struct chos_error *e)
+{
+    here->euid = geteuid();
+    if (here->euid != 0 && seteuid(0))
+        return chos_fail(e, CHOS_SYSTEM, errno, "becoming root");
+    here->cwd = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (syscall(SYS_getcwd, here->path, sizeof here->path) < 0)   /* the system call: it shows what is unreachable */
+        here->path[0] = '\0';
+    locale_t plain = newlocale(LC_ALL_MASK, "C", (locale_t)0);
+    if (plain == (locale_t)0 || uselocale(plain) == (locale_t)0)
+        return chos_fail(e, CHOS_SYSTEM, errno, "the C locale");
+    return 0;
+}
+
+/* The same path is what the user means inside. It is looked up with the user's rights, so that nobody gets into a
+ * directory that is closed to him by way of our being root; where it cannot be had, `/` is where we are. */
+static int keep_directory(const struct place *here, const struct session *session, bool moved)
+{
+    if (!moved)
+        return here->cwd < 0 ? 0 : fchdir(here->cwd);
+    if (here->path[0] != '/' || here->path[1] == '\0')
+        return 0;
+    return change_directory_as(&session->who, here->path) ? 0 : -1;
+}
+
+/* What the launcher does before it executes. no_new_privs comes last: there is no way back from it. */
+static int apply(const struct chos_policy *policy, struct chos_error *e)
+{
+    int before;
+    if (entry_personality(policy, &before, e))
+        return -1;
+    if (policy->no_new_privs && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+        return chos_fail(e, CHOS_SYSTEM, errno, "no_new_privs");
+    return 0;
+}
+
+/* Opened before, because inside root opens nothing. What is wrong with the settings keeps nobody out. */
+static void prepare_record(struct chos_record *record)
+{
+    struct chos_jobs jobs;
+    struct chos_error ignored;
+    *record = (struct chos_record){-1, -1};
+    if (chos_jobs_read(&jobs, &ignored) == 0)
+        chos_record_open(record, &jobs, "");
+}
+
+static int enter(struct place *here, const struct session *session, struct chos_error *e)
+{
+    static struct chos_session s;
+    struct chos_record record;
+    if (begin(here, e))
+        return -1;
+    prepare_record(&record);
+    if (chos_session_enter(&s, session->alias, permit_person, (void *)&session->who, e)) {
+        chos_record_close(&record);
+        return -1;
+    }
+    if (keep_directory(here, session, s.moved) || apply(&s.policy, e)) {
+        chos_record_close(&record);
+        return chos_fail(e, CHOS_STRANDED, errno, "what its policy asks for");
+    }
+    groups_hold();
+    chos_record_write(&record, &(struct chos_entry){session->who.uid, session->user, session->alias, s.target.name,
+                                                    session->service, NULL});
+    return 0;
+}
+
+/* There is no caller to tell: the process runs the user's command next, or ends. One that cannot go back to the base ends. */
+static void fail(const struct session *session, const struct chos_error *e)
+{
+    char text[MESSAGE] = "";
+    struct chos_text t = {text, sizeof text, 0};
+    bool ends = session->deny || e->reason == CHOS_STRANDED;
+    chos_put(&t, "chos: ");
+    chos_error_text(e, &t);
+    chos_put(&t, ends ? "      this session is refused\n" : "      this session is in the base system\n");
+    ssize_t n = write(2, text, t.len);
+    (void)n;   /* where it fails there is nobody to tell */
+    if (e->reason != CHOS_STRANDED)
+        pam_syslog(session->pamh, LOG_WARNING, "%s: not entered: %s", session->service, e->message);
+    if (ends)
+        _exit(FAILED);
+    (void)pam_putenv(session->pamh, "CHOS");
+    (void)pam_putenv(session->pamh, "CHOS_GENERATION");
+    (void)unsetenv("CHOS");
+    (void)unsetenv("CHOS_GENERATION");
+}
+
+void child_enter(const struct session *session)
+{
+    struct place here = {.cwd = -1};
+    struct chos_error e;
+    int before = errno;
+    int rc = enter(&here, session, &e);
+    if (rc != 0)
+        fail(session, &e);
+    if (here.cwd >= 0)
+        close(here.cwd);
+    if (here.euid != 0 && seteuid(here.euid))
+        _exit(FAILED);
+    if (rc == 0) {
+        setfsgid(session->who.gid);
+        setfsuid(session->who.uid);
+    }
+    errno = before;
+}

@@ -1,0 +1,93 @@
+/* What only sudo does: it opens a session also for `sudo -e`, whose editor is the caller's own, and for a command on a
+ * terminal of its own it makes two processes, of which the first stays root.
+ */
+#include "pam_chos.h"
+
+#include <fcntl.h>
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+enum { SIZE = 65536, WORDS = 256, DESCRIPTORS = 256 };
+
+static size_t command_line(char text[SIZE])
+{
+    int fd = open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, text, SIZE - 1);
+    if (fd >= 0)
+        close(fd);
+    text[n > 0 ? n : 0] = '\0';
+    return n > 0 ? (size_t)n : 0;
+}
+
+static bool ends_in_edit(const char *name)
+{
+    size_t len = strlen(name);
+    return len >= 4 && strcmp(name + len - 4, "edit") == 0;
+}
+
+/* The short options that take a word, sudo(8), here and in later versions. */
+static const char with_word[] = "aCcDghpRrTtUu";
+
+/* Of a cluster such as -nu: whether it edits; and whether the next word belongs to it. */
+static bool cluster_edits(const char *word, bool *takes_next)
+{
+    *takes_next = false;
+    for (const char *c = word + 1; *c != '\0'; c++) {
+        if (*c == 'e')
+            return true;
+        if (strchr(with_word, *c) != NULL) {
+            *takes_next = c[1] == '\0';
+            return false;
+        }
+    }
+    return false;
+}
+
+/* A long option may be cut short where that is clear: --e, --ed, --edi. Its word may follow: what is taken for an option
+ * by mistake keeps a command on the base, and nothing else. */
+static bool word_edits(const char *word, bool *takes_next)
+{
+    *takes_next = false;
+    if (word[1] != '-')
+        return cluster_edits(word, takes_next);
+    size_t len = strcspn(word, "=");
+    return len > 2 && strncmp(word, "--edit", len) == 0;
+}
+
+bool sudo_edits(void)
+{
+    static char text[SIZE];
+    size_t n = command_line(text);
+    if (n == 0)
+        return true;
+    const char *slash = strrchr(text, '/');
+    if (ends_in_edit(slash != NULL ? slash + 1 : text))
+        return true;
+    bool skip = false;
+    for (const char *word = text + strlen(text) + 1; word < text + n; word += strlen(word) + 1) {
+        bool is_option = word[0] == '-' && word[1] != '\0', is_variable = strchr(word, '=') != NULL && word[0] != '-';
+        if (skip)
+            skip = false;
+        else if (is_option && strcmp(word, "--") != 0) {
+            if (word_edits(word, &skip))
+                return true;
+        } else if (!is_variable)
+            return false;
+    }
+    return false;
+}
+
+/* It holds the leader of the terminal that it made. sudo closes all but 0, 1 and 2 when it starts, so that no other
+ * leader can be there. */
+bool sudo_has_monitor(void)
+{
+    unsigned number;
+    for (int fd = 3; fd < DESCRIPTORS; fd++) {
+        if (ioctl(fd, TIOCGPTN, &number) == 0)
+            return true;
+    }
+    return false;
+}
