@@ -47,7 +47,7 @@ static void in_child(void)
         return;
     if (by_module) {
         armed = false;
-    } else if (!sudo_has_monitor() || getppid() != next.opener) {
+    } else if (!is_sudo(next.service) || !sudo_has_monitor() || getppid() != next.opener) {
         armed = false;
         child_enter(&next);
     }

@@ -104,7 +104,7 @@ static const char *reason_to_step_aside(const struct call *call)
         return "the host process has several threads";
     if (call->options.moment_said && call->options.moment == NEVER)
         return "enter=no";
-    if (strncmp(service, "sudo", 4) == 0 && sudo_edits())
+    if (is_sudo(service) && sudo_edits())
         return "sudo -e runs the editor of its caller";
     return NULL;
 }

@@ -50,6 +50,7 @@ bool moment_disarm(const pam_handle_t *pamh);
 void moment_setcred(pam_handle_t *pamh);
 
 /* sudo.c: what only sudo does */
+bool is_sudo(const char *service);
 bool sudo_edits(void);
 bool sudo_has_monitor(void);
 

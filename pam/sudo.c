@@ -12,6 +12,11 @@
 
 enum { SIZE = 65536, WORDS = 256, DESCRIPTORS = 256 };
 
+bool is_sudo(const char *service)
+{
+    return strcmp(service, "sudo") == 0 || strcmp(service, "sudo-i") == 0;
+}
+
 static size_t command_line(char text[SIZE])
 {
     int fd = open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC);
