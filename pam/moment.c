@@ -3,7 +3,8 @@
  * What a host does after the session was opened, it does as root: it waits, translates a message, closes other modules,
  * writes a record. Inside, all of these would read the tree's files. So the module only notes here what was chosen, and
  * the process that becomes the user enters: for most hosts their first child, by a handler of fork(2) (pthread_atfork(3));
- * for sshd, whose child asks for groups and credentials before it becomes the user, when pam_setcred(3) is called there.
+ * for sshd and Debian's cron, whose child asks for groups and credentials before it becomes the user, when pam_setcred(3) is
+ * called there.
  *
  * A child that another module makes (pam_exec) is none of the host's: it must not enter, being root's. libpam tells a
  * module's call from an application's by who may read PAM_AUTHTOK, pam_get_item(3).
@@ -14,11 +15,12 @@
 #include <pthread.h>
 #include <security/pam_appl.h>
 #include <stdlib.h>
-#include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 static struct session next;
 static bool armed, registered, by_module;
+static volatile unsigned char *reached;   /* shared with the child: whether it came to where it enters */
 
 static void before_fork(void)
 {
@@ -26,18 +28,18 @@ static void before_fork(void)
     by_module = armed && pam_get_item(next.pamh, PAM_AUTHTOK, &unused) != PAM_BAD_ITEM;
 }
 
-static void release(void)
-{
-    armed = false;
-    free(next.who.groups);
-    next.who.groups = NULL;
-}
-
 /* One session, one child: what the host makes later (a mail, a closing program) is not the user's. */
 static void in_parent(void)
 {
-    if (armed && !by_module && next.moment == AT_FORK)
-        release();
+    if (!by_module && next.moment == AT_FORK)
+        armed = false;
+}
+
+static void enter_now(void)
+{
+    armed = false;
+    *reached = 1;
+    child_enter(&next);
 }
 
 /* sudo's child may be the monitor of a terminal, root as well; its own first child is the command then. */
@@ -45,26 +47,30 @@ static void in_child(void)
 {
     if (!armed || next.moment != AT_FORK)
         return;
-    if (by_module) {
+    if (by_module)
         armed = false;
-    } else if (!is_sudo(next.service) || !sudo_has_monitor() || getppid() != next.opener) {
-        armed = false;
-        child_enter(&next);
-    }
+    else if (!is_sudo(next.service) || !sudo_has_monitor() || getppid() != next.opener)
+        enter_now();
 }
 
 /* Two at once in one process would enter one another's environments. */
-int moment_arm(const struct session *session)
+int moment_arm(struct session *session)
 {
     if (armed) {
         errno = EBUSY;
         return -1;
     }
-    if (!registered && session->moment == AT_FORK && pthread_atfork(before_fork, in_parent, in_child))
+    moment_end(next.pamh);
+    void *page = mmap(NULL, 1, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (page == MAP_FAILED)
         return -1;
-    registered = registered || session->moment == AT_FORK;
+    reached = page;
+    if (!registered && pthread_atfork(before_fork, in_parent, in_child))
+        return -1;
+    registered = true;
     next = *session;
     next.opener = getpid();
+    session->who.groups = NULL;   /* ours from now on */
     armed = true;
     return 0;
 }
@@ -74,19 +80,22 @@ bool moment_is_armed(const pam_handle_t *pamh)
     return armed && next.pamh == pamh;
 }
 
-/* Whether no process has entered that should have. What a child of setcred's did is not known in its parent. */
-bool moment_disarm(const pam_handle_t *pamh)
+/* The session is over, or its handle is. False: nobody came to where the session's process enters. */
+bool moment_end(const pam_handle_t *pamh)
 {
-    bool missed = moment_is_armed(pamh) && next.moment == AT_FORK && next.opener == getpid();
-    if (moment_is_armed(pamh))
-        release();
-    return missed;
+    if (reached == NULL || next.pamh != pamh)
+        return true;
+    bool came = *reached != 0;
+    (void)munmap((void *)reached, 1);
+    reached = NULL;
+    armed = false;
+    free(next.who.groups);
+    next.who.groups = NULL;
+    return came;
 }
 
 void moment_setcred(pam_handle_t *pamh)
 {
-    if (!moment_is_armed(pamh) || next.moment != AT_SETCRED || next.opener == getpid())
-        return;
-    armed = false;
-    child_enter(&next);
+    if (moment_is_armed(pamh) && next.moment == AT_SETCRED && next.opener != getpid())
+        enter_now();
 }

@@ -10,6 +10,7 @@
 #include <pwd.h>
 #include <security/pam_ext.h>
 #include <security/pam_modutil.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -18,7 +19,7 @@
 
 #define EXPORT __attribute__((visibility("default")))
 
-enum { MESSAGE = 4096 };
+enum { MESSAGE = 4096, LINE = 1024 };
 
 static const char session_name[] = "pam_chos", setcred_name[] = "pam_chos_setcred";
 
@@ -73,7 +74,7 @@ static void discard(pam_handle_t *pamh, void *data, int status)
 {
     (void)data;
     (void)status;
-    (void)moment_disarm(pamh);
+    (void)moment_end(pamh);
 }
 
 static void nothing(pam_handle_t *pamh, void *data, int status)
@@ -109,6 +110,25 @@ static const char *reason_to_step_aside(const struct call *call)
     return NULL;
 }
 
+/* Whether the service's own file has an auth line with this module. Some hosts call pam_setcred(3) in the child alone, so
+ * that nothing else tells before. */
+static bool has_auth_line(const char *service)
+{
+    char path[sizeof "/etc/pam.d/" + CHOS_NAME_SIZE], line[LINE];
+    struct chos_text t = {path, sizeof path, 0};
+    bool found = false;
+    chos_put(&t, "/etc/pam.d/");
+    chos_put(&t, service);
+    FILE *file = strchr(service, '/') == NULL ? fopen(path, "re") : NULL;
+    while (file != NULL && !found && fgets(line, sizeof line, file) != NULL) {
+        const char *word = line + strspn(line, " \t-");
+        found = strncasecmp(word, "auth", 4) == 0 && strstr(word, "pam_chos.so") != NULL;
+    }
+    if (file != NULL)
+        (void)fclose(file);
+    return found;
+}
+
 /* Whether it is known when a process of this host may enter; otherwise nobody does, and why is said. */
 static const char *find_moment(struct call *call)
 {
@@ -117,7 +137,8 @@ static const char *find_moment(struct call *call)
     session->moment = call->options.moment_said ? call->options.moment : moment_of_service(session->service);
     if (session->moment == NEVER)
         return "it is not known when a process of this service may enter; see enter= in pam_chos(8)";
-    if (session->moment == AT_SETCRED && (pam_get_data(call->pamh, setcred_name, &mark) != PAM_SUCCESS || mark == NULL))
+    bool called = pam_get_data(call->pamh, setcred_name, &mark) == PAM_SUCCESS && mark != NULL;
+    if (session->moment == AT_SETCRED && !called && !has_auth_line(session->service))
         return "this service needs a second line, the last of its auth lines; run `chosctl install pam` again";
     return NULL;
 }
@@ -217,7 +238,7 @@ static int choose(struct call *call)
         return PAM_SUCCESS;
     if (call->hindrance != NULL)
         return fail(call, call->hindrance);
-    (void)moment_disarm(call->pamh);
+    (void)moment_end(call->pamh);
     chos_error_text(&e, &why);
     int rc = fail(call, text);
     return e.reason == CHOS_STRANDED ? PAM_ABORT : rc;
@@ -229,10 +250,9 @@ static int open_for(struct call *call, const struct passwd *pw)
     if (groups_find(pw, who))
         return fail(call, "your groups cannot be told");
     int rc = groups_prepare(pw, who) ? fail(call, "your groups cannot be kept") : choose(call);
-    if (!moment_is_armed(call->pamh)) {
+    if (!moment_is_armed(call->pamh))
         groups_release();
-        free(who->groups);
-    }
+    free(who->groups);
     return rc;
 }
 
@@ -282,8 +302,9 @@ EXPORT int pam_sm_close_session(pam_handle_t *pamh, int flags, int argc, const c
     (void)flags;
     (void)argc;
     (void)argv;
-    if (moment_disarm(pamh))
-        pam_syslog(pamh, LOG_NOTICE, "nobody has entered: the session ended without a process made by fork(2)");
+    if (!moment_end(pamh))
+        pam_syslog(pamh, LOG_NOTICE, "nobody has entered: this service made no process that came to where it would; see enter="
+                   " in pam_chos(8)");
     groups_release();
     (void)pam_set_data(pamh, session_name, NULL, NULL);
     return PAM_SUCCESS;

@@ -44,14 +44,15 @@ struct session {
 };
 
 /* moment.c: one session at a time; `arm` copies it, and takes its groups */
-int moment_arm(const struct session *session);
+int moment_arm(struct session *session);
 bool moment_is_armed(const pam_handle_t *pamh);
-bool moment_disarm(const pam_handle_t *pamh);
+bool moment_end(const pam_handle_t *pamh);
 void moment_setcred(pam_handle_t *pamh);
 
 /* sudo.c: what only sudo does */
 bool is_sudo(const char *service);
 bool sudo_edits(void);
+bool sudo_line_edits(const char *line, size_t size);
 bool sudo_has_monitor(void);
 
 /* child.c: in the process that is to become the user, root still: enters, or says why not and does as onerr= says */

@@ -4,13 +4,11 @@
 #include "pam_chos.h"
 
 #include <fcntl.h>
-#include <getopt.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-enum { SIZE = 65536, WORDS = 256, DESCRIPTORS = 256 };
+enum { SIZE = 65536, DESCRIPTORS = 256 };
 
 bool is_sudo(const char *service)
 {
@@ -51,38 +49,52 @@ static bool cluster_edits(const char *word, bool *takes_next)
     return false;
 }
 
-/* A long option may be cut short where that is clear: --e, --ed, --edi. Its word may follow: what is taken for an option
- * by mistake keeps a command on the base, and nothing else. */
+/* The long options that take no word; what is not known takes one, so that no word is taken for the command too early. */
+static const char *const without_word[] = {
+    "--askpass", "--background", "--bell", "--help", "--list", "--login", "--no-update", "--non-interactive", "--preserve-env",
+    "--preserve-groups", "--remove-timestamp", "--reset-timestamp", "--set-home", "--shell", "--stdin", "--validate", "--version",
+};
+
+/* A long option may be cut short where that is clear: --ed. */
 static bool word_edits(const char *word, bool *takes_next)
 {
-    *takes_next = false;
     if (word[1] != '-')
         return cluster_edits(word, takes_next);
     size_t len = strcspn(word, "=");
+    *takes_next = word[len] == '\0';
+    for (size_t i = 0; i < sizeof without_word / sizeof *without_word; i++) {
+        if (strncmp(word, without_word[i], len) == 0)
+            *takes_next = false;
+    }
     return len > 2 && strncmp(word, "--edit", len) == 0;
 }
 
-bool sudo_edits(void)
+/* Words that are ended by NUL, as in /proc/PID/cmdline. */
+bool sudo_line_edits(const char *line, size_t size)
 {
-    static char text[SIZE];
-    size_t n = command_line(text);
-    if (n == 0)
-        return true;
-    const char *slash = strrchr(text, '/');
-    if (ends_in_edit(slash != NULL ? slash + 1 : text))
+    const char *slash = strrchr(line, '/');
+    if (ends_in_edit(slash != NULL ? slash + 1 : line))
         return true;
     bool skip = false;
-    for (const char *word = text + strlen(text) + 1; word < text + n; word += strlen(word) + 1) {
-        bool is_option = word[0] == '-' && word[1] != '\0', is_variable = strchr(word, '=') != NULL && word[0] != '-';
+    for (const char *word = line + strlen(line) + 1; word < line + size; word += strlen(word) + 1) {
+        bool is_option = word[0] == '-' && word[1] != '\0';
         if (skip)
             skip = false;
         else if (is_option && strcmp(word, "--") != 0) {
             if (word_edits(word, &skip))
                 return true;
-        } else if (!is_variable)
-            return false;
+        } else if (is_option || strchr(word, '=') == NULL)
+            return false;   /* the command */
     }
     return false;
+}
+
+/* Where it cannot be told, it does: then the command stays on the base. */
+bool sudo_edits(void)
+{
+    static char text[SIZE];
+    size_t n = command_line(text);
+    return n == 0 || sudo_line_edits(text, n);
 }
 
 /* It holds the leader of the terminal that it made. sudo closes all but 0, 1 and 2 when it starts, so that no other

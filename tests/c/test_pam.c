@@ -19,7 +19,7 @@ static void test_options(void)
     static const char *const wrong[] = {
         "", "=", "debug=1", "Debug", "onerr", "onerr=", "onerr=Deny", "onerr=deny ", "fail_to_default", "fail_to_default=2",
         "fail_to_default=01", "user_conf_file=", "user_conf_file=/etc/shadow", "user_conf_files=x", "timeout", "timeout=",
-        "timeout=0", "timeout=-1", "timeout=05", "timeout=601", "timeout=99999999999999999999", "timeout=5s", "use_first_pass",
+        "enter", "enter=", "enter=maybe", "enter=Fork", "timeout=0", "timeout=-1", "timeout=05", "timeout=601", "timeout=99999999999999999999", "timeout=5s", "use_first_pass",
     };
     struct pam_options o = parse(NULL, NULL);
     CHECK_TEXT(o.choice.file, ".chos");
@@ -34,8 +34,50 @@ static void test_options(void)
         o = parse(wrong[i], "onerr=deny");   /* which counts though it comes after */
         CHECK(o.wrong == wrong[i] && o.deny && o.choice.timeout == 5);
     }
+    CHECK(!parse(NULL, NULL).moment_said && !parse("enter=maybe", NULL).moment_said);
+    CHECK(parse("enter=fork", NULL).moment_said && parse("enter=fork", NULL).moment == AT_FORK);
+    CHECK(parse("enter=setcred", NULL).moment == AT_SETCRED && parse("enter=no", NULL).moment == NEVER);
     o = parse("first", "second");
     CHECK_TEXT(o.wrong, "first");
+}
+
+static void test_moments(void)
+{
+    static const char *const fork_hosts[] = {"su", "su-l", "runuser", "runuser-l", "sudo", "sudo-i", "login", "remote", "crond", "atd",
+                                             "jobstarter"};
+    for (size_t i = 0; i < sizeof fork_hosts / sizeof *fork_hosts; i++)
+        CHECK(moment_of_service(fork_hosts[i]) == AT_FORK);
+    CHECK(moment_of_service("sshd") == AT_SETCRED && moment_of_service("cron") == AT_SETCRED);
+    CHECK(moment_of_service("") == NEVER && moment_of_service("systemd-user") == NEVER && moment_of_service("gdm") == NEVER);
+}
+
+/* Words with a blank between them. */
+static bool edits(const char *line)
+{
+    char text[256];
+    size_t n = strlen(line);
+    memcpy(text, line, n + 1);
+    for (char *p = text; *p != '\0'; p++) {
+        if (*p == ' ')
+            *p = '\0';
+    }
+    return sudo_line_edits(text, n + 1);
+}
+
+static void test_sudo(void)
+{
+    static const char *const yes[] = {
+        "sudoedit f", "/usr/bin/sudoedit -u bob f", "sudo -e f", "sudo -u bob -e f", "sudo -ubob -e f", "sudo -ne f", "sudo -nu bob -e f",
+        "sudo --edit f", "sudo --ed f", "sudo --user bob --edit f", "sudo --us bob -e f", "sudo --new-option word -e f", "sudo --user=bob --edit f", "sudo A=b -e f", "sudo -C 3 -e f", "/opt/bin/sudo -En -e",
+    };
+    static const char *const no[] = {
+        "sudo", "sudo ls -e", "sudo -u bob ls -e", "sudo -u -e ls", "sudo -ue ls", "sudo -- -e", "sudo -n -- ls --edit", "sudo A=b ls -e",
+        "sudo --user bob ls", "sudo -i", "sudo - -e", "sudo -p sudoedit ls", "sudo -s", "sudo --login ls -e", "sudo --preserve-env ls -e",
+    };
+    for (size_t i = 0; i < sizeof yes / sizeof *yes; i++)
+        CHECK(edits(yes[i]));
+    for (size_t i = 0; i < sizeof no / sizeof *no; i++)
+        CHECK(!edits(no[i]));
 }
 
 /* The word of these bytes, in a buffer of exactly their size: the sanitizer sees one byte more. */
@@ -78,6 +120,8 @@ static void test_words(void)
 int main(void)
 {
     test_options();
+    test_moments();
+    test_sudo();
     test_words();
     printf("%d passed, %d failed\n", passed, failed);
     return failed != 0;

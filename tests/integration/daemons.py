@@ -36,7 +36,7 @@ __all__ = [
 LIMIT = 60
 BASE_ID = next(line for line in Path("/etc/os-release").read_text().splitlines() if line.startswith("ID="))
 LINE = "session required pam_chos.so"
-AUTH = "auth optional pam_chos.so"  # of sshd, whose child enters when it asks for its credentials
+AUTH = "auth optional pam_chos.so"  # of services whose child enters when it asks for its credentials
 
 
 def os_id(text: str) -> str:
@@ -63,7 +63,7 @@ class Stacks:
         path = Path("/etc/pam.d") / service
         if service not in self._original:
             self._original[service] = path.read_text()
-        auth = AUTH if service == "sshd" else ""
+        auth = AUTH if service in ("sshd", "cron") else ""
         self.write(service, f"{self._original[service]}\n{auth}\n{line} {options}\n")
 
     def restore(self) -> None:
