@@ -8,7 +8,7 @@
 static const struct { const char *service; enum moment moment; } services[] = {
     {"sshd", AT_SETCRED}, {"su", AT_FORK}, {"su-l", AT_FORK}, {"runuser", AT_FORK}, {"runuser-l", AT_FORK}, {"sudo", AT_FORK},
     {"sudo-i", AT_FORK}, {"login", AT_FORK}, {"remote", AT_FORK}, {"cron", AT_SETCRED}, {"crond", AT_FORK}, {"atd", AT_FORK},
-    {"jobstarter", AT_FORK},
+    {"jobstarter", BY_HOST},
 };
 
 enum moment moment_of_service(const char *service)
@@ -22,7 +22,7 @@ enum moment moment_of_service(const char *service)
 
 static bool take_moment(const char *value, struct pam_options *o)
 {
-    static const char *const words[] = {[AT_FORK] = "fork", [AT_SETCRED] = "setcred", [NEVER] = "no"};
+    static const char *const words[] = {[AT_FORK] = "fork", [AT_SETCRED] = "setcred", [BY_HOST] = "host", [NEVER] = "no"};
     for (o->moment = AT_FORK; o->moment < NEVER && strcmp(value, words[o->moment]) != 0; o->moment++)
         ;
     o->moment_said = strcmp(value, words[o->moment]) == 0;

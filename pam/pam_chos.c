@@ -94,7 +94,9 @@ static void copy(char to[CHOS_NAME_SIZE], const char *from)
 /* Where this is no place to move anybody: silently, because nothing is wrong. */
 static const char *reason_to_step_aside(const struct call *call)
 {
+    static struct chos_jobs jobs;
     const char *service = call->session.service;
+    struct chos_error ignored;
     struct stat st;
     if (geteuid() != 0)
         return "the host process is not root";
@@ -107,6 +109,8 @@ static const char *reason_to_step_aside(const struct call *call)
         return "enter=no";
     if (is_sudo(service) && sudo_edits())
         return "sudo -e runs the editor of its caller";
+    if (chos_jobs_read(&jobs, &ignored) == 0 && chos_jobs_stays(&jobs, service))
+        return "the site has this service on the base";
     return NULL;
 }
 
@@ -199,7 +203,7 @@ static int try_wish(struct call *call, const char *name, struct chos_error *e)
     if (call->hindrance != NULL)
         return s.target.kind == CHOS_TO_BASE ? 0 : -1;
     copy(session->alias, name);
-    if (moment_arm(session))
+    if (session->moment != BY_HOST && moment_arm(session))
         return chos_fail(e, CHOS_SYSTEM, errno, "another session is open in this process");
     return put_variables(call->pamh, &s, e);
 }

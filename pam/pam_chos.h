@@ -11,8 +11,8 @@
 #include <sys/types.h>
 
 /* When a process enters: at the host's next fork, in it; at pam_setcred(3) in a process that the host has made since the
- * session was opened; never. */
-enum moment { AT_FORK, AT_SETCRED, NEVER };
+ * session was opened; when the host itself makes it, which knows CHOS from PAM's variables; never. */
+enum moment { AT_FORK, AT_SETCRED, BY_HOST, NEVER };
 
 /* options.c: pure */
 struct pam_options {

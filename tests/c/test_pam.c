@@ -43,10 +43,10 @@ static void test_options(void)
 
 static void test_moments(void)
 {
-    static const char *const fork_hosts[] = {"su", "su-l", "runuser", "runuser-l", "sudo", "sudo-i", "login", "remote", "crond", "atd",
-                                             "jobstarter"};
+    static const char *const fork_hosts[] = {"su", "su-l", "runuser", "runuser-l", "sudo", "sudo-i", "login", "remote", "crond", "atd"};
     for (size_t i = 0; i < sizeof fork_hosts / sizeof *fork_hosts; i++)
         CHECK(moment_of_service(fork_hosts[i]) == AT_FORK);
+    CHECK(moment_of_service("jobstarter") == BY_HOST && parse("enter=host", NULL).moment == BY_HOST);
     CHECK(moment_of_service("sshd") == AT_SETCRED && moment_of_service("cron") == AT_SETCRED);
     CHECK(moment_of_service("") == NEVER && moment_of_service("systemd-user") == NEVER && moment_of_service("gdm") == NEVER);
 }

@@ -45,7 +45,7 @@ Host = Callable[..., Seen]
 
 @pytest.fixture
 def host(program: Path, stacks: Stacks) -> Host:
-    """A function: options of the module, then the words of host.c; `moment`, `user`, `env`, `cwd`, `service`, `wrapper`."""
+    """A function: options of the module, then the words of host.c; and by name what is below."""
 
     def call(
         options: str,
@@ -61,7 +61,13 @@ def host(program: Path, stacks: Stacks) -> Host:
         with_moment = re.sub(r"(?m)^(-?session.*pam_chos\S*)", rf"\1 {moment}", line)
         stacks.write(service, f"{with_moment} {options}\n")
         result = run(
-            [*wrapper, str(program), service, user, *(words or ("show", "open", "show", "child", "env", "close", "show"))],
+            [
+                *wrapper,
+                str(program),
+                service,
+                user,
+                *(words or ("show", "open", "show", "child", "env", "close", "show")),
+            ],
             env={"PATH": "/usr/bin:/bin", **(env or {})},
             cwd=cwd,
         )
@@ -189,7 +195,17 @@ def test_fail_to_default(two: Node, host: Host, dotfile: Callable[..., Path]) ->
 
 @pytest.mark.parametrize(
     "wrong",
-    ["nonsense", "fail_to_default=2", "fail_to_default", "onerr=maybe", "enter=maybe", "timeout=0", "timeout=1e3", "Debug", "debug=1"],
+    [
+        "nonsense",
+        "fail_to_default=2",
+        "fail_to_default",
+        "onerr=maybe",
+        "enter=maybe",
+        "timeout=0",
+        "timeout=1e3",
+        "Debug",
+        "debug=1",
+    ],
 )
 def test_wrong_options(two: Node, host: Host, log: Callable[[str], list[str]], wrong: str) -> None:
     """Said in the log with the word, and not ignored."""
@@ -296,7 +312,21 @@ def test_what_could_not_be_prepared(two: Node, host: Host, dotfile: Callable[...
 def test_sessions_one_after_the_other(two: Node, host: Host, dotfile: Callable[..., Path]) -> None:
     """Closing is symmetric and may be repeated; the next session of the same process begins in the base."""
     dotfile("alice", "one")
-    words = ("show", "open", "close", "close", "show", "child", "open", "child", "close", "reopen", "child", "close", "show")
+    words = (
+        "show",
+        "open",
+        "close",
+        "close",
+        "show",
+        "child",
+        "open",
+        "child",
+        "close",
+        "reopen",
+        "child",
+        "close",
+        "show",
+    )
     seen = host("", *words)
     assert set(seen.codes.values()) == {SUCCESS}
     unmoved(seen)
@@ -365,22 +395,41 @@ def test_enter_no(two: Node, host: Host, dotfile: Callable[..., Path]) -> None:
     unmoved(seen, seen.children[0])
 
 
+def test_a_host_that_enters_itself(two: Node, host: Host, dotfile: Callable[..., Path]) -> None:
+    """enter=host: what was chosen is checked and told to the host; nobody is moved."""
+    dotfile("alice", "one")
+    seen = host("", moment="enter=host")
+    assert seen.codes["open"] == SUCCESS and seen.env == {"CHOS": "one", "CHOS_GENERATION": "one.1"}
+    unmoved(seen, seen.children[0])
+    dotfile("alice", "nowhere")
+    refused(host("onerr=deny", moment="enter=host"), "nowhere", code=ABORT)
+
+
+def test_a_service_that_stays(two: Node, host: Host, dotfile: Callable[..., Path]) -> None:
+    """The site has this one on the base, whatever its users chose; others are as ever."""
+    dotfile("alice", "one")
+    two.configure("one:/os/one\ntwo:/os/two\n", site='[pam]\nstay = ["chos-test"]\n')
+    two.up()
+    for options in ("", "onerr=deny"):
+        seen = host(options, env={"CHOS": "two"})
+        assert seen.codes["open"] == SUCCESS and seen.messages == [] and seen.env == {}
+        unmoved(seen, seen.children[0])
+    inside(two, host("", service="chos-other"), "one")
+
+
 @pytest.mark.parametrize("onerr", ["base", "deny"])
 def test_what_was_taken_away_meanwhile(two: Node, host: Host, dotfile: Callable[..., Path], onerr: str) -> None:
     """What the host found is looked up again by the child: gone, it stays on the base, or ends before anything else."""
     dotfile("alice", "one")
     seen = host(f"onerr={onerr}", "show", "open", "down", "child", "env", "close", "show")
     assert seen.codes["open"] == SUCCESS and seen.messages == []
-    assert seen.env == ({} if onerr == "nobody" else seen.env)
     if onerr == "base":
         unmoved(seen, seen.children[0])
     else:
         assert seen.children == [] and seen.ended == [125]
 
 
-def test_an_old_sshd_line(
-    two: Node, host: Host, dotfile: Callable[..., Path]
-) -> None:
+def test_an_old_sshd_line(two: Node, host: Host, dotfile: Callable[..., Path]) -> None:
     """sshd's second line is missing: nobody enters, and what to do is said; with it, in the child, at setcred."""
     dotfile("alice", "one")
     refused(host("", moment="enter=setcred"), "chosctl install pam")
@@ -456,18 +505,22 @@ def test_few_descriptors(two: Node, host: Host, program: Path, dotfile: Callable
 
 
 def test_nothing_is_opened_inside_as_root(two: Node, host: Host, dotfile: Callable[..., Path]) -> None:
-    """Rules 5 and 27: the host calls no setns; its child opens no file of the environment before the host's own code."""
+    """Rules 5 and 27: the host calls no setns; its child opens no file of the environment."""
     dotfile("alice", "one")
     trace = Path("/tmp/pam-trace")
     words = ("open", "childs-ns", "close")
-    host("", *words, wrapper=("strace", "-ff", "-o", str(trace), "-e", "trace=setns,/open,/exec,/mmap,/stat,getdents64"))
+    host(
+        "", *words, wrapper=("strace", "-ff", "-o", str(trace), "-e", "trace=setns,/open,/exec,/mmap,/stat,getdents64")
+    )
     files = sorted(Path("/tmp").glob("pam-trace.*"), key=lambda path: int(path.suffix[1:]))
     entered = [path for path in files if "setns(" in path.read_text()]
     assert len(entered) == 1 and entered[0] != files[0]
     calls = entered[0].read_text().splitlines()
     rest = calls[next(i for i, call in enumerate(calls) if call.startswith("setns(")) + 1 :]
     # The root directory's identity; then what host.c says of itself.
-    assert [call.split("(")[0] for call in rest if "/proc/self/ns/mnt" not in call and "/\"" in call] == ["newfstatat"], rest
+    assert [call.split("(")[0] for call in rest if "/proc/self/ns/mnt" not in call and '/"' in call] == [
+        "newfstatat"
+    ], rest
     assert not [call for call in rest if "open" in call], rest
     for path in files:
         path.unlink()
