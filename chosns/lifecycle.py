@@ -39,6 +39,8 @@ from chosns.registry_mount import create_registry, remove_registry
 from chosns.registry_writer import RegistryWriter, open_for_writing
 from chosns.restrict import restrict
 
+_SHOWN = 3  # reasons of one kind in a message
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -228,13 +230,13 @@ def _prepare(
     env: Environment, site: Site, registry: RegistryWriter, wish: _Wish, progress: Callable[[str], None]
 ) -> Outcome:
     """One environment, from configuration to a published generation."""
-    stays = False
+    excess: list[str] | None = None  # why what is published must not stay; None: it must not in any case
     try:
         problems = broken(site).get(env.name)
         if problems:
             raise ConfigError(problems[0].message, object=str(problems[0].origin), hint=problems[0].hint)
         group_ids, unknown = _group_ids(env)
-        stays = restrict(env, registry, None if unknown else group_ids)
+        excess = restrict(env, site, registry, None if unknown else group_ids)
         module.withdraw(env, registry)
         if unknown:
             raise unknown
@@ -260,13 +262,23 @@ def _prepare(
         failure: ChosError = as_chos_error(error, env.name)
     except ChosError as error:
         failure = error
-    if not stays and registry.published(env.name):
+    if excess != [] and registry.published(env.name):
         registry.unpublish(_names_of(escape_name(env.name), registry))
-        failure.message += "; nobody can enter until this is mended"
+        failure.message += "; nobody can enter until this is mended" + _because(excess or [])
     for name, owner in _owners(site).items():
         if owner is env:
             registry.record_failure(name, str(failure))
     return Outcome(env.name, "failed", error=failure)
+
+
+def _because(excess: list[str]) -> str:
+    """The end of a message: what was published allows more than the configuration."""
+    more = f" and {len(excess) - _SHOWN} more" if len(excess) > _SHOWN else ""
+    return (
+        f", because what is prepared allows more than the configuration: {', '.join(excess[:_SHOWN])}{more}"
+        if excess
+        else ""
+    )
 
 
 def _group_ids(env: Environment) -> tuple[list[int], ConfigError | None]:

@@ -120,6 +120,13 @@ class RegistryWriter(Registry):
         self.write(f"gen/{generation}/policy", policy_text(env, name, number, root))
         self.write(f"gen/{generation}/manifest.json", json.dumps({**manifest, "root": root}) + "\n")
 
+    def note(self, generation: str, record: dict[str, Any]) -> None:
+        """Have the manifest of a whole generation say `record`, where its configuration was written otherwise since."""
+        path = f"gen/{generation}/manifest.json"
+        manifest = json.loads(self._read(path))
+        if any(manifest.get(key) != value for key, value in record.items()):
+            self.write(path, json.dumps({**manifest, **record}) + "\n")
+
     def publish(self, generation: str, env: Environment, group_ids: Sequence[int]) -> None:
         """Open a finished generation to those who may enter, and lead the environment's name to it."""
         self.grant(generation, group_ids)

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from chosns.model import Environment
+from chosns.allowance import allowance, from_json, wider
+from chosns.model import Environment, Site
 from chosns.registry_writer import RegistryWriter
 
 _RESTRICTIONS = ("nosuid", "nodev", "read_only", "no_new_privs")
@@ -21,23 +22,38 @@ def recorded(env: Environment) -> dict[str, Any]:
     return {"groups": list(env.groups), "policy": asdict(env.policy)}
 
 
-def restrict(env: Environment, registry: RegistryWriter, group_ids: Sequence[int] | None) -> bool:
+def recorded_mounts(env: Environment, site: Site) -> dict[str, Any]:
+    """`recorded`, and what is shown: where the environment has mounts of its own."""
+    shown = allowance(env, site.bindmaps[env.bindmap], site.sysconfig)
+    return {**recorded(env), "allows": shown.to_json()}
+
+
+def restrict(env: Environment, site: Site, registry: RegistryWriter, group_ids: Sequence[int] | None) -> list[str]:
     """Close the published generation of `env` to all whom the configuration does not name any more.
 
     :param group_ids: who may enter, empty for everyone; None where a group is unknown.
-    :returns: whether it may stay when no new one can be made: somebody may enter it still, and nothing is restricted
-        now that was not when it was made.
+    :returns: why it must not stay when no new one can be made: nobody may enter it, or it allows what is not allowed
+        now; empty where it may stay.
     """
     published = registry.published(env.name)
     generation = registry.generation(published) if published else None
     if generation is None:
-        return False
+        return ["nothing is prepared"]
     if group_ids is None:
         # A name service may be away for a while: for the groups that it was opened to it stays open.
         left = generation.manifest.get("groups") == list(env.groups)
     else:
         left = registry.narrow(str(generation), group_ids)
+    excess = [] if left else ["it was made for other groups"]
     made_with = generation.manifest.get("policy")
     if not isinstance(made_with, dict):
-        return False
-    return left and all(made_with.get(name) or not getattr(env.policy, name) for name in _RESTRICTIONS)
+        return [*excess, "it does not say with which policy it was made"]
+    excess += [
+        f"{name} is demanded now" for name in _RESTRICTIONS if getattr(env.policy, name) and not made_with.get(name)
+    ]
+    if generation.backend == "kmod":  # the module shows nothing for one environment alone
+        return excess
+    shown = from_json(generation.manifest.get("allows"))
+    if shown is None:
+        return [*excess, "an earlier version of chosctl made it and did not write down what it shows"]
+    return excess + wider(shown, allowance(env, site.bindmaps[env.bindmap], site.sysconfig))

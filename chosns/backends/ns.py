@@ -26,7 +26,7 @@ from chosns.model import Environment, Site
 from chosns.plan import Plan, make_plan
 from chosns.registry import PATH
 from chosns.registry_writer import RegistryWriter
-from chosns.restrict import recorded
+from chosns.restrict import recorded_mounts
 from chosns.trees.check import open_tree_root, os_name
 from chosns.trees.view import DirectoryView
 from chosns.trust import decided, image_type
@@ -95,7 +95,9 @@ class NamespaceBackend:
             env = replace(env, policy=decided(env.policy, planned["image"]))
             fingerprint, warnings = with_groups(planned["fingerprint"], group_ids), tuple(planned["warnings"])
             published = current(registry, env)
+            record = recorded_mounts(env, site)
             if published and published[1] == fingerprint and not renew:
+                registry.note(published[0], record)
                 return Prepared(published[0], False, time.monotonic() - started, warnings)
             generation = registry.new_generation(env)
             try:
@@ -112,7 +114,7 @@ class NamespaceBackend:
                     "namespace": namespace,
                     "created": time.time(),
                     "plan": report["plan"],
-                    **recorded(env),
+                    **record,
                 }
                 device, inode = report["root"]
                 registry.write_generation(generation, env, (int(device), int(inode)), manifest)

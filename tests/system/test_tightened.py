@@ -137,3 +137,115 @@ def test_the_policy_changes_while_the_tree_is_away(node: Node, before: str, afte
     fails(node, "does not exist", *([] if stays else [NOBODY]))
     enters(node, *(["alice", "bob"] if stays else []))
     mended(node, "alice", "bob")
+
+
+def binds(*tables: str) -> str:
+    """The section that has these [[bind]] tables."""
+    return "[environment.one]\n" + "".join(f"[[environment.one.bind]]\n{table}\n" for table in tables)
+
+
+def bind_map(*lines: str) -> str:
+    """A map `own` that takes the tree's /usr, /etc and what is the tree's in them, and of the base what these say."""
+    top = '[tree]\ntop = ["/bin", "/sbin", "/lib", "/lib64", "/usr", "/etc", "/opt", "/var"]\n'
+    base = '[base]\nshare = ["/proc", "/sys", "/run", "/tmp", "/home"]\n'
+    return top + base + "\n".join(lines or ['devices = ["/dev"]']) + "\n"
+
+
+SRV = 'source = "/srv/kept"\ntarget = "/opt/kept"\n'
+DEV = 'source = "/dev"\ntarget = "/opt/dev"\n'
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "reason"),
+    [
+        (binds(SRV), binds(SRV + "read_only = true"), "/opt/kept is read-only now"),
+        (binds(DEV + "devices = true"), binds(DEV), "/opt/dev is without devices now"),
+        (binds(SRV), binds(), "/opt/kept is not the base's now"),
+        (binds(SRV), binds(SRV.replace("/srv/kept", "/srv/other")), "/opt/kept is not the base's /srv/kept now"),
+        (binds(), binds('source = "/home"\nread_only = true'), "/home is read-only now"),
+        (binds(SRV + "read_only = true"), binds(SRV), ""),
+        (binds(), binds(SRV + "read_only = true"), ""),
+        (binds(SRV), binds(SRV, DEV), ""),
+    ],
+)
+def test_a_bind_changes_while_the_tree_is_away(node: Node, before: str, after: str, reason: str) -> None:
+    """What is shown with more rights than it has now, or is shown no more, is not entered; what is new has to wait."""
+    for path in ("/srv/kept", "/srv/other"):
+        Path(path).mkdir(exist_ok=True)
+    prepared(node, before)
+    configured(node, after)
+    fails(node, "does not exist", *([NOBODY, reason] if reason else []))
+    enters(node, *([] if reason else ["alice", "bob"]))
+    mended(node, "alice", "bob")
+
+
+DEVICES = 'devices = ["/dev"]'
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "reason"),
+    [
+        ([DEVICES, 'only = ["/srv/kept"]'], [DEVICES], "/srv/kept is not the base's now"),
+        ([DEVICES], [DEVICES, 'only = ["/var/lib/kept"]'], "/var/lib/kept is not the OS tree's now"),
+        (['devices = ["/dev", "/run"]'], [DEVICES], "/run is without devices now"),
+        ([DEVICES, '[etc]\nlinks = ["passwd"]'], [DEVICES], "/etc/passwd is not the base's now"),
+        ([DEVICES, "rest = true"], [DEVICES], "every other directory of the base is not the base's now"),
+        ([DEVICES], [DEVICES, "rest = true"], ""),
+        ([DEVICES, 'only = ["/var/lib/kept"]'], [DEVICES, 'require = ["/var/lib/kept"]'], ""),
+    ],
+)
+def test_the_bind_map_changes_while_the_tree_is_away(
+    node: Node, before: list[str], after: list[str], reason: str
+) -> None:
+    own = Path("/etc/chos.d/bindmaps/own.toml")
+    own.parent.mkdir(parents=True, exist_ok=True)
+    for path in ("/srv/kept", "/var/lib/kept"):
+        Path(path).mkdir(exist_ok=True)
+    own.write_text(bind_map(*before))
+    prepared(node, '[environment.one]\nbindmap = "own"\n')
+    own.write_text(bind_map(*after))
+    fails(node, "does not exist", *([NOBODY, reason] if reason else []))
+    enters(node, *([] if reason else ["alice", "bob"]))
+    mended(node, "alice", "bob")
+
+
+def test_bind_mounts_of_the_original_change_while_the_tree_is_away(node: Node) -> None:
+    """The same by /etc/sysconfig/chos."""
+    Path("/etc/sysconfig").mkdir(exist_ok=True)
+    Path("/opt/kept").mkdir(exist_ok=True)
+    Path("/etc/sysconfig/chos").write_text('BINDMOUNT="/opt/kept"\n')
+    prepared(node, groups([]))
+    Path("/etc/sysconfig/chos").write_text('BINDMOUNT=""\n')
+    fails(node, NOBODY, "/opt/kept is not the base's now")
+    enters(node)
+    mended(node, "alice", "bob")
+
+
+def test_what_an_earlier_version_made(node: Node) -> None:
+    """It does not say what it shows: it stays only where it is unchanged, and then says so from now on."""
+    Path("/srv/kept").mkdir(exist_ok=True)
+    prepared(node, binds(SRV))
+    manifest = REGISTRY / "gen/one.1/manifest.json"
+    said = json.loads(manifest.read_text())
+    old = {key: value for key, value in said.items() if key != "allows"}
+    os.rename("/os/away", "/os/one")
+    manifest.write_text(json.dumps(old))
+    assert "unchanged" in node.up("one").stdout
+    assert json.loads(manifest.read_text()) == said, "what is right is written down later, too"
+    manifest.write_text(json.dumps(old))
+    os.rename("/os/one", "/os/away")
+    fails(node, NOBODY, "an earlier version of chosctl made it")
+    enters(node)
+    mended(node, "alice", "bob")
+
+
+def test_what_is_written_otherwise_is_noted(node: Node) -> None:
+    """A line that changes no mount changes what is compared later."""
+    Path("/srv/kept").mkdir(exist_ok=True)
+    prepared(node, binds(SRV + "optional = true"))
+    os.rename("/os/away", "/os/one")
+    configured(node, binds(SRV))
+    assert "unchanged" in node.up("one").stdout
+    os.rename("/os/one", "/os/away")
+    fails(node, "does not exist")
+    enters(node, "alice", "bob")
