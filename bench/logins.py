@@ -17,7 +17,7 @@ from stand import Stand, run
 _PLAIN, _AGAIN, _CHOS = "without", "the same again", "with pam_chos.so"
 _SERVICES = {_PLAIN: "bench-plain", _AGAIN: "bench-again", _CHOS: "bench-chos"}
 _STACK = "auth required pam_permit.so\naccount required pam_permit.so\nsession required pam_permit.so\n"
-_LINE = "session required pam_chos.so onerr=deny\n"
+_LINE = "auth optional pam_chos.so\nsession required pam_chos.so onerr=deny enter={moment}\n"
 _SSHD = "/usr/sbin/sshd"
 
 
@@ -26,17 +26,24 @@ def measure(stand: Stand, report: Report) -> None:
     if not (stand.tools / "sessions").exists():
         report.tables.append(Table("Logins", ("",), [], ("not measured: pam_chos.so is not here (make build)",)))
         return
-    for label, service in _SERVICES.items():
-        Path("/etc/pam.d", service).write_text(_STACK + (_LINE if label == _CHOS else ""))
+    _write_stacks("fork")
     Path("/home/bench/.chos").write_text("base\n")
     stand.up()
     _sessions(stand, report)
     if not (Path(_SSHD).exists() and shutil.which("ssh")):
         report.tables.append(Table("ssh login", ("",), [], ("not measured: needs OpenSSH's server and client",)))
         return
+    _write_stacks("setcred")
     clients = _clients(stand)
     _same_place_but_for_chos(clients)
     _logins(stand, report, {label: [*client, "true"] for label, client in clients.items()})
+
+
+def _write_stacks(moment: str) -> None:
+    """With pam_chos.so entering at this moment."""
+    for label, service in _SERVICES.items():
+        line = _LINE.format(moment=moment) if label == _CHOS else ""
+        Path("/etc/pam.d", service).write_text(_STACK + line)
 
 
 def _sessions(stand: Stand, report: Report) -> None:
@@ -47,7 +54,7 @@ def _sessions(stand: Stand, report: Report) -> None:
         for values in zip(*([int(word) / 1000 for word in x.split()] for x in output.splitlines()))
     ]
     opened, closed = dict(zip(_SERVICES, columns[0::2])), dict(zip(_SERVICES, columns[1::2]))
-    note = "In a new process for each: modules are loaded, the session is opened; it is closed, modules are unloaded."
+    note = "In a new process for each: modules loaded, session opened, a process of its own; closed, modules unloaded."
     for what, times in (("opening", opened), ("closing", closed)):
         report.tables.append(_table(f"A PAM session by itself, {what}", times, (note,) if what == "closing" else ()))
     report.data["sessions"] = {
