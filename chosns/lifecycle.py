@@ -37,6 +37,7 @@ from chosns.registry import PATH as REGISTRY
 from chosns.registry import Registry, open_registry
 from chosns.registry_mount import create_registry, remove_registry
 from chosns.registry_writer import RegistryWriter, open_for_writing
+from chosns.repair import repair
 from chosns.restrict import restrict
 
 _SHOWN = 3  # reasons of one kind in a message
@@ -57,7 +58,7 @@ class Outcome:
 @dataclass
 class Report:
     """What `up` or `down` did. `kept`: generations that wait for their processes to end → how many there are.
-    `degraded`: a backend that was wanted is not there."""
+    `degraded`: a backend that was wanted is not there, or mounts inside allow more than their plan."""
 
     outcomes: list[Outcome] = field(default_factory=list)
     retired: list[str] = field(default_factory=list)
@@ -125,6 +126,9 @@ def up(
             if site.jobs.file and (unsafe := make_record_file(site.jobs.file)):
                 report.notes.append(unsafe)
             _show_base(_links(site, registry), registry)
+            repaired = repair(registry.generations())
+            report.notes += repaired.notes
+            report.degraded = not repaired.whole
             if "kmod" in backends:
                 backends = _bring_up_module(site, registry, backends, report)
             registry.set_backends(backends)

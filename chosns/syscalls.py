@@ -44,6 +44,7 @@ OPEN_TREE_CLONE = 1
 OPEN_TREE_CLOEXEC = os.O_CLOEXEC
 MOVE_MOUNT_F_EMPTY_PATH = 0x4
 MOVE_MOUNT_T_EMPTY_PATH = 0x40
+MOVE_MOUNT_BENEATH = 0x200
 
 FSOPEN_CLOEXEC = 1
 FSMOUNT_CLOEXEC = 1
@@ -138,9 +139,13 @@ def open_tree(dirfd: int, path: str, flags: int) -> int:
     return _syscall(path, _NR_OPEN_TREE, dirfd, os.fsencode(path), flags | OPEN_TREE_CLOEXEC)
 
 
-def move_mount(mount_fd: int, dirfd: int, path: str) -> None:
-    """Attach the detached mount `mount_fd` at `path` below `dirfd` (at `dirfd` itself where `path` is empty)."""
+def move_mount(mount_fd: int, dirfd: int, path: str, *, beneath: bool = False) -> None:
+    """Attach the detached mount `mount_fd` at `path` below `dirfd` (at `dirfd` itself where `path` is empty).
+
+    :param beneath: under the mount that is there (Linux 6.5; else EINVAL).
+    """
     flags = MOVE_MOUNT_F_EMPTY_PATH | (0 if path else MOVE_MOUNT_T_EMPTY_PATH)
+    flags |= MOVE_MOUNT_BENEATH if beneath else 0
     _syscall(path, _NR_MOVE_MOUNT, mount_fd, b"", dirfd, os.fsencode(path), flags)
 
 
@@ -197,6 +202,11 @@ def umount(target: str, flags: int = UMOUNT_NOFOLLOW) -> None:
     _check(_libc.umount2(os.fsencode(target), flags | UMOUNT_NOFOLLOW), target)
 
 
+def umount_open(fd: int) -> None:
+    """Take away the mount whose root `fd` is, be that file deleted; who has it open keeps it."""
+    _check(_libc.umount2(f"/proc/self/fd/{fd}".encode(), MNT_DETACH), "umount")
+
+
 def pivot_root(new_root: str, put_old: str) -> None:
     """Make `new_root` the root of this mount namespace and put the old root at `put_old` (pivot_root(2))."""
     _check(_libc.pivot_root(os.fsencode(new_root), os.fsencode(put_old)), new_root)
@@ -205,6 +215,11 @@ def pivot_root(new_root: str, put_old: str) -> None:
 def unshare(flags: int) -> None:
     """Leave the namespaces in `flags` for new ones (unshare(2))."""
     _check(_libc.unshare(flags), "unshare")
+
+
+def setns(fd: int, kind: int) -> None:
+    """Enter the namespace that a descriptor is of; root and working directory are a mount namespace's (setns(2))."""
+    _check(_libc.setns(fd, kind), "setns")
 
 
 def die_with_parent(signal: int) -> None:

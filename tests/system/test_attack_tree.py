@@ -571,8 +571,8 @@ def test_nothing_comes_back_to_the_base(node: Node) -> None:
     assert " /media/later " in node.chos("two", "cat", "/proc/self/mountinfo", check=True).stdout
 
 
-def test_late_mounts_carry_their_own_flags(node: Node) -> None:
-    """Rule 18, what docs/security.md does not promise: a later mount has the base's flags."""
+def test_late_mounts_are_restricted_by_the_next_up(node: Node) -> None:
+    """Rules 18 and 34: a later mount has the base's flags until the next `up`, which makes no new generation for it."""
     one(node)
     Path("/media/later").mkdir(exist_ok=True)
     node.mount("-t", "tmpfs", "-o", "suid,dev", "later", "/media/later")
@@ -581,7 +581,8 @@ def test_late_mounts_carry_their_own_flags(node: Node) -> None:
         return next(fields[5] for fields in mounts_inside() if fields[4] == "/media/later").split(",")
 
     assert "nosuid" not in flags()
-    node.up("--renew")
+    node.up()
+    assert node.generation("one") == "one.1"
     assert {"nosuid", "nodev"} <= set(flags())
 
 

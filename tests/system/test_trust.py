@@ -10,11 +10,15 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from attack_tools import clean, compiled, spawn
-from node import Node
+from attack_tools import build_launcher, clean, compiled, patched, spawn
+from automounter import EXPORT, automount
+from node import Node, install
+
+__all__ = ["automount"]
 
 # In the place of the tree's dynamic loader. The kernel starts it for each dynamic program, with the ids of that.
 LOADER = """
@@ -36,14 +40,18 @@ def interpreter() -> str:
     return headers.partition("interpreter: ")[2].partition("]")[0]
 
 
-def evil(node: Node, settings: str = "", more: str = "") -> None:
-    """A node with an environment `evil` whose tree has a loader of its own, prepared; and others."""
-    tree = node.tree("evil")
+def hostile(tree: Path) -> None:
+    """Give a tree such a loader."""
     loader = tree / interpreter().lstrip("/")
     loader.parent.mkdir(parents=True, exist_ok=True)
     loader.unlink(missing_ok=True)
     shutil.copy(compiled("loader", LOADER), loader)
     loader.chmod(0o755)
+
+
+def evil(node: Node, settings: str = "", more: str = "") -> None:
+    """A node with an environment `evil` that has a hostile tree, prepared; and others."""
+    hostile(node.tree("evil"))
     node.configure("evil:/os/evil\n" + more, **({"evil": settings} if settings else {}))
     node.up()
 
@@ -176,3 +184,210 @@ def test_what_becomes_foreign_is_closed_at_once(node: Node) -> None:
     os.rename("/os/away", "/os/evil")
     node.up()
     assert runs_as("evil", program) == [alice(), alice(), 1]
+
+
+# --- site ---------------------------------------------------------------------------------------------------------
+
+
+def flags_at(name: str, target: str) -> set[str]:
+    """Flags of the uppermost mount at a place inside, as alice reads them there."""
+    text = spawn(["/usr/bin/chos", "/bin/busybox", "cat", "/proc/self/mountinfo"], env={"CHOS": name}).stdout
+    found = [line.split(" ")[5] for line in text.splitlines() if line.split(" ")[4] == target]
+    return set(found[-1].split(",")) if found else set()
+
+
+def base_mounts() -> list[str]:
+    return [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if " /run/chos" not in line]
+
+
+def resident_runs(node: Node, resident: subprocess.Popen[str], program: Path) -> list[int]:
+    return [int(word) for word in node.ask(resident, f"{program} --version").split()[1:]]
+
+
+def test_what_came_later_is_void_after_up_in_every_generation(node: Node) -> None:
+    """In new, current and retired ones, also for those who are inside; at every place. The base keeps its flags."""
+    evil(node)
+    old = node.resident("evil")
+    node.up("--renew")
+    current = node.resident("evil")
+    program = mounted_later(node)
+    below = mounted_below(node)
+    assert runs_as("evil", program) == [alice(), 0, 0], "the hole, as long as nobody runs `up`"
+    assert resident_runs(node, old, program) == [alice(), 0, 0]
+    before = base_mounts()
+    result = node.up()
+    assert "unchanged" in result.stdout and "mounted since, and restricted inside now: /srv/later" in result.stderr
+    assert base_mounts() == before
+    node.up("--renew")
+    for place in (program, below, Path("/local") / program.relative_to("/")):
+        for resident in (old, current):
+            assert resident_runs(node, resident, place) == [alice(), alice(), 0], place
+        assert runs_as("evil", place) == [alice(), alice(), 0], place
+    assert {"nosuid", "nodev"} <= flags_at("evil", "/srv/later") and "ro" not in flags_at("evil", "/srv/later")
+    assert "mounted since" not in node.up().stderr, "nothing is left to do"
+    assert spawn([str(program), "--version"]).returncode == 0, "on the base it works as ever"
+
+
+def mounted_below(node: Node) -> Path:
+    """One more, below the other."""
+    below = LATER / "below"
+    below.mkdir()
+    node.mount("-t", "tmpfs", "-o", "mode=0755", "below", str(below))
+    return copy_of_su(below)
+
+
+def test_the_launcher_keeps_its_rights_and_devices_work(node: Node) -> None:
+    """The repair takes away what came later, and nothing else."""
+    node.tree("two")
+    evil(node, '[[environment.evil.bind]]\nsource = "/dev"\ntarget = "/opt/devices"\ndevices = true\n', "two:/os/two\n")
+    resident = node.resident("evil")
+    mounted_later(node)
+    Path("/dev/later").mkdir(exist_ok=True)
+    node.mount("-t", "tmpfs", "-o", "mode=0755", "devices", "/dev/later")
+    os.mknod("/dev/later/null", 0o20666, os.makedev(1, 3))
+    os.chmod("/dev/later/null", 0o666)
+    copy_of_su(Path("/dev/later"))
+    node.up()
+    for place in ("/dev", "/local/dev", "/opt/devices"):
+        assert node.ask(resident, f"echo x >{place}/later/null && echo written") == "written", place
+        assert resident_runs(node, resident, Path(place) / "later/su") == [alice(), alice(), 0], place
+    assert node.ask(resident, "echo x >/dev/null && echo written") == "written"
+    assert node.ask(resident, "env CHOS=two chos env CHOS=root chos echo back") == "back"
+
+
+def test_what_lies_under_another_mount(node: Node) -> None:
+    """It has no path as long as it is covered, and is void when it comes to light."""
+    evil(node)
+    program = mounted_later(node)
+    node.mount("-t", "tmpfs", "-o", "nosuid,nodev", "over", str(LATER))
+    node.up()
+    subprocess.run(["umount", str(LATER)], check=True)
+    assert runs_as("evil", program) == [alice(), alice(), 0]
+
+
+def test_a_second_tree_that_is_mounted_later(node: Node) -> None:
+    """The other tree's set-uid programs, with the loader of this one."""
+    evil(node)
+    other = node.tree("two", "bullseye") / "bin/su"
+    assert runs_as("evil", other) == [alice(), 0, 0]
+    node.configure("evil:/os/evil\ntwo:/os/two\n")
+    node.up("two")
+    assert runs_as("evil", other) == [alice(), alice(), 0]
+
+
+def test_an_automount_map_that_is_mounted_again(node: Node, automount: Callable[[], None]) -> None:
+    """Each time that it is, it comes without nosuid; `up` makes that void, a foreign tree has it void always."""
+    hostile(node.tree("strict"))
+    hostile(node.tree("evil"))
+    node.configure("evil:/os/evil\nstrict:/os/strict\n", strict=FOREIGN.replace("evil", "strict"))
+    automount()
+    node.up()
+    copy_of_su(EXPORT / "red")
+    program = Path("/auto/red/su")
+    for _ in range(2):
+        assert runs_as("strict", program) == [alice(), alice(), 1]
+        assert runs_as("evil", program) == [alice(), 0, 0]
+        node.up()
+        assert runs_as("evil", program) == [alice(), alice(), 0]
+        subprocess.run(["umount", "/auto/red"], check=True)  # as if it had expired
+
+
+def test_a_captured_workstation(node: Node) -> None:
+    """A tree with `NOPASSWD: ALL` in its sudoers, as many a desktop has it, and a later file system with a sudo."""
+    if not shutil.which("sudo"):
+        pytest.skip("no sudo: apt-get install sudo")
+    tree = node.tree("captured")
+    plugins = [str(path) for path in Path("/usr/libexec/sudo").glob("*.so") if path.is_file()]
+    modules = [str(next(Path("/lib").glob("*/security/pam_permit.so")))]
+    for program in ("/usr/bin/sudo", "/usr/bin/id", *plugins, *modules):
+        install(program, tree)
+    (tree / "etc/sudoers").write_text("ALL ALL=(ALL) NOPASSWD: ALL\n")
+    (tree / "etc/sudoers").chmod(0o440)
+    (tree / "etc/pam.d").mkdir(exist_ok=True)
+    for service in ("sudo", "other"):
+        rules = [f"{kind} required pam_permit.so\n" for kind in ("auth", "account", "session")]
+        (tree / "etc/pam.d" / service).write_text("".join(rules))
+    settings = '[environment.captured.policy]\ntrust = "{}"\n'
+    node.configure("captured:/os/captured\n", site=settings.format("site"))
+    node.up()
+    LATER.mkdir(exist_ok=True)
+    node.mount("-t", "tmpfs", "-o", "mode=0755", "later", str(LATER))
+    sudo = LATER / "sudo"
+    shutil.copy("/usr/bin/sudo", sudo)
+    sudo.chmod(0o4755)
+    command = (str(sudo), "-n", "/usr/bin/id", "-u")
+    became = node.chos("captured", *command)
+    assert became.stdout == "0\n", ("root, without any ill will", became)
+    node.configure("captured:/os/captured\n", site=settings.format("foreign"))
+    node.up()
+    refused = node.chos("captured", *command)
+    assert (refused.returncode, refused.stdout) == (1, "") and "no new privileges" in refused.stderr, refused
+    node.configure("captured:/os/captured\n", site=settings.format("site"))
+    node.up()
+    refused = node.chos("captured", *command)
+    assert (refused.returncode, refused.stdout) == (1, ""), refused
+
+
+# --- the launcher in old generations ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def launcher() -> Iterator[Path]:
+    """The installed launcher; put right again afterwards."""
+    path = Path("/usr/bin/chos")
+    kept = path.with_name("chos.kept")
+    os.link(path, kept)
+    yield path
+    os.rename(kept, path)
+
+
+def upgrade(path: Path, version: str) -> None:
+    """Install another launcher in the place of this one, as packages do: by rename."""
+    new = path.with_name("chos.new")
+    build_launcher(str(new), "-UCHOS_VERSION", f'-DCHOS_VERSION="{version}"')
+    os.rename(new, path)
+
+
+def test_an_upgraded_launcher_reaches_old_generations(node: Node, launcher: Path) -> None:
+    """Without a moment in which there is none; who holds the old one gets no rights by it any more."""
+    node.tree("two")
+    evil(node, more="two:/os/two\n")
+    old = node.resident("evil")
+    node.ask(old, f"exec 9<{launcher}")
+    assert node.ask(old, "env CHOS=two /proc/self/fd/9 echo there") == "there"
+    upgrade(launcher, "next")
+    assert "next" not in node.ask(old, "chos --version")
+    loop = f"while {launcher} --version >/dev/null; do :; done; echo missed"
+    running = node.start(["chos", "sh", "-c", loop], env={"CHOS": "two"})
+    result = node.up()
+    assert "the launcher that is installed now is also in evil.1" in result.stderr
+    assert node.ask(old, "chos --version") == "chos next"
+    assert node.ask(old, "env CHOS=two chos env CHOS=root chos echo back") == "back"
+    assert {"ro", "nodev"} <= (inside := flags_at("two", str(launcher))) and "nosuid" not in inside
+    assert running.poll() is None, "there was a launcher all the time"
+    running.kill()
+    assert "has lost its capabilities" in node.ask(old, "env CHOS=two /proc/self/fd/9 echo there")
+    upgrade(launcher, "after")
+    node.up()
+    assert node.ask(old, "chos --version") == "chos after"
+    assert "the launcher" not in node.up().stderr
+
+
+def test_an_upgraded_launcher_before_linux_6_5(node: Node, launcher: Path) -> None:
+    """Where the kernel can mount nothing under another mount."""
+    evil(node)
+    old = node.resident("evil")
+    upgrade(launcher, "next")
+    result = patched("from chosns import syscalls; syscalls.MOVE_MOUNT_BENEATH = 1 << 30", "up")
+    assert result.returncode == 0, result
+    assert node.ask(old, "chos --version && env CHOS=root chos echo back") == "chos next\nback"
+
+
+def test_a_launcher_that_does_not_work_goes_nowhere(node: Node, launcher: Path) -> None:
+    """One without capabilities would keep everybody where they are."""
+    evil(node)
+    old = node.resident("evil")
+    upgrade(launcher, "next")
+    subprocess.run(["setcap", "-r", str(launcher)], check=True)
+    node.up()
+    assert node.ask(old, "env CHOS=root chos echo back") == "back"

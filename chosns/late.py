@@ -1,0 +1,159 @@
+"""What a generation's mounts are compared with: its plan, as its manifest has it. Pure; `chosns.repair` acts on it.
+
+A mount that comes to the base after `chosctl up` comes inside with the flags that it has on the base. Where it lacks
+nosuid, its set-uid programs run with the tree's loader: docs/security.md, rule 34.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from chosns.mountinfo import Mount, parse_mount
+from chosns.plan.view import is_below
+from chosns.syscalls import MOUNT_ATTR_NODEV, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY
+
+_BITS = {"nosuid": MOUNT_ATTR_NOSUID, "nodev": MOUNT_ATTR_NODEV, "ro": MOUNT_ATTR_RDONLY}
+_LOCAL = "/local"
+_KERNELS = ("/proc", "/sys", "/dev")  # where the kernel's own file systems are mounted, automatically too
+
+
+class Lacking(NamedTuple):
+    """A mount inside that lacks flags (MOUNT_ATTR_ bits) which the plan has for that place."""
+
+    mount: Mount
+    flags: int
+
+    @property
+    def names(self) -> str:
+        """The flags, as mount(8) calls them."""
+        return ",".join(name for name, bit in _BITS.items() if self.flags & bit)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which flags a plan has for each place.
+
+    places:   target of an operation → MOUNT_ATTR_ bits; they hold for everything below it, too
+    launcher: where the launcher is, empty where there is none: the one mount of the base that keeps set-uid bits
+    """
+
+    places: Mapping[str, int]
+    launcher: str = ""
+
+    def at(self, target: str) -> int:
+        """The bits for a mount at `target`: those of the innermost operation that covers it."""
+        while target not in self.places:
+            if target == "/":
+                return MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV
+            target = target.rpartition("/")[0] or "/"
+        return self.places[target]
+
+    def everywhere_below(self, target: str) -> int:
+        """The bits that every place at or below `target` has."""
+        bits = self.at(target)
+        for place, wanted in self.places.items():
+            if is_below(place, target):
+                bits &= wanted
+        return bits
+
+
+def wanted_by(manifest: Mapping[str, Any]) -> Wanted:
+    """What the plan in a generation's manifest wants; nosuid and nodev everywhere, where it says nothing."""
+    places: dict[str, int] = {}
+    launcher = ""
+    plan = manifest.get("plan")
+    for operation in plan.get("operations", []) if isinstance(plan, dict) else []:
+        flags = operation.get("flags")
+        target = operation.get("target") or operation.get("put_old")
+        if flags is None or not target:
+            continue
+        places[target] = sum(bit for name, bit in _BITS.items() if name in flags)
+        # Binds of the base are nosuid, all but one.
+        if operation.get("operation") == "Bind" and operation.get("side") == "base" and "nosuid" not in flags:
+            launcher = target
+    return Wanted(places, launcher)
+
+
+def compare(mountinfo: bytes, wanted: Wanted) -> Iterator[Lacking]:
+    """The mounts that lack flags of the plan.
+
+    :param mountinfo: /proc/PID/mountinfo of the generation's namespace. Most lines are passed over without a close
+        look: there may be very many.
+    """
+    read_only = tuple(_escape(place) for place, bits in wanted.places.items() if bits & MOUNT_ATTR_RDONLY)
+    for line in _lines(mountinfo):
+        fields = line.split(b" ", 6)
+        if b"nosuid" in fields[5] and b"nodev" in fields[5] and not (read_only and fields[4].startswith(read_only)):
+            continue
+        mount = parse_mount(line.decode("utf-8", "surrogateescape"))
+        flags = wanted.at(mount.target)
+        for name in mount.flags:
+            flags &= ~_BITS.get(name, 0)
+        if flags:
+            yield Lacking(mount, flags)
+
+
+def tops(mountinfo: bytes, wanted: Wanted, flag: int) -> list[str]:
+    """Where to set a flag recursively, so that all that lack it have it, what is under other mounts too.
+
+    These are the outermost mounts below which the plan has it everywhere: few, and mostly at the top, so that the way
+    to them is short.
+    """
+    lacking = [mount for mount, flags in compare(mountinfo, wanted) if flags & flag]
+    if not lacking:
+        return []
+    lines = _lines(mountinfo)
+    mounts = {mount.number: mount for mount in (parse_mount(line.decode("utf-8", "surrogateescape")) for line in lines)}
+    found: dict[int, str] = {}
+    uniform: dict[str, bool] = {}
+    for mount in lacking:
+        top = None
+        above: Mount | None = mount
+        while above is not None:
+            if above.target not in uniform:
+                uniform[above.target] = bool(wanted.everywhere_below(above.target) & flag)
+            if not uniform[above.target]:
+                break
+            top = above
+            above = mounts.get(above.parent) if above.parent != above.number else None
+        if top is not None:
+            found[top.number] = top.target
+    return list(found.values())
+
+
+def automounts(mountinfo: bytes) -> set[str]:
+    """Where an automounter of the base watches, by the base's names; the kernel's own places left out."""
+    found = set()
+    for line in _lines(mountinfo):
+        if b" - autofs " in line:
+            place = on_base(parse_mount(line.decode("utf-8", "surrogateescape")).target)
+            if not any(is_below(place, own) for own in _KERNELS):
+                found.add(place)
+    return found
+
+
+def on_base(target: str) -> str:
+    """What a place inside is called on the base, of whose mounts most are seen twice: below /local, too."""
+    return target[len(_LOCAL) :] or "/" if is_below(target, _LOCAL) else target
+
+
+def _lines(mountinfo: bytes) -> list[bytes]:
+    return [line for line in mountinfo.split(b"\n") if line]  # not splitlines: a name may have \r in it
+
+
+def uppermost(mountinfo: bytes, target: str) -> Mount | None:
+    """The mount that is seen at `target`."""
+    found = None
+    for line in _lines(mountinfo):
+        if line.split(b" ", 6)[4] == _escape(target):
+            found = parse_mount(line.decode("utf-8", "surrogateescape"))
+    return found
+
+
+def _escape(path: str) -> bytes:
+    """A path as mountinfo has it."""
+    return re.sub(rb"[ \t\n\\]", lambda match: b"\\%03o" % match[0][0], os.fsencode(path))
