@@ -36,7 +36,7 @@ _CALLS = (
     (r"^(fstatfs|ioctl)\(", "3", "a mount namespace, on nsfs"),
     (r"^stat\(\"/\"", "4", "the root is the environment's"),
     (r"^prctl\(PR_CAP_AMBIENT|^capset\(|^capget\(|^setuid\(", "4, 7", "nothing is left"),
-    (r"^close\(", "6", "one free descriptor is enough"),
+    (r"^close\(", "6", "few free descriptors are enough"),
     (r"^fchdir\(", "3", "the directory that was checked"),
     (r"\"(base|backend|policy|login)\"|^read\(", "", "read backend, policy"),
     (r"^readlink\(", "", "name → generation"),

@@ -110,7 +110,7 @@ void which_report(struct chos_session *s, enum chos_reason missing)
     } else {
         int rc = chos_choose(s, now->name, &e) || chos_find(s, &e);
         bool base = rc == 0 && s->target.kind == CHOS_TO_BASE;
-        if (rc != 0 || (!base && chos_file_read("tree", tree, &e) < 0))
+        if (rc != 0 || (!base && (chos_policy_read(s, &e) || chos_file_read("tree", tree, &e) < 0)))
             die(&e);
         tree[strcspn(tree, "\n")] = '\0';
         tell_row("name        ", now->name);

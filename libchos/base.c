@@ -98,7 +98,8 @@ int chos_base_return(struct chos_session *s, struct chos_error *e)
     struct statfs fs;
     uint64_t pid = 1, next = (uint64_t)getppid();
     int fd = -1;
-    s->from_environment = !chos_root_is(&s->base.root);
+    if (!s->moved)
+        s->from_environment = !chos_root_is(&s->base.root);
     if (statfs("/proc", &fs) != 0 || fs.f_type != PROC)
         return chos_fail(e, CHOS_SYSTEM, errno, "/proc");
     errno = 0;
@@ -110,9 +111,10 @@ int chos_base_return(struct chos_session *s, struct chos_error *e)
         next = parent_of(pid);
     }
     if (fd < 0) {
+        int err = errno;
         enum chos_reason missing = chos_privs_missing();
-        return chos_fail(e, missing == CHOS_FOREIGN ? CHOS_NO_WAY_BACK : missing, errno == EMFILE ? EMFILE : 0,
-                         "the way back to the base");
+        return chos_unreadable(err) == CHOS_SYSTEM ? chos_fail(e, CHOS_SYSTEM, err, "the way back to the base")
+            : chos_fail(e, missing == CHOS_FOREIGN ? CHOS_NO_WAY_BACK : missing, 0, "the way back to the base");
     }
     int rc = chos_setns(fd, "the base", e);
     close(fd);

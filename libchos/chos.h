@@ -4,7 +4,8 @@
  * the SPANK plugin, which live in a process that is root already. It never allocates, prints or exits;
  * every failure is described in a chos_error.
  *
- * The working directory is used as the handle of the registry, so that one free descriptor is enough.
+ * The registry is held by a descriptor until the environment is entered, because what was found before is looked at
+ * again inside; with a pin, or a file, that makes two free descriptors (three where the base has to be gone back to).
  */
 #ifndef CHOS_H
 #define CHOS_H
@@ -79,13 +80,15 @@ struct chos_link {
 
 struct chos_session;
 
-/* Asked before a generation is entered, with its policy read and its directory as the working directory: -1 and
- * a reason refuse. Where the caller is root, the kernel has not judged yet who may enter. */
+/* Asked before a generation is entered, and again inside, with its directory as the working directory: -1 and a reason
+ * refuse; the policy may not have been read yet. Where the caller is root, the kernel has not judged who may enter. */
 typedef int chos_permit(const struct chos_session *s, void *context, struct chos_error *e);
 
 struct chos_session {
     chos_permit *permit;        /* NULL: the kernel has judged, because the registry was read as the user */
     void *context;              /* for `permit` */
+    bool held;
+    int registry;               /* where `held`: its directory, as it was when it was opened */
     const char *alias;          /* what was asked for, as the user wrote it */
     char name[CHOS_NAME_SIZE];  /* the same as a file name in env/ */
     char backends[16];          /* what the node's environments are prepared for, its default first: "ns,kmod" */
@@ -93,7 +96,7 @@ struct chos_session {
     enum { CHOS_NS, CHOS_KMOD } backend;   /* and the one that it is */
     struct chos_base base;      /* all zero until it is needed */
     struct chos_link target;    /* what it is: a generation or the base */
-    struct chos_policy policy;  /* all zero for the base */
+    struct chos_policy policy;  /* read inside; all zero for the base */
     bool moved;                 /* no longer in the mount namespace where we began */
     bool from_environment;        /* we began with another root than the base's */
     char text[CHOS_FILE_SIZE];
@@ -110,12 +113,15 @@ void chos_place_close(struct chos_place *p);
 int chos_session_enter(struct chos_session *s, const char *alias, chos_permit *permit, void *context, struct chos_error *e);
 
 /* The same in steps, for the launcher: name it, go to where the registry can be read (cwd becomes the
- * registry), choose the backend, find its generation (cwd becomes the generation), enter it (cwd becomes `/`). */
+ * registry), choose the backend, enter it (cwd becomes `/`), which lets go of the registry. To look only: find its
+ * generation (cwd becomes the generation), and read its policy. */
 int chos_choose(struct chos_session *s, const char *alias, struct chos_error *e);
 int chos_backend_choose(struct chos_session *s, struct chos_error *e);
 int chos_registry_open(struct chos_session *s, struct chos_error *e);
-int chos_find(struct chos_session *s, struct chos_error *e);
 int chos_enter(struct chos_session *s, struct chos_error *e);
+int chos_find(struct chos_session *s, struct chos_error *e);
+int chos_policy_read(struct chos_session *s, struct chos_error *e);
+void chos_registry_close(struct chos_session *s);
 
 /* A file in the registry or generation that we are in; returns its length or -1. */
 long chos_file_read(const char *path, char text[CHOS_FILE_SIZE], struct chos_error *e);
@@ -179,7 +185,8 @@ int chos_login_parse(char *text, size_t len, struct chos_login *login);
 int chos_base_parse(char *text, size_t len, struct chos_base *base);
 int chos_jobs_parse(char *text, size_t len, struct chos_jobs *jobs);
 
-/* In test builds the environment variable CHOS_FAULT names a step that fails; otherwise this is nothing. */
+/* In test builds CHOS_FAULT names a step that fails, CHOS_STOP one at which the process stops until it gets SIGCONT (both
+ * are variables of the environment); otherwise this is nothing. */
 #ifdef CHOS_FAULT
 bool chos_fault(const char *step);
 #else

@@ -9,54 +9,93 @@
 
 enum { TRIES = 16 };   /* how often an environment may be prepared anew while we enter it */
 
-static int enter_pin(struct chos_session *s, int fd, struct chos_error *e)
+static int permitted(const struct chos_session *s, struct chos_error *e)
 {
+    return s->permit != NULL ? s->permit(s, s->context, e) : 0;
+}
+
+/* A process may be stopped for weeks between finding a generation and being inside. So what decides is looked at again
+ * when it is: the policy (which is not read before), that the name still leads here, and whether the user may still
+ * enter; that the kernel judges by the way there, and for root `permit` asks. */
+static int look_again(struct chos_session *s, struct chos_error *e)
+{
+    if (s->permit != NULL) {
+        if (chos_generation_open(s, e) || permitted(s, e))
+            return -1;
+        if (chdir("/"))
+            return chos_fail(e, CHOS_SYSTEM, errno, "/");
+    }
+    return chos_still_leads_here(s, e);
+}
+
+static int enter_ns(struct chos_session *s, bool *inside, struct chos_error *e)
+{
+    int fd = permitted(s, e) ? -1 : chos_pin_open(s, e);
+    if (fd < 0)
+        return -1;
     int rc = chos_setns(fd, s->alias, e);
     close(fd);
     if (rc != 0)
         return -1;
-    s->moved = true;
-    return chos_root_is(&s->policy.root) ? 0 : chos_fail(e, CHOS_WRONG_ROOT, 0, s->alias);
+    s->moved = *inside = true;
+    if (chos_policy_read(s, e))
+        return -1;
+    return chos_root_is(&s->policy.root) ? look_again(s, e) : chos_fail(e, CHOS_WRONG_ROOT, 0, s->alias);
 }
 
-/* The module knows no namespaces: where we are in one, we go back first, and look again; what is found then is asked for. */
-static int enter_kmod(struct chos_session *s, struct chos_error *e)
+/* The module knows no namespaces: where we are in one, we go back first, and look again; what is found then is asked
+ * for. Whoever may not stay is taken out again: what happens next may be a message, and a host lives on. */
+static int enter_kmod(struct chos_session *s, bool *inside, struct chos_error *e)
 {
+    struct chos_error stuck;
     if (chos_registry_open(s, e) || chos_base_read(s, e) || (!chos_in_base(s) && chos_base_return(s, e)) || chos_find(s, e))
         return -1;
     if (s->target.kind == CHOS_TO_BASE)
         return chos_fail(e, CHOS_RETIRED, 0, s->alias);
-    return s->permit != NULL && s->permit(s, s->context, e) ? -1 : chos_kmod_enter(s, e);
+    if (permitted(s, e) || chos_kmod_enter(s, e))
+        return -1;
+    *inside = true;
+    if (chos_policy_read(s, e) == 0 && look_again(s, e) == 0)
+        return 0;
+    return chos_kmod_leave(&stuck) ? chos_fail(e, CHOS_STRANDED, stuck.err, s->alias) : -1;
 }
 
-static int open_permitted(const struct chos_session *s, struct chos_error *e)
+static int enter_base(struct chos_session *s, struct chos_error *e)
 {
-    return s->permit != NULL && s->permit(s, s->context, e) ? -1 : chos_pin_open(s, e);
+    if (chos_base_read(s, e))
+        return -1;
+    return chos_in_base(s) ? 0 : chos_base_return(s, e);
 }
 
-/* Where the pin is not there, one of two things has happened: this namespace is younger than the pin, which
- * the base cures, or the generation was retired under our eyes, which looking again cures. */
-int chos_enter(struct chos_session *s, struct chos_error *e)
+/* CHOS_RETIRED has three causes. Known only inside: another generation has been published; the registry that we hold
+ * shows that one, also from here. Else the pin is not there: this namespace is younger than it, which the base cures, or
+ * the generation was retired under our eyes, which looking once more cures. And a generation that was closed to the user
+ * may have been so because there is another for them. */
+static int enter(struct chos_session *s, struct chos_error *e)
 {
     for (int i = 0; i < TRIES; i++) {
+        bool inside = false;   /* or have been */
         if (chos_find(s, e) == 0) {
-            if (s->target.kind == CHOS_TO_BASE) {
-                if (chos_base_read(s, e))
-                    return -1;
-                return chos_in_base(s) ? 0 : chos_base_return(s, e);
-            }
-            int fd = s->backend == CHOS_KMOD ? -1 : open_permitted(s, e);
-            if (fd >= 0)
-                return enter_pin(s, fd, e);
-            if (s->backend == CHOS_KMOD && enter_kmod(s, e) == 0)
+            int rc = s->target.kind == CHOS_TO_BASE ? enter_base(s, e)
+                : s->backend == CHOS_KMOD ? enter_kmod(s, &inside, e) : enter_ns(s, &inside, e);
+            if (rc == 0)
                 return 0;
         }
+        if (e->reason == CHOS_DENIED && chos_leads_elsewhere(s))
+            continue;
         if (e->reason != CHOS_RETIRED)
             return -1;
-        if (chos_registry_open(s, e) || chos_base_read(s, e) || (!chos_in_base(s) && chos_base_return(s, e)))
+        if (!inside && (chos_registry_open(s, e) || chos_base_read(s, e) || (!chos_in_base(s) && chos_base_return(s, e))))
             return -1;
     }
     return chos_fail(e, CHOS_RETIRED, 0, s->alias);
+}
+
+int chos_enter(struct chos_session *s, struct chos_error *e)
+{
+    int rc = enter(s, e);
+    chos_registry_close(s);
+    return rc;
 }
 
 int chos_place_open(struct chos_place *p, struct chos_error *e)
@@ -64,9 +103,10 @@ int chos_place_open(struct chos_place *p, struct chos_error *e)
     p->ns = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
     p->root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
     p->cwd = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
-    chos_kmod_tree(p->tree);
-    if (p->ns >= 0 && p->root >= 0 && p->cwd >= 0)
+    if (p->ns >= 0 && p->root >= 0 && p->cwd >= 0) {
+        chos_kmod_tree(p->tree);
         return 0;
+    }
     chos_fail(e, CHOS_SYSTEM, errno, "remembering this place");
     chos_place_close(p);
     return -1;
@@ -108,6 +148,7 @@ int chos_session_enter(struct chos_session *s, const char *alias, chos_permit *p
         rc = chos_fail(e, CHOS_SYSTEM, errno, "/");
     if (rc != 0 && chos_place_return(&place, s->moved, &stranded))
         *e = stranded;
+    chos_registry_close(s);
     chos_place_close(&place);
     return rc;
 }

@@ -5,6 +5,7 @@
  */
 #include "chos.h"
 
+#include <errno.h>
 #include <string.h>
 
 static const struct { int code; const char *message, *hint; } texts[CHOS_REASONS] = {
@@ -66,7 +67,7 @@ int chos_fail(struct chos_error *e, enum chos_reason reason, int err, const char
     e->code = texts[reason].code;
     e->err = err;
     e->message = texts[reason].message;
-    e->hint = texts[reason].hint;
+    e->hint = err != EMFILE ? texts[reason].hint : "too few files may be open: raise the limit (`ulimit -n`)";
     e->detail[0] = '\0';
     chos_put(&t, object);
     return -1;
@@ -132,12 +133,15 @@ void chos_put_number(struct chos_text *t, uint64_t number)
 }
 
 #ifdef CHOS_FAULT
-#include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 bool chos_fault(const char *step)
 {
-    const char *wanted = getenv("CHOS_FAULT");
+    const char *wanted = getenv("CHOS_FAULT"), *stop = getenv("CHOS_STOP");
+    if (stop != NULL && strcmp(stop, step) == 0)
+        (void)kill(getpid(), SIGSTOP);
     bool hit = wanted != NULL && strcmp(wanted, step) == 0;
     if (hit)
         errno = EIO;

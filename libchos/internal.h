@@ -5,6 +5,7 @@
 #include "chos.h"
 
 enum {
+    TMPFS = 0x01021994,
     RESOLVE_MAGICLINKS_NO = 0x02,
     RESOLVE_SYMLINKS_NO = 0x04,
     RESOLVE_BELOW = 0x08,
@@ -13,7 +14,11 @@ enum {
 
 /* registry.c */
 int chos_openat2(const char *path, int flags, uint64_t resolve);
+enum chos_reason chos_unreadable(int err);
 int chos_base_read(struct chos_session *s, struct chos_error *e);
+int chos_still_leads_here(const struct chos_session *s, struct chos_error *e);
+bool chos_leads_elsewhere(const struct chos_session *s);
+int chos_generation_open(struct chos_session *s, struct chos_error *e);
 
 /* pin.c */
 bool chos_is_mount_ns(int fd);

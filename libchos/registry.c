@@ -17,39 +17,46 @@
 #define SYS_openat2 437   /* the same number on every architecture but alpha */
 #endif
 
-enum { TMPFS = 0x01021994 };
-
 /* O_NONBLOCK: a FIFO where a file should be must not hang us. */
-int chos_openat2(const char *path, int flags, uint64_t resolve)
+static int openat2_at(int dir, const char *path, int flags, uint64_t resolve)
 {
     struct { uint64_t flags, mode, resolve; } how = {(uint64_t)(flags | O_CLOEXEC), 0, resolve};
     if (!(flags & O_PATH))
         how.flags |= O_NONBLOCK | O_NOCTTY;
-    return (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof how);
+    return (int)syscall(SYS_openat2, dir, path, &how, sizeof how);
 }
 
-/* Makes a directory that only root can write in the working directory. */
-static int enter_directory(const char *path, uint64_t resolve, enum chos_reason missing, struct chos_error *e)
+int chos_openat2(const char *path, int flags, uint64_t resolve)
+{
+    return openat2_at(AT_FDCWD, path, flags, resolve);
+}
+
+/* What is wrong with a thing of the registry that cannot be opened: it, unless this process has no room for it. */
+enum chos_reason chos_unreadable(int err)
+{
+    return err == EMFILE || err == ENFILE || err == ENOMEM ? CHOS_SYSTEM : CHOS_CORRUPT;
+}
+
+/* Makes a directory that only root can write in the working directory; returns its descriptor, for what comes later. */
+static int enter_directory(int dir, const char *path, uint64_t resolve, enum chos_reason missing, struct chos_error *e)
 {
     struct stat st;
     int fd = chos_fault(missing == CHOS_RETIRED ? "generation" : "registry") ? -1
-        : chos_openat2(path, O_PATH | O_DIRECTORY | O_NOFOLLOW, resolve);
+        : openat2_at(dir, path, O_PATH | O_DIRECTORY | O_NOFOLLOW, resolve);
     if (fd < 0)
         return chos_fail(e, errno == ENOENT ? missing : errno == ENOSYS ? CHOS_OLD_KERNEL : CHOS_SYSTEM, errno, path);
     int rc = fstat(fd, &st);
     bool trusted = rc == 0 && st.st_uid == 0 && (st.st_mode & (S_IWGRP | S_IWOTH)) == 0;
-    if (trusted)
-        rc = fchdir(fd);
+    if (trusted && (rc = fchdir(fd)) == 0)
+        return fd;
     int err = errno;
     close(fd);
-    if (rc != 0)
-        return chos_fail(e, err == EACCES ? CHOS_DENIED : CHOS_SYSTEM, err, path);
-    return trusted ? 0 : chos_fail(e, CHOS_UNSAFE, 0, path);
+    return rc != 0 ? chos_fail(e, err == EACCES ? CHOS_DENIED : CHOS_SYSTEM, err, path) : chos_fail(e, CHOS_UNSAFE, 0, path);
 }
 
-long chos_file_read(const char *path, char text[CHOS_FILE_SIZE], struct chos_error *e)
+static long read_at(int dir, const char *path, char text[CHOS_FILE_SIZE], struct chos_error *e)
 {
-    int fd = chos_fault(path) ? -1 : chos_openat2(path, O_RDONLY, RESOLVE_STRICT);
+    int fd = openat2_at(dir, path, O_RDONLY, RESOLVE_STRICT);
     if (fd < 0)
         return chos_fail(e, errno == ENOENT || errno == ELOOP ? CHOS_CORRUPT : CHOS_SYSTEM, errno, path);
     /* A regular file on tmpfs is read in one piece. */
@@ -59,16 +66,35 @@ long chos_file_read(const char *path, char text[CHOS_FILE_SIZE], struct chos_err
     return n >= 0 ? n : chos_fail(e, CHOS_SYSTEM, err, path);
 }
 
+long chos_file_read(const char *path, char text[CHOS_FILE_SIZE], struct chos_error *e)
+{
+    return chos_fault(path) ? chos_fail(e, CHOS_SYSTEM, errno, path) : read_at(AT_FDCWD, path, text, e);
+}
+
+void chos_registry_close(struct chos_session *s)
+{
+    if (s->held)
+        close(s->registry);
+    s->held = false;
+}
+
 /* The writer makes the link `backend` last, so where it is, everything else is. */
 static int open_registry_at(const char *path, struct chos_session *s, struct chos_error *e)
 {
-    if (enter_directory(path, RESOLVE_MAGICLINKS_NO, CHOS_NO_REGISTRY, e))
+    int fd = enter_directory(AT_FDCWD, path, RESOLVE_MAGICLINKS_NO, CHOS_NO_REGISTRY, e);
+    if (fd < 0)
         return -1;
     ssize_t n = chos_fault("backend") ? -1 : readlink("backend", s->backends, sizeof s->backends - 1);
-    if (n < 0)
-        return errno == ENOENT ? chos_fail(e, CHOS_NO_REGISTRY, 0, path)
-            : chos_fail(e, errno == EINVAL ? CHOS_CORRUPT : CHOS_SYSTEM, errno, path);
+    if (n < 0) {
+        int err = errno;
+        close(fd);
+        return err == ENOENT ? chos_fail(e, CHOS_NO_REGISTRY, 0, path)
+            : chos_fail(e, err == EINVAL ? CHOS_CORRUPT : CHOS_SYSTEM, err, path);
+    }
     s->backends[n] = '\0';
+    chos_registry_close(s);
+    s->registry = fd;
+    s->held = true;
     return 0;
 }
 
@@ -104,10 +130,10 @@ int chos_backend_choose(struct chos_session *s, struct chos_error *e)
     return 0;
 }
 
-/* How to recognise the base; from the registry, which must be the working directory. */
+/* How to recognise the base. */
 int chos_base_read(struct chos_session *s, struct chos_error *e)
 {
-    long len = chos_file_read("base", s->text, e);
+    long len = chos_fault("base") ? chos_fail(e, CHOS_SYSTEM, errno, "base") : read_at(s->registry, "base", s->text, e);
     if (len < 0)
         return -1;
     return chos_base_parse(s->text, (size_t)len, &s->base) == 0 ? 0
@@ -123,53 +149,6 @@ int chos_login_read(struct chos_login *login, struct chos_error *e)
         : chos_fail(e, CHOS_CORRUPT, 0, CHOS_REGISTRY "/login");
 }
 
-/* The same trust as in the registry's directories: root's alone to write, and below /local nothing but a tmpfs. */
-static int open_jobs(const char *path)
-{
-    struct stat st;
-    struct statfs fs;
-    int fd = chos_openat2(path, O_RDONLY | O_NOFOLLOW, RESOLVE_MAGICLINKS_NO);
-    if (fd >= 0 && (fstat(fd, &st) || !S_ISREG(st.st_mode) || st.st_uid != 0 || (st.st_mode & (S_IWGRP | S_IWOTH)) != 0
-        || fstatfs(fd, &fs) || fs.f_type != TMPFS)) {
-        close(fd);
-        errno = EPERM;
-        return -1;
-    }
-    return fd;
-}
-
-/* As with the registry itself: here, below the base's root, or out of the module's root directory. */
-static int find_jobs(struct chos_error *e)
-{
-    static const char path[] = CHOS_REGISTRY "/jobs", below[] = "/local" CHOS_REGISTRY "/jobs";
-    int fd = open_jobs(path);
-    if (fd < 0 && (errno == ENOENT || errno == ENOTDIR))
-        fd = open_jobs(below);
-    if (fd < 0 && (errno == ENOENT || errno == ENOTDIR) && chos_kmod_inside())
-        return chos_kmod_open_outside(open_jobs, path, e);
-    return fd >= 0 ? fd : chos_fail(e, errno == EPERM ? CHOS_UNSAFE : CHOS_SYSTEM, errno, path);
-}
-
-int chos_jobs_read(struct chos_jobs *jobs, struct chos_error *e)
-{
-    int fd = find_jobs(e);
-    if (fd < 0 && e->reason == CHOS_SYSTEM && (e->err == ENOENT || e->err == ENOTDIR)) {
-        jobs->user_file = jobs->file = NULL;
-        jobs->memory = jobs->processes = 0;
-        jobs->stays = 0;
-        jobs->syslog = false;
-        return 0;
-    }
-    if (fd < 0)
-        return -1;
-    ssize_t n = read(fd, jobs->text, CHOS_FILE_SIZE);
-    int err = errno;
-    close(fd);
-    if (n < 0)
-        return chos_fail(e, CHOS_SYSTEM, err, CHOS_REGISTRY "/jobs");
-    return chos_jobs_parse(jobs->text, (size_t)n, jobs) == 0 ? 0 : chos_fail(e, CHOS_CORRUPT, 0, CHOS_REGISTRY "/jobs");
-}
-
 int chos_choose(struct chos_session *s, const char *alias, struct chos_error *e)
 {
     s->alias = alias;
@@ -177,17 +156,19 @@ int chos_choose(struct chos_session *s, const char *alias, struct chos_error *e)
 }
 
 /* A name that leads nowhere: one that is not configured, or one that could not be prepared; then its file says why. */
-static int leads_nowhere(const char *name, const char *shown, struct chos_error *e)
+static int leads_nowhere(const struct chos_session *s, const char *name, const char *shown, struct chos_error *e)
 {
     char path[sizeof "failed/" + CHOS_NAME_SIZE];
     struct chos_text t = {path, sizeof path, 0};
     chos_put(&t, "failed/");
     chos_put(&t, name);
-    int fd = chos_openat2(path, O_RDONLY, RESOLVE_STRICT);
+    int fd = openat2_at(s->registry, path, O_RDONLY, RESOLVE_STRICT);
+    if (fd < 0)
+        return chos_unreadable(errno) == CHOS_SYSTEM ? chos_fail(e, CHOS_SYSTEM, errno, path)
+            : chos_fail(e, CHOS_UNKNOWN, 0, shown);
     chos_fail(e, CHOS_NOT_PREPARED, 0, shown);
-    ssize_t n = fd < 0 ? -1 : read(fd, e->detail, sizeof e->detail - 1);
-    if (fd >= 0)
-        close(fd);
+    ssize_t n = read(fd, e->detail, sizeof e->detail - 1);
+    close(fd);
     if (n <= 0)
         return chos_fail(e, CHOS_UNKNOWN, 0, shown);
     e->detail[n] = '\0';
@@ -195,52 +176,103 @@ static int leads_nowhere(const char *name, const char *shown, struct chos_error 
     return -1;
 }
 
-static int read_link(const char *name, const char *shown, struct chos_link *link, struct chos_error *e)
+/* `through`: by way of the generation's directory, which only they may pass who may enter it. */
+static int read_link(const struct chos_session *s, const char *name, const char *shown, bool through, struct chos_link *link,
+                     struct chos_error *e)
 {
-    char path[sizeof "env/" + CHOS_NAME_SIZE], to[sizeof "../gen/" + CHOS_NAME_SIZE];
+    char path[2 * CHOS_NAME_SIZE + 32], to[sizeof "../gen/" + CHOS_NAME_SIZE];
     struct chos_text t = {path, sizeof path, 0};
-    chos_put(&t, "env/");
+    chos_put(&t, through ? "gen/" : "");
+    chos_put(&t, through ? s->target.name : "");
+    chos_put(&t, through ? "/../../env/" : "env/");
     chos_put(&t, name);
-    ssize_t n = chos_fault("link") ? -1 : readlink(path, to, sizeof to - 1);
+    ssize_t n = chos_fault(through ? "again" : "link") ? -1 : readlinkat(s->registry, path, to, sizeof to - 1);
+    if (n < 0 && through && (errno == EACCES || errno == ENOENT))
+        return chos_fail(e, errno == EACCES ? CHOS_DENIED : CHOS_RETIRED, 0, shown);
     if (n < 0)
-        return errno == ENOENT ? leads_nowhere(name, shown, e)
+        return errno == ENOENT ? leads_nowhere(s, name, shown, e)
             : chos_fail(e, errno == EINVAL ? CHOS_CORRUPT : CHOS_SYSTEM, errno, path);
     to[n] = '\0';
     return chos_link_parse(to, link) == 0 ? 0 : chos_fail(e, CHOS_CORRUPT, 0, path);
 }
 
-/* From the name to its generation: its directory becomes the working directory, its policy is read. */
+/* What the name stands for at this moment: a generation or the base. */
+static int resolve(const struct chos_session *s, bool through, struct chos_link *to, struct chos_error *e)
+{
+    char other[CHOS_NAME_SIZE];
+    if (read_link(s, s->name, s->alias, through, to, e))
+        return -1;
+    if (to->kind != CHOS_TO_NAME)
+        return 0;
+    memcpy(other, to->name, sizeof other);
+    /* Names are taken away one by one: one that leads nowhere for a moment is not one that was never there. */
+    if (read_link(s, other, other, false, to, e))
+        return e->reason == CHOS_UNKNOWN ? chos_fail(e, CHOS_RETIRED, 0, s->alias) : -1;
+    return to->kind == CHOS_TO_NAME ? chos_fail(e, CHOS_CORRUPT, ELOOP, s->alias) : 0;
+}
+
+static bool is_target(const struct chos_session *s, const struct chos_link *link)
+{
+    return link->kind == s->target.kind && strcmp(link->name, s->target.name) == 0;
+}
+
+int chos_still_leads_here(const struct chos_session *s, struct chos_error *e)
+{
+    struct chos_link now = {0};
+    if (resolve(s, true, &now, e))
+        return -1;
+    return is_target(s, &now) ? 0 : chos_fail(e, CHOS_RETIRED, 0, s->alias);
+}
+
+bool chos_leads_elsewhere(const struct chos_session *s)
+{
+    struct chos_link now = {0};
+    struct chos_error ignored;
+    return resolve(s, false, &now, &ignored) == 0 && !is_target(s, &now);
+}
+
+enum { GENERATION_PATH = sizeof "gen/" + CHOS_NAME_SIZE + sizeof "/policy" };
+
+static void put_generation(struct chos_text *t, const struct chos_session *s)
+{
+    chos_put(t, "gen/");
+    chos_put(t, s->target.name);
+}
+
+/* The directory of the generation becomes the working directory. Where it is closed to the user, the kernel says so. */
+int chos_generation_open(struct chos_session *s, struct chos_error *e)
+{
+    char path[GENERATION_PATH];
+    struct chos_text t = {path, sizeof path, 0};
+    put_generation(&t, s);
+    int fd = enter_directory(s->registry, path, RESOLVE_STRICT, CHOS_RETIRED, e);
+    if (fd < 0)
+        return e->reason == CHOS_DENIED ? chos_fail(e, CHOS_DENIED, 0, s->alias) : -1;
+    close(fd);
+    return 0;
+}
+
 int chos_find(struct chos_session *s, struct chos_error *e)
 {
-    char path[sizeof "gen/" + CHOS_NAME_SIZE];
-    struct chos_text t = {path, sizeof path, 0};
-    struct chos_link *to = &s->target;
     memset(&s->policy, 0, sizeof s->policy);
-    if (read_link(s->name, s->alias, to, e))
+    if (resolve(s, false, &s->target, e))
         return -1;
-    if (to->kind == CHOS_TO_NAME) {
-        char other[CHOS_NAME_SIZE];
-        memcpy(other, to->name, sizeof other);
-        /* Names are taken away one by one: one that leads nowhere for a moment is not one that was never there. */
-        if (read_link(other, other, to, e))
-            return e->reason == CHOS_UNKNOWN ? chos_fail(e, CHOS_RETIRED, 0, s->alias) : -1;
-        if (to->kind == CHOS_TO_NAME)
-            return chos_fail(e, CHOS_CORRUPT, ELOOP, s->alias);
-    }
-    if (to->kind == CHOS_TO_BASE)
-        return 0;
+    return s->target.kind == CHOS_TO_BASE ? 0 : chos_generation_open(s, e);
+}
 
-    chos_put(&t, "gen/");
-    chos_put(&t, to->name);
-    if (enter_directory(path, RESOLVE_STRICT, CHOS_RETIRED, e))
-        return e->reason == CHOS_DENIED ? chos_fail(e, CHOS_DENIED, 0, s->alias) : -1;
-    long len = chos_file_read("policy", s->text, e);
+/* Not from the working directory, so that it can be read inside, too. */
+int chos_policy_read(struct chos_session *s, struct chos_error *e)
+{
+    char path[GENERATION_PATH];
+    struct chos_text t = {path, sizeof path, 0};
+    const struct chos_link *to = &s->target;
+    put_generation(&t, s);
+    chos_put(&t, "/policy");
+    long len = chos_fault("policy") ? chos_fail(e, CHOS_SYSTEM, errno, path) : read_at(s->registry, path, s->text, e);
     if (len < 0)
-        return chos_fail(e, e->err == ENOENT ? CHOS_RETIRED : CHOS_CORRUPT, e->err, path);
-    if (chos_policy_parse(s->text, (size_t)len, &s->policy) || s->policy.generation != to->number
-        || strlen(s->policy.name) != to->stem || memcmp(s->policy.name, to->name, to->stem) != 0) {
-        chos_put(&t, "/policy");
-        return chos_fail(e, CHOS_CORRUPT, 0, path);
-    }
-    return 0;
+        return e->err == EACCES ? chos_fail(e, CHOS_DENIED, 0, s->alias)
+            : chos_fail(e, e->err == ENOENT ? CHOS_RETIRED : chos_unreadable(e->err), e->err, path);
+    bool whole = chos_policy_parse(s->text, (size_t)len, &s->policy) == 0 && s->policy.generation == to->number
+        && strlen(s->policy.name) == to->stem && memcmp(s->policy.name, to->name, to->stem) == 0;
+    return whole ? 0 : chos_fail(e, CHOS_CORRUPT, 0, path);
 }

@@ -12,8 +12,11 @@ import pytest
 from attack_tools import Marker, one, spawn, status_of
 from node import Node, wait_for
 
-# The one look between setns and the drop: is this root the recorded one?
+# The one look at the environment between setns and the drop: is this root the recorded one?
 LOOKS_AT_ROOT = r'(stat|lstat|newfstatat|statx)\((AT_FDCWD, )?"/", '
+# And the looks at the registry, by its descriptor: what does the policy say, is it still the user's to enter?
+READS_POLICY = r'openat2\({}, "gen/one\.1/policy", {{flags=O_RDONLY.*RESOLVE_BENEATH'
+LOOKS_AGAIN = r'readlinkat\({}, "gen/one\.1/\.\./\.\./env/one", "\.\./gen/one\.1"'
 PATH_OF_CALL = re.compile(
     r"^(?:open|openat|openat2|readlink|stat|lstat|newfstatat|statx|access|statfs|chdir)\(.*?\"(?P<path>[^\"]*)\""
 )
@@ -46,37 +49,48 @@ def position(calls: list[str], pattern: str, *, last: bool = False) -> int:
     return found[-1 if last else 0]
 
 
+def registry(calls: list[str]) -> int:
+    """The descriptor of the registry, which is held until the look again."""
+    opened = calls[position(calls, r'openat2\(AT_FDCWD, "/run/chos", .*O_PATH.*= \d+$')]
+    return int(opened.rpartition(" ")[2])
+
+
 def test_nothing_of_the_environment_is_opened_with_privilege(node: Node) -> None:
-    """Rule 5: between setns and the loss of the last capability the launcher looks at `/` and at nothing else;
-    before it, at the registry and /proc, and at nothing that a user named."""
+    """Rule 5: between setns and the loss of the last capability the launcher looks at `/` and at the registry that it
+    holds; before it, at the registry and /proc, and at nothing that a user named."""
     one(node)
     calls = trace()
+    held = registry(calls)
     entered = position(calls, r"setns\(.*= 0$")
     dropped = position(calls, r"capset\(.*effective=0, permitted=0, inheritable=0")
     assert entered < dropped
     for call in calls[entered + 1 : dropped]:
-        assert re.match(rf"close\(\d+\)|{LOOKS_AT_ROOT}|prctl\(|capget\(|get[a-z]+\(", call), "\n".join(
-            calls[entered : dropped + 1]
-        )
+        again = f"{READS_POLICY.format(held)}|{LOOKS_AGAIN.format(held)}"
+        harmless = rf'read\(\d+, "chos-policy|close\(\d+\)|{LOOKS_AT_ROOT}|prctl\(|capget\(|get[a-z]+\('
+        assert re.match(f"{again}|{harmless}", call), "\n".join(calls[entered : dropped + 1])
     for call in calls[1:entered]:
         found = PATH_OF_CALL.match(call)
         if found:
             assert re.fullmatch(
-                r"/run/chos|/proc/self/ns/(mnt|user)|base|backend|login|policy|ns|env/one|gen/one\.1|/|\.",
+                r"/run/chos|/proc/self/ns/(mnt|user)|base|backend|login|ns|env/one|gen/one\.1|/|\.",
                 found["path"],
             ), call
 
 
 def test_order_of_the_steps(node: Node) -> None:
-    """Rule 4: pin, setns, root compared, capabilities given up and read back, setuid(0) tried, chdir, exec."""
+    """Rules 4 and 29: pin, setns, policy, root compared, the way looked at again, capabilities given up and read back,
+    setuid(0) tried, chdir, exec."""
     one(node)
     calls = trace()[1:]
+    held = registry(calls)
     steps = [
         position(calls, pattern)
         for pattern in (
             r'openat2\(AT_FDCWD, "ns"',
             r"setns\(.*= 0$",
+            READS_POLICY.format(held),
             LOOKS_AT_ROOT,
+            LOOKS_AGAIN.format(held),
             r"capset\(.*effective=0, permitted=0, inheritable=0",
             r"setuid\(0\) += -1 EPERM",
             r'chdir\("/tmp"\)',
@@ -84,7 +98,8 @@ def test_order_of_the_steps(node: Node) -> None:
         )
     ]
     assert steps == sorted(steps), "\n".join(calls)
-    assert steps[3] < position(calls, r"capget\(", last=True) < steps[4]
+    assert steps[5] < position(calls, r"capget\(", last=True) < steps[6]
+    assert position(calls, READS_POLICY.format(held)) == position(calls, READS_POLICY.format(held), last=True), "once"
 
 
 LOOK = """

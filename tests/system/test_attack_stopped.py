@@ -1,0 +1,274 @@
+"""A launcher that was stopped while it entered: rule 29. What has been closed or tightened since holds.
+
+Whoever starts it may stop it, at any instruction and for weeks. The fault build stops itself at a named step
+(CHOS_STOP), so that each of these moments is hit; the storm at the end hits the installed launcher wherever it is.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from attack_tools import Marker, build_launcher, clean
+from node import REGISTRY, Node
+
+PROGRAMS = ("/usr/bin/chos-fault", "/usr/bin/chos-fault-suid")
+# In the order of events.
+OUTSIDE = ("link", "generation", "pin", "setns")
+STEPS = (*OUTSIDE, "policy", "root", "again")
+PRIVATE = ["unshare", "-m", "--propagation", "slave"]  # where pins cannot be seen: by way of the base
+ALICE = ["setpriv", "--reuid", "alice", "--regid", "alice", "--init-groups"]
+GROUPS = '[environment.one]\ngroups = ["bob"]\n'
+TIGHT = "[environment.one.policy]\nno_new_privs = true\n"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def faulty() -> None:
+    """The launcher built so that it stops at a step, with file capabilities and set-uid root."""
+    build_launcher(PROGRAMS[0], "-DCHOS_FAULT")
+    build_launcher(PROGRAMS[1], "-DCHOS_FAULT", capabilities=False, mode=0o4755)
+
+
+class Launch:
+    """A launcher that has stopped at a step. Its command says where it is and whether it may gain rights."""
+
+    def __init__(
+        self,
+        step: str,
+        name: str = "one",
+        program: str = PROGRAMS[0],
+        wrapper: Sequence[str] = (),
+        cwd: str = "/",
+        command: str = "stat -L -c %i /proc/self/ns/mnt; grep NoNewPrivs /proc/self/status",
+    ) -> None:
+        self.marker = Marker()
+        self.what = (step, program, *wrapper)
+        say = f"{self.marker.command[2]}; {command}"
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(
+            [*wrapper, *ALICE, program, "/bin/sh", "-c", say],
+            env={"CHOS": name, "CHOS_STOP": step, "PATH": "/usr/bin:/bin"},
+            cwd=cwd,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            stdout=pipe,
+            stderr=pipe,
+        )
+        assert self.stopped(), f"it did not stop: {self.what} {self.process.communicate()}"
+
+    def stopped(self) -> bool:
+        """Wait until it stops, or ends."""
+        info = os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        return info is not None and info.si_code == os.CLD_STOPPED
+
+    def go_on(self) -> bool:
+        """Let it go on; whether it stopped once more."""
+        os.kill(self.process.pid, signal.SIGCONT)
+        return self.stopped()
+
+    def end(self) -> subprocess.CompletedProcess[str]:
+        """Let it go on until it ends, however often it comes by its step."""
+        while self.process.returncode is None and self.go_on():
+            pass
+        if self.process.returncode is None:
+            self.output = self.process.communicate()
+        return subprocess.CompletedProcess(self.what, self.process.returncode, *self.output)
+
+    def refused(self, *words: str) -> None:
+        """Nothing was executed, and chos said why."""
+        self.marker.refused(self.end(), *words)
+
+    def entered(self, namespace: int, *, no_new_privs: bool = False) -> None:
+        """Its command ran, there and so."""
+        result = self.end()
+        assert self.marker.ran and result.returncode == 0, result
+        clean(result.stderr)
+        assert result.stdout.split() == [str(namespace), "NoNewPrivs:", str(int(no_new_privs))], result
+
+
+def at_every_step(name: str = "one", steps: tuple[str, ...] = STEPS) -> list[Launch]:
+    """One that is stopped at each step, for each way to start."""
+    starts: list[tuple[str, list[str]]] = [(PROGRAMS[0], []), (PROGRAMS[0], PRIVATE), (PROGRAMS[1], [])]
+    return [Launch(step, name, program, wrapper) for program, wrapper in starts for step in steps]
+
+
+def prepared(node: Node, **chosd: str) -> None:
+    """`one` with an alias, and `two`."""
+    node.tree("one")
+    node.tree("two")
+    node.configure("one:/os/one\nalias:/os/one\ntwo:/os/two\n", **chosd)
+    node.up()
+
+
+def now(section: str) -> None:
+    """What /etc/chos.d says of `one` from now on."""
+    Path("/etc/chos.d").mkdir(exist_ok=True)
+    Path("/etc/chos.d/one.toml").write_text(section)
+
+
+def test_nothing_has_changed(node: Node) -> None:
+    """Being stopped is no reason to be refused, nor is an `up` with nothing to do."""
+    prepared(node)
+    waiting = [*at_every_step(), *at_every_step("alias")]
+    node.up()
+    for launch in waiting:
+        launch.entered(node.pin("one.1"))
+
+
+@pytest.mark.parametrize("groups", [["bob"], ["bob", "root"]])
+def test_closed_to_the_user(node: Node, groups: list[str]) -> None:
+    """By group or ACL: nothing is executed; nor where no new generation could be made, and the old one was closed."""
+    prepared(node)
+    waiting = at_every_step()
+    now(f"[environment.one]\ngroups = {groups}\n")
+    os.rename("/os/one", "/os/away")
+    assert node.up(check=False).returncode == 1
+    more = at_every_step(steps=("link",))
+    for launch in waiting[::2]:
+        launch.refused("has not allowed you")
+    os.rename("/os/away", "/os/one")
+    node.up()
+    for launch in [*waiting[1::2], *more]:
+        launch.refused("has not allowed you")
+
+
+def test_closed_by_hand(node: Node) -> None:
+    """By mode, in the generation that is published: the kernel's judgement counts, also inside."""
+    prepared(node)
+    waiting = at_every_step()
+    (REGISTRY / "gen/one.1").chmod(0o700)
+    for launch in waiting:
+        launch.refused("has not allowed you")
+
+
+def test_open_to_the_user_all_the_time(node: Node) -> None:
+    """A new generation for another group that the user is in as well: it is entered, though the old one is closed."""
+    subprocess.run(["groupadd", "-f", "second"], check=True)
+    subprocess.run(["gpasswd", "-a", "alice", "second"], check=True, capture_output=True)
+    prepared(node, one='[environment.one]\ngroups = ["alice"]\n')
+    waiting = at_every_step()
+    now('[environment.one]\ngroups = ["second"]\n')
+    node.up()
+    subprocess.run(["gpasswd", "-d", "alice", "second"], check=True, capture_output=True)
+    for launch in waiting:  # who left a group keeps it in processes that run
+        launch.entered(node.pin("one.2"))
+
+
+def test_the_policy_is_tightened(node: Node) -> None:
+    """The new one is obeyed, in the new generation."""
+    prepared(node)
+    waiting = [*at_every_step(), *at_every_step("alias")]
+    now(TIGHT)
+    node.up()
+    for launch in waiting:
+        launch.entered(node.pin("one.2"), no_new_privs=True)
+
+
+def test_the_policy_is_tightened_and_nothing_new_can_be_made(node: Node) -> None:
+    """The names are gone then: nothing is executed."""
+    prepared(node)
+    waiting = [*at_every_step(), *at_every_step("alias")]
+    os.rename("/os/one", "/os/away")
+    now(TIGHT)
+    assert node.up(check=False).returncode == 1
+    for launch in waiting:
+        launch.refused()
+
+
+def test_the_policy_is_tightened_by_hand(node: Node) -> None:
+    """In the generation's own file: what is obeyed is what it says when the user is inside."""
+    prepared(node)
+    waiting = at_every_step(steps=STEPS[:5])
+    policy = REGISTRY / "gen/one.1/policy"
+    policy.write_text(policy.read_text().replace("no_new_privs=0", "no_new_privs=1"))
+    for launch in waiting:
+        launch.entered(node.pin("one.1"), no_new_privs=True)
+
+
+@pytest.mark.parametrize("steps", [STEPS, OUTSIDE])
+def test_merely_renewed(node: Node, steps: tuple[str, ...]) -> None:
+    """The newest generation is entered, whether the old one was retired or somebody is in it."""
+    prepared(node)
+    waiting = at_every_step(steps=steps)
+    for _ in range(3):
+        node.up("--renew")
+    assert (REGISTRY / "gen/one.1/ns").exists() == (steps == STEPS)
+    for launch in waiting:
+        launch.entered(node.pin("one.4"))
+
+
+@pytest.mark.parametrize("step", ["setns", "again"])
+def test_renewed_at_every_turn(node: Node, step: str) -> None:
+    """A few times are nothing to fail for. For ever is: it ends with a message, and nothing has run."""
+    prepared(node)
+    launch, unlucky = Launch(step), Launch(step)
+    for _ in range(3):
+        node.up("--renew")
+        assert launch.go_on()
+    launch.entered(node.pin("one.4"))
+    turns = 0
+    while unlucky.go_on():
+        turns += 1
+        assert turns < 40, "it never ends"
+        node.up("--renew")
+    unlucky.refused("is gone")
+
+
+def test_taken_down(node: Node) -> None:
+    """One environment, or all of them, and prepared again."""
+    prepared(node)
+    waiting = at_every_step()
+    node.chosctl("down", "one")
+    for launch in waiting:
+        launch.refused("no such environment")
+    node.up()
+    waiting, later = at_every_step(), at_every_step()
+    node.chosctl("down")
+    for launch in waiting:
+        launch.refused("no such environment")
+    node.up()
+    for launch in later:
+        if PRIVATE[0] in launch.what and launch.end().returncode != 0:
+            continue  # where it began, it sees the registry that is gone
+        launch.entered(node.pin(node.generation("one")))
+
+
+def test_the_name_is_taken_away(node: Node) -> None:
+    """Its environment is still there, by its other name."""
+    prepared(node)
+    waiting = at_every_step("alias")
+    node.configure("one:/os/one\ntwo:/os/two\n")
+    node.up()
+    for launch in waiting:
+        launch.refused("no such environment")
+
+
+def test_the_name_means_something_else(node: Node) -> None:
+    """Another environment, or the base: it is entered as by a launcher that begins now."""
+    prepared(node)
+    waiting, later = at_every_step("alias"), at_every_step("alias")
+    node.configure("one:/os/one\ntwo:/os/two\nalias:/os/two\n")
+    node.up()
+    for launch in waiting:
+        launch.entered(node.pin("two.1"))
+    node.configure("one:/os/one\ntwo:/os/two\nalias:/\n")
+    node.up()
+    for launch in later:
+        launch.entered(os.stat("/proc/self/ns/mnt").st_ino)
+
+
+def test_the_way_home_is_the_way_that_one_came(node: Node) -> None:
+    """/local is the base's own directory for who began on the base, also when the name has come to mean the base."""
+    prepared(node)
+    Path("/local/here").mkdir(parents=True, exist_ok=True)
+    try:
+        launch = Launch("setns", "alias", cwd="/local/here", command="pwd")
+        node.configure("one:/os/one\nalias:/\n")
+        node.up()
+        assert launch.end().stdout == "/local/here\n"
+    finally:
+        subprocess.run(["rm", "-rf", "/local"], check=True)
