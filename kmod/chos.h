@@ -9,6 +9,7 @@
  *   table.c     which task is in which environment
  *   trace.c     tasks come and go
  *   root.c      who may enter, and the root directory
+ *   gains.c     nobody gains a right inside
  */
 #ifndef CHOS_H
 #define CHOS_H
@@ -59,7 +60,10 @@ void chos_path_put(struct chos_path *path);
 /* table.c */
 int chos_table_init(unsigned int size);
 void chos_table_exit(void);
-void chos_table_set(struct chos_path *path);	/* the caller's own; NULL: ask the ancestors; takes the reference */
+enum chos_mark { CHOS_KEEP, CHOS_MARKED, CHOS_UNMARKED };	/* marked: its no_new_privs is the module's */
+void chos_table_set(struct chos_path *path, enum chos_mark mark);	/* the caller's; NULL: as its ancestors; takes the reference */
+bool chos_table_marked(void);
+void chos_table_unmark(const struct task_struct *task);	/* what is made of it later is not marked either */
 void chos_table_inherit(struct task_struct *child);
 void chos_table_forget(struct task_struct *task);
 struct chos_path *chos_table_path(void);	/* a reference, NULL for "/", ERR_PTR(-EIO) if its entry was lost */
@@ -73,6 +77,13 @@ void chos_trace_stop(void);
 /* root.c */
 int chos_root_enter(bool inside);	/* true: to /chos; false: to the real root */
 bool chos_root_is_real(void);
+
+/* gains.c */
+bool chos_gains_forbid(void);	/* the caller; true: it could before */
+void chos_gains_allow(void);	/* undoes that */
+bool chos_gains_may_clear(void);	/* when it leaves */
+void chos_gains_watch(void);
+void chos_gains_unwatch(void);
 
 /* control.c */
 extern const struct file_operations chos_setchos_ops, chos_resetchos_ops, chos_valid_ops, chos_version_ops,

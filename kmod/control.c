@@ -41,32 +41,64 @@ static char *command(const char __user *buffer, size_t size)
 	return text;
 }
 
+/* Group by group as it was given: whoever has the list of another has come by it with privilege. */
+static bool same_groups(const struct group_info *a, const struct group_info *b)
+{
+	return a == b || (a->ngroups == b->ngroups && !memcmp(a->gid, b->gid, a->ngroups * sizeof(*a->gid)));
+}
+
 /*
- * Who is more privileged than who opened the file, is a set-uid program or the like that was given the descriptor as
- * its output: its messages are no commands.
+ * Who is more privileged than who opened the file, is a set-uid or set-gid program or the like that was given the
+ * descriptor as its output: its messages are no commands. The saved ids count, and what is permitted: it can have them back.
  */
 static bool meant_it(const struct file *file)
 {
 	const struct cred *opener = file->f_cred, *writer = current_cred();
 
-	return uid_eq(opener->uid, writer->uid) && uid_eq(opener->euid, writer->euid) &&
-	       opener->user_ns == writer->user_ns && cap_issubset(writer->cap_effective, opener->cap_effective);
+	return uid_eq(opener->uid, writer->uid) && uid_eq(opener->euid, writer->euid) && uid_eq(opener->suid, writer->suid) &&
+	       gid_eq(opener->gid, writer->gid) && gid_eq(opener->egid, writer->egid) && gid_eq(opener->sgid, writer->sgid) &&
+	       same_groups(opener->group_info, writer->group_info) && opener->user_ns == writer->user_ns &&
+	       cap_issubset(writer->cap_permitted, opener->cap_permitted) &&
+	       cap_issubset(writer->cap_effective, opener->cap_effective);
+}
+
+/* Bound before it is inside; freed when it is out. */
+static int enter(struct chos_path *path)
+{
+	bool first = chos_gains_forbid();
+	int err = chos_root_enter(true);
+
+	if (!err)
+		chos_table_set(path, first && chos_gains_may_clear() ? CHOS_MARKED : CHOS_KEEP);
+	else if (first)
+		chos_gains_allow();
+	return err;
+}
+
+static int leave(struct chos_path *path)
+{
+	int err = chos_root_enter(false);
+
+	if (err)
+		return err;
+	if (chos_table_marked())
+		chos_gains_allow();
+	chos_table_set(path, CHOS_UNMARKED);
+	return 0;
 }
 
 static int set_path(const char *name)
 {
-	bool leave = !strcmp(name, "/");
+	bool leaves = !strcmp(name, "/");
 	struct chos_path *path;
 	int err;
 
-	path = leave ? chos_path_new(name) : chos_path_find(name);
+	path = leaves ? chos_path_new(name) : chos_path_find(name);
 	if (!path)
-		return leave ? -ENOMEM : -ENOENT;
-	err = chos_root_enter(!leave);
+		return leaves ? -ENOMEM : -ENOENT;
+	err = leaves ? leave(path) : enter(path);
 	if (err)
 		chos_path_put(path);
-	else
-		chos_table_set(path);
 	return err;
 }
 
@@ -89,7 +121,7 @@ static ssize_t resetchos_write(struct file *file, const char __user *buffer, siz
 		return -EOPNOTSUPP;
 	if (!meant_it(file))
 		return -EPERM;
-	chos_table_set(NULL);
+	chos_table_set(NULL, CHOS_KEEP);
 	chos_dbg("%s[%d] resetchos\n", current->comm, current->pid);
 	return size;
 }

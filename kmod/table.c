@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0
 /*
  * Which task is in which environment: a hash table by task_struct. An entry is made by setchos or at fork, never
- * changes, and goes when its task exits, before the task_struct can be used again. A task that executes a program from
- * a thread other than the leader keeps its task_struct, and so its entry, though not its number.
+ * changes but for its mark, which can go, and goes when its task exits, before the task_struct can be used again. A task
+ * that executes a program from a thread other than the leader keeps its task_struct, and so its entry, though not its number.
  *
  * Only a task itself, and whoever makes or ends it, writes its entry; everybody reads under RCU. The table has a fixed
  * size, so that recording a child needs no memory but its entry, and for that there is a reserve.
@@ -27,6 +27,7 @@ struct entry {
 	struct hlist_node node;
 	const struct task_struct *task;
 	struct chos_path *path;		/* NULL: has none of its own, ask the ancestors */
+	bool marked;			/* its no_new_privs is the module's, which may clear it */
 	struct rcu_head rcu;
 };
 
@@ -60,6 +61,14 @@ static void free_entry(struct rcu_head *rcu)
 	mempool_free(entry, entries);
 }
 
+/* Whoever takes away the mark of what this was copied from, sees the copy, or is seen here. */
+static void copy_mark(struct entry *entry, const struct entry *from)
+{
+	smp_mb();
+	if (!READ_ONCE(from->marked))
+		WRITE_ONCE(entry->marked, false);
+}
+
 /* Takes the reference on the path. The caller has seen to it that the task has no entry, or names it. */
 static void put_in_place(struct entry *entry, struct task_struct *task, struct chos_path *path, struct entry *old)
 {
@@ -77,11 +86,9 @@ static void put_in_place(struct entry *entry, struct task_struct *task, struct c
 		hlist_add_head_rcu(&entry->node, &buckets[bucket]);
 	}
 	spin_unlock(lock);
-	if (old)
-		call_rcu(&old->rcu, free_entry);
 }
 
-void chos_table_set(struct chos_path *path)
+void chos_table_set(struct chos_path *path, enum chos_mark mark)
 {
 	struct entry *entry = mempool_alloc(entries, GFP_KERNEL);	/* waits, and never fails */
 	struct entry *old;
@@ -90,7 +97,39 @@ void chos_table_set(struct chos_path *path)
 	rcu_read_lock();
 	old = find(current);
 	rcu_read_unlock();
+	entry->marked = mark == CHOS_MARKED || (mark == CHOS_KEEP && old && READ_ONCE(old->marked));
 	put_in_place(entry, current, path, old);
+	if (old && mark == CHOS_KEEP)
+		copy_mark(entry, old);
+	if (old)
+		call_rcu(&old->rcu, free_entry);
+}
+
+bool chos_table_marked(void)
+{
+	struct entry *entry;
+	bool marked;
+
+	rcu_read_lock();
+	entry = find(current);
+	marked = entry && READ_ONCE(entry->marked);
+	rcu_read_unlock();
+	return marked;
+}
+
+/* Without a lock, for it is called from a probe. An entry that takes the place of this one meanwhile is found, too. */
+void chos_table_unmark(const struct task_struct *task)
+{
+	struct entry *entry;
+
+	if (!atomic_read(&count))
+		return;
+	rcu_read_lock();
+	while ((entry = find(task)) && READ_ONCE(entry->marked)) {
+		WRITE_ONCE(entry->marked, false);
+		smp_mb();
+	}
+	rcu_read_unlock();
 }
 
 void chos_table_inherit(struct task_struct *child)
@@ -104,7 +143,9 @@ void chos_table_inherit(struct task_struct *child)
 	if (mine) {
 		entry = mempool_alloc(entries, GFP_ATOMIC | __GFP_NOWARN);
 		if (entry) {
+			entry->marked = READ_ONCE(mine->marked);
 			put_in_place(entry, child, mine->path ? chos_path_get(mine->path) : NULL, NULL);
+			copy_mark(entry, mine);
 		} else {
 			atomic_inc(&lost);
 			pr_err_ratelimited("no memory for the entry of a child of %s[%d]: it will find no environment\n",

@@ -17,7 +17,7 @@ import pytest
 from chosfs import load, mount, parameter, unload, unmount, wait_for, write
 
 TINY = Path(__file__).resolve().parents[3] / ".cache/trees/tiny"
-LINKED = ("bin", "etc", "lib", "sbin", "usr", "opt", "var", "home")
+LINKED = ("bin", "etc", "lib", "lib64", "sbin", "usr", "opt", "var", "home")
 BOUND = ("proc", "dev", "sys", "tmp", "os", "guest")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import socket
 import subprocess
 from pathlib import Path
 
@@ -140,22 +141,52 @@ def test_output_of_a_privileged_program(tmp_path: Path) -> None:
     assert child(attempt) == (0, "")
     program.chmod(0o4755)
     assert child(attempt) == (1, "say: Operation not permitted")
+    program.chmod(0o2755)  # of the group root
+    assert child(attempt) == (1, "say: Operation not permitted")
     program.chmod(0o755)
     subprocess.run(["setcap", "cap_net_raw+ep", program], check=True)
     assert child(attempt) == (1, "say: Operation not permitted")
 
 
-def test_output_of_a_daemon() -> None:
-    """A descriptor that a user hands to root: root's process is not moved by it."""
+ROOT = ((0, 0, 0), (0, 0, 0), [0])
+USER = ((1, 1, 1), (1, 1, 1), [1, 2])
+PRIVILEGED = {
+    "root": ROOT,
+    "the saved uid": ((1, 1, 0), (1, 1, 1), [1, 2]),
+    "the effective gid": ((1, 1, 1), (1, 0, 1), [1, 2]),
+    "the saved gid": ((1, 1, 1), (1, 1, 0), [1, 2]),
+    "the gid": ((1, 1, 1), (0, 1, 1), [1, 2]),
+    "one group more": ((1, 1, 1), (1, 1, 1), [1, 2, 3]),
+    "another group": ((1, 1, 1), (1, 1, 1), [1, 3]),
+}
 
-    def daemon() -> tuple[list[str], tuple[str, str]]:
-        os.setresuid(1, 1, 0)
-        descriptor = os.open(f"{PROC}/setchos", os.O_WRONLY)
-        reset = os.open(f"{PROC}/resetchos", os.O_WRONLY)
-        os.setresuid(0, 0, 0)
-        return [refused(os.write, descriptor, b"/os/a"), refused(os.write, reset, b"1")], state()
 
-    assert child(daemon) == (["EPERM", "EPERM"], ("/", "real"))
+@pytest.mark.parametrize("writer", PRIVILEGED.values(), ids=PRIVILEGED)
+def test_output_of_a_daemon(writer: tuple[tuple[int, int, int], tuple[int, int, int], list[int]]) -> None:
+    """A descriptor that a user hands to who is more than the user: that one's process is not moved by it."""
+
+    def opened() -> tuple[int, int]:
+        return os.open(f"{PROC}/setchos", os.O_WRONLY), os.open(f"{PROC}/resetchos", os.O_WRONLY)
+
+    def be(uids: tuple[int, int, int], gids: tuple[int, int, int], groups: list[int]) -> None:
+        os.setgroups(groups)
+        os.setresgid(*gids)
+        os.setresuid(*uids)
+
+    def daemon(who: tuple[tuple[int, int, int], tuple[int, int, int], list[int]]) -> tuple[list[str], tuple[str, str]]:
+        receive, send = socket.socketpair()
+
+        def user() -> None:
+            be(*USER)
+            socket.send_fds(send, [b"x"], list(opened()))
+
+        child(user)
+        setchos_file, reset = socket.recv_fds(receive, 1, 2)[1]
+        be(*who)
+        return [refused(os.write, reset, b"1"), refused(os.write, setchos_file, b"/os/a")], state()
+
+    assert child(daemon, USER) == (["ok", "ok"], ("/os/a", "a"))
+    assert child(daemon, writer) == (["EPERM", "EPERM"], ("/", "real"))
 
 
 def test_no_chos_directory() -> None:
@@ -187,7 +218,7 @@ def test_nothing_is_gained() -> None:
     """The same ids and no capability, inside and back."""
 
     def identity() -> list[str]:
-        names = ("Uid:", "Gid:", "Groups:", "CapInh:", "CapPrm:", "CapEff:", "CapBnd:", "NoNewPrivs:")
+        names = ("Uid:", "Gid:", "Groups:", "CapInh:", "CapPrm:", "CapEff:", "CapBnd:")
         return [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(names)]
 
     def enter() -> list[list[str]]:

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0
+/*
+ * Nobody gains a right inside. From there, a set-uid program of the base can be executed by way of a working directory, a
+ * descriptor or another process's root directory, and the kernel would start it with the tree's loader. So whoever
+ * enters gets no_new_privs, which is handed on to children.
+ *
+ * Who leaves loses it again, so that sudo, su and chos work on the base as for anybody. But another may have wanted it
+ * meanwhile, to confine a program: by prctl(2), or for seccomp or Landlock, which rely on it. The flag looks the same
+ * then. So those requests are watched, and end the right to clear it; where they cannot be watched nothing is cleared.
+ */
+#include "chos.h"
+
+#include <linux/kprobes.h>
+#include <linux/moduleparam.h>
+#include <linux/prctl.h>
+#include <linux/sched/signal.h>
+
+static bool clears = true;
+module_param(clears, bool, 0444);
+MODULE_PARM_DESC(clears, "leaving clears the no_new_privs that entering has set (N: never; so it is where the kernel lacks kprobes)");
+
+bool chos_gains_forbid(void)
+{
+	bool first = !task_no_new_privs(current);
+
+	task_set_no_new_privs(current);
+	return first;
+}
+
+/* With other threads, one may be about to restrict all, and has been seen already. */
+bool chos_gains_may_clear(void)
+{
+	return clears && get_nr_threads(current) == 1;
+}
+
+/* A filter that another thread installs for all comes under this lock, and sets the flag with it. */
+void chos_gains_allow(void)
+{
+	spin_lock_irq(&current->sighand->siglock);
+#ifdef CONFIG_SECCOMP
+	if (!current->seccomp.mode)
+#endif
+		clear_bit(PFA_NO_NEW_PRIVS, &current->atomic_flags);
+	spin_unlock_irq(&current->sighand->siglock);
+}
+
+#ifdef CONFIG_KPROBES
+
+static int on_prctl(struct kprobe *probe, struct pt_regs *regs)
+{
+#ifdef CONFIG_HAVE_FUNCTION_ARG_ACCESS_API
+	if ((int)regs_get_kernel_argument(regs, 0) != PR_SET_NO_NEW_PRIVS)
+		return 0;
+#endif
+	chos_table_unmark(current);
+	return 0;
+}
+
+/* It can be for all threads. */
+static int on_landlock(struct kprobe *probe, struct pt_regs *regs)
+{
+	struct task_struct *thread;
+
+	rcu_read_lock();
+	for_each_thread(current, thread)
+		chos_table_unmark(thread);
+	rcu_read_unlock();
+	return 0;
+}
+
+/* Before the system calls do anything. Other machines' names for them are not known here: nothing is cleared there. */
+static struct kprobe probes[] = {
+	{ .symbol_name = "security_task_prctl", .pre_handler = on_prctl },
+#if __has_include(<uapi/linux/landlock.h>)
+#if defined(CONFIG_X86_64)
+	{ .symbol_name = "__x64_sys_landlock_restrict_self", .pre_handler = on_landlock },
+#ifdef CONFIG_IA32_EMULATION
+	{ .symbol_name = "__ia32_sys_landlock_restrict_self", .pre_handler = on_landlock },
+#endif
+#elif defined(CONFIG_ARM64)
+	{ .symbol_name = "__arm64_sys_landlock_restrict_self", .pre_handler = on_landlock },
+#else
+	{ .symbol_name = "sys_landlock_restrict_self", .pre_handler = on_landlock },
+#endif
+#endif
+};
+
+static size_t watching;
+
+static int watch(void)
+{
+	int err = 0;
+
+	while (watching < ARRAY_SIZE(probes) && !err) {
+		err = register_kprobe(&probes[watching]);
+		if (err)
+			pr_notice("%s cannot be watched: %d\n", probes[watching].symbol_name, err);
+		else
+			watching++;
+	}
+	return err;
+}
+
+void chos_gains_unwatch(void)
+{
+	while (watching)
+		unregister_kprobe(&probes[--watching]);
+}
+
+#else
+
+static int watch(void)
+{
+	return -EOPNOTSUPP;
+}
+
+void chos_gains_unwatch(void)
+{
+}
+
+#endif
+
+void chos_gains_watch(void)
+{
+	if (clears && watch()) {
+		chos_gains_unwatch();
+		clears = false;
+		pr_notice("whoever enters keeps no_new_privs after leaving: this kernel does not show who else asks for it\n");
+	}
+}
