@@ -17,6 +17,7 @@ from chosns.backends.current import current, with_groups
 from chosns.backends.worker import Worker
 from chosns.errors import BuildError, ChosError
 from chosns.model import BindMap, Environment, Site
+from chosns.module import control
 from chosns.module.root import ROOT, tree_names
 from chosns.plan.view import resolve
 from chosns.registry_writer import RegistryWriter
@@ -105,11 +106,11 @@ def _require_possible(env: Environment, site: Site) -> None:
         raise BuildError(
             "kmod cannot make a tree read-only", object=env.name, hint="mount it read-only, or use the backend ns"
         )
-    if env.policy.no_new_privs:
+    if env.policy.no_new_privs and not control.binds():
         raise BuildError(
-            "kmod cannot insist on no_new_privs: who writes to /proc/chos/setchos goes without",
+            "the loaded kernel module is an older one, which does not set no_new_privs",
             object=env.name,
-            hint="use the backend ns",
+            hint="load the installed one (docs/kmod.md, Upgrades), or use the backend ns",
         )
     top = env.tree.split("/")[1]
     if top in tree_names(site):

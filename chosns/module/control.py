@@ -98,6 +98,12 @@ def allow(trees: Sequence[str]) -> None:
             fault.point()
 
 
+def binds() -> bool:
+    """Whether nobody gains a right inside: with a module of an older version, set-uid programs give theirs there."""
+    parameters = f"/sys/module/{NAME}/parameters"
+    return not os.path.isdir(parameters) or os.path.exists(f"{parameters}/clears")
+
+
 def processes() -> int:
     """How many tasks have an environment of the module's, threads included."""
     try:

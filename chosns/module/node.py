@@ -21,7 +21,13 @@ def bring_up(site: Site, registry: RegistryWriter) -> list[str]:
     """
     registry.set_module_ours(True)
     control.load()
-    return root.make(site)
+    notes = root.make(site)
+    if not control.binds():
+        notes.append(
+            "the loaded module is an older one, with which a user can run set-uid programs of the base with a tree's "
+            "libraries; load the installed one (docs/kmod.md, Upgrades)"
+        )
+    return notes
 
 
 def settle(registry: RegistryWriter, backends: Sequence[str]) -> list[str]:

@@ -162,12 +162,14 @@ def test_policy(changed: Node) -> None:
     assert seen[:2] == ["00000008", "x y"]
 
 
-@row("`no_new_privs`", section=LIMITS, but={"kmod": "who writes to setchos goes without: `chosctl up` refuses it"})
+@row("`no_new_privs`, for good: also after leaving", section=LIMITS)
 def test_no_new_privs(changed: Node) -> None:
     told = settings(changed, "policy = { no_new_privs = true }\n")
     assert told.returncode == 0, told
     seen = changed.chos("one", "grep", "NoNewPrivs", "/proc/self/status", check=True).stdout
     assert seen == "NoNewPrivs:\t1\n"
+    leave = "CHOS=root /usr/bin/chos /usr/bin/grep NoNewPrivs /proc/self/status"
+    assert changed.chos("one", "/bin/sh", "-c", leave).stdout in ("", seen)
 
 
 @row(
@@ -209,6 +211,20 @@ def test_bind(changed: Node) -> None:
     told = settings(changed, '[[environment.one.bind]]\nsource = "/srv/shown"\ntarget = "/opt/shown"\n')
     assert told.returncode == 0, told
     assert changed.chos("one", "cat", "/opt/shown/file").stdout == "shown\n"
+
+
+@row("set-uid programs of the base give no rights inside, whichever way leads to them", section=LIMITS)
+def test_no_set_uid_of_the_base(node: Node) -> None:
+    program = Path("/usr/local/bin/probe-set-uid")
+    program.write_bytes(Path("/os/one/bin/probe").read_bytes())
+    program.chmod(0o4755)
+    try:
+        assert node.run([str(program), "ids"]).stdout != "1001 1001\n", "it does on the base"
+        ids = node.chos("one", "id", "-u", check=True).stdout.strip()
+        script = "exec 9</usr/local/bin/probe-set-uid; CHOS=one exec /usr/bin/chos /proc/self/fd/9 ids"
+        assert node.run(["/bin/sh", "-c", script]).stdout == f"{ids} {ids}\n"
+    finally:
+        program.unlink()
 
 
 @row("set-uid programs of a tree give no rights", section=LIMITS)

@@ -42,6 +42,21 @@ def test_what_the_module_cannot_do_is_refused() -> None:
         _require_possible(replace(ENV, policy=Policy(read_only=True)), SITE)
 
 
+def test_an_older_module_does_not_bind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is named in a note for every environment, and one with no_new_privs is refused."""
+    bound = replace(ENV, policy=Policy(no_new_privs=True))
+    here: set[str] = set()
+    monkeypatch.setattr(os.path, "isdir", here.__contains__)
+    monkeypatch.setattr(os.path, "exists", here.__contains__)
+    _require_possible(bound, SITE)  # not loaded: the installed one will be
+    here.add("/sys/module/chos/parameters")
+    _require_possible(ENV, SITE)
+    with pytest.raises(BuildError, match="older"):
+        _require_possible(bound, SITE)
+    here.add("/sys/module/chos/parameters/clears")
+    _require_possible(bound, SITE)
+
+
 @pytest.mark.parametrize("tree", ["/opt/trees/one", "/usr"])
 def test_a_tree_that_is_hidden_inside(tree: str) -> None:
     with pytest.raises(BuildError, match="is the tree's own"):
