@@ -34,7 +34,7 @@ static int look(struct chos_session *s, struct chos_error *e)
                 return 0;
             if (s->permit != NULL && s->permit(s, s->context, e))
                 return -1;
-            if (s->backend == CHOS_KMOD || look_at_pin(s, e) == 0)
+            if ((s->backend == CHOS_KMOD || look_at_pin(s, e) == 0) && chos_policy_read(s, e) == 0)
                 return 0;
         }
         if (e->reason != CHOS_RETIRED || chos_registry_open(s, e))
@@ -58,6 +58,7 @@ int chos_session_look(struct chos_session *s, const char *alias, chos_permit *pe
         *e = stranded;
         rc = -1;
     }
+    chos_registry_close(s);
     chos_place_close(&place);
     return rc;
 }
