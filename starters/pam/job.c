@@ -23,16 +23,6 @@
 #define SYS_clone3 435
 #endif
 
-#ifdef SYS_setresuid32
-#define RAW_SETGROUPS SYS_setgroups32
-#define RAW_SETRESGID SYS_setresgid32
-#define RAW_SETRESUID SYS_setresuid32
-#else
-#define RAW_SETGROUPS SYS_setgroups
-#define RAW_SETRESGID SYS_setresgid
-#define RAW_SETRESUID SYS_setresuid
-#endif
-
 enum { TEXT = 4096 };
 
 static const int passed[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGXCPU, SIGALRM, SIGWINCH};
@@ -104,10 +94,11 @@ _Noreturn static void run(const struct job *job, const sigset_t *mask, pid_t par
 {
     struct chos_record record = {-1, -1};
     struct chos_error e;
-    if (job->environment != NULL && !job->recorded)
+    if (job->environment != NULL) {
         open_record(&record);
-    if (job->environment != NULL && late_keep(&e))
-        refuse_entry(&e);
+        if (late_keep(&e))
+            refuse_entry(&e);
+    }
     become(job->who);
     /* Without its parent there is nobody who closes the session. */
     if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) || getppid() != parent)

@@ -4,18 +4,17 @@
  *
  * Variables of ours whose names begin with a dot are the job's (pam_job_starter.c).
  */
-#include "internal.h"
 #include "session.h"
 
 #include <errno.h>
 #include <limits.h>
 #include <security/pam_appl.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -134,16 +133,6 @@ static bool is_as_wished(const char *environment, const char *wish)
     return wish == NULL || (environment != NULL && strcmp(environment, wish) == 0);
 }
 
-/* Whether a module has moved this process. */
-static bool has_moved(const struct chos_place *from)
-{
-    struct stat was, is;
-    char tree[CHOS_TREE_SIZE];
-    chos_kmod_tree(tree);
-    return strcmp(tree, from->tree) != 0 || fstat(from->ns, &was) || stat("/proc/self/ns/mnt", &is)
-        || was.st_dev != is.st_dev || was.st_ino != is.st_ino;
-}
-
 /* The job's process, or -1. */
 static pid_t start(pam_handle_t *pamh, struct job *j)
 {
@@ -174,8 +163,6 @@ int main(int argc, char **argv)
     static char directory[PATH_MAX];
     static const struct pam_conv conversation = {converse, NULL};
     struct account who;
-    struct chos_place base;
-    struct chos_error e;
     pam_handle_t *pamh = NULL;
     pid_t pid = -1;
     if (argc < 2 || getuid() != 0 || geteuid() != 0)
@@ -189,8 +176,6 @@ int main(int argc, char **argv)
     const char *wish = variable(job, "CHOS");
     if (wish != NULL && wish[0] == '\0')
         wish = NULL;
-    if (chos_place_open(&base, &e))
-        refuse(e.object, strerror(e.err));
     if (pam_start("jobstarter", who.name, &conversation, &pamh) != PAM_SUCCESS)
         refuse(NULL, "PAM cannot be used");
 
@@ -199,9 +184,6 @@ int main(int argc, char **argv)
     struct job j = {.who = &who, .argv = argv + 1, .directory = directory, .environment = pam_getenv(pamh, "CHOS")};
     if (j.environment != NULL && j.environment[0] == '\0')
         j.environment = NULL;
-    j.recorded = has_moved(&base);
-    if (chos_place_return(&base, j.recorded, &e))
-        refuse(e.object, "cannot be reached again");
     if (!opened)
         tell("jobstarter", pam_strerror(pamh, rc));
     else if (!is_as_wished(j.environment, wish))

@@ -2,7 +2,6 @@
 #ifndef SESSION_H
 #define SESSION_H
 
-#include <stdbool.h>
 #include <sys/types.h>
 
 enum { FAILED = 125, NOT_EXECUTABLE = 126, NOT_FOUND = 127 };
@@ -28,7 +27,6 @@ struct job {
     char **argv, **env;
     const char *directory;      /* empty where there is none */
     const char *environment;    /* NULL: it stays on the base */
-    bool recorded;              /* somebody else has */
 };
 pid_t job_start(const struct job *job);
 int job_wait(pid_t pid);
