@@ -27,6 +27,7 @@ int look_up(const char *name, enum place *place, struct chos_error *e)
     if (chos_place_open(&here, e))
         return -1;
     int rc = find(&s, name, place, e);
+    chos_registry_close(&s);
     if (chos_place_return(&here, s.moved, &stranded)) {
         *e = stranded;
         rc = -1;
