@@ -138,6 +138,22 @@ def test_a_closed_environment(slurm: Slurm, two: Node) -> None:
     assert os_id(slurm.srun("--chos=two", *WHERE).stdout) == "ID=two"
 
 
+def test_a_daemon_that_keeps_its_rights(slurm: Slurm, two: Node) -> None:
+    """With these securebits a process that becomes the user loses nothing: the kernel is to judge all the same."""
+    two.configure("one:/os/one\ntwo:/os/two\n", two=CLOSED)
+    two.up()
+    slurm.stop_daemon("slurmd")
+    slurm.start_slurmd(("setpriv", "--securebits=+no_setuid_fixup"))
+    try:
+        refused(slurm, "two: the administrator has not allowed you", "--chos=two")
+        assert os_id(slurm.srun("--chos=two", *WHERE, user="bob").stdout) == "ID=two"
+        status = slurm.srun("--chos=one", "grep", "-E", "^Cap(Inh|Prm|Eff|Amb)", "/proc/self/status").stdout
+        assert {line.split()[1] for line in status.splitlines()} == {"0" * 16}, status
+    finally:
+        slurm.stop_daemon("slurmd")
+        slurm.start_slurmd()
+
+
 def test_root(slurm: Slurm) -> None:
     """uid 0 is never moved, and told so when it asks."""
     for env in ({}, {"CHOS": "one"}, {"CHOS": "nowhere"}):
