@@ -28,10 +28,11 @@ class Origin:
 
 
 class Severity(str, Enum):
-    """An `error` makes something unusable; a `warning` does not."""
+    """An `error` makes something unusable; a `warning` does not; a `note` is no mistake, but good to know."""
 
     ERROR = "error"
     WARNING = "warning"
+    NOTE = "note"
 
 
 @dataclass(frozen=True)

@@ -184,9 +184,10 @@ def _mend(worker: Worker, found: Seen) -> None:
     wanted = wanted_by(found.generation.manifest)
     copy = _launcher_copy() if found.launcher else -1
     root, mounts = _Base().enter(str(found.generation))
-    before = {_key(mount): mount for mount, _ in compare(_read(mounts), wanted)}
+    lacking = list(compare(_read(mounts), wanted))
+    before = {_key(mount): mount for mount, _ in lacking}
     # nosuid first: should a file system on the way to some mount not answer, at least that is done.
-    for flag in _FLAGS:
+    for flag in (flag for flag in _FLAGS if any(flags & flag for _, flags in lacking)):
         for target in tops(_read(mounts), wanted, flag):
             _restrict(root, target, flag, recursive=True)
         for mount, flags in compare(_read(mounts), wanted):
@@ -195,8 +196,8 @@ def _mend(worker: Worker, found: Seen) -> None:
     if copy >= 0:
         _exchange(root, wanted.launcher, copy)
     now = _read(mounts)
-    after = {_key(lacking.mount): lacking for lacking in compare(now, wanted)}
-    left = {lacking.mount.target: None for key, lacking in after.items() if key in before and _matters(lacking, now)}
+    after = {_key(one.mount): one for one in compare(now, wanted)}
+    left = {one.mount.target: None for key, one in after.items() if key in before and _matters(one, now)}
     done = {on_base(mount.target): None for key, mount in before.items() if key not in after}
     worker.send("mended", done=list(done)[:_MOST], left=list(left)[:_MOST], launcher=copy >= 0)
 

@@ -9,12 +9,15 @@ import click
 
 from chosns.cli.output import json_option, print_json, printable
 from chosns.config import broken, check_groups, read_site
+from chosns.doctor.mounts import exposed_inside
 from chosns.doctor.trees import try_plan, unplannable
 from chosns.errors import ConfigError
 from chosns.install import launcher_problem
 from chosns.lifecycle import find
-from chosns.model import FOREIGN, Origin, Problem
+from chosns.model import FOREIGN, Origin, Problem, Severity
 from chosns.plan import MakeDirectory, MakeSymlink, Plan
+
+_EXPOSED_SHOWN = 10  # file systems, for people
 
 
 @click.command()
@@ -23,15 +26,20 @@ from chosns.plan import MakeDirectory, MakeSymlink, Plan
 def check(root: str, as_json: bool) -> None:
     """Report every problem of the configuration as FILE:LINE: MESSAGE — HINT.
 
-    Without --root this looks at the OS trees and the launcher too, and plans. Exit status 1 when there is any
-    problem. Nothing is changed, and no privilege is needed.
+    Without --root this looks at the OS trees and the launcher too, and plans; for root also into what is prepared, for
+    file systems whose set-uid programs work there. Exit status 1 when there is any problem; a note is none. Nothing
+    is changed, and no privilege is needed.
     """
     site = read_site(root)
     problems = [*site.problems, *check_groups(site)]
+    inside: list[Problem] = []
     if root == "/":
         problems += unplannable(site)
         if launcher := launcher_problem():
             problems.append(Problem(Origin("chos"), launcher))
+        inside = exposed_inside()
+        problems += inside if as_json else inside[:_EXPOSED_SHOWN]
+    mistakes = [problem for problem in problems if problem.severity is not Severity.NOTE]
     if as_json:
         print_json(
             [
@@ -49,10 +57,12 @@ def check(root: str, as_json: bool) -> None:
     else:
         for problem in problems:
             click.echo(printable(str(problem)))
-        if not problems:
+        if len(inside) > _EXPOSED_SHOWN:
+            click.echo(f"and {len(inside) - _EXPOSED_SHOWN} more file systems without nosuid: --json has all")
+        if not mistakes:
             count = len(site.environments)
             click.echo(f"{count} environment{'s' if count != 1 else ''}, no problem found")
-    if problems:
+    if mistakes:
         sys.exit(1)
 
 

@@ -6,16 +6,17 @@ import sys
 
 import click
 
-from chosns.cli.output import json_option, print_json, since, table
+from chosns.cli.output import json_option, print_json, printable, since, table
 from chosns.config import read_site
 from chosns.observe.state import node_state
+from chosns.repair import some
 
 
 @click.command()
 @json_option
 def status(as_json: bool) -> None:
     """Show the state of every environment. Exit status 1 when one is not up."""
-    node = node_state(read_site())
+    node = node_state(read_site(), inside=True)
     if as_json:
         print_json(node.to_json())
     else:
@@ -43,6 +44,9 @@ def status(as_json: bool) -> None:
             click.echo("the kernel module is not there, or /chos is not: `chosctl up` mends that", err=True)
         if node.launcher:
             click.echo(node.launcher, err=True)
+        if node.without_nosuid:
+            places = some([found.place for found in node.without_nosuid])
+            click.echo(f"set-uid programs of {printable(places)} work inside: `chosctl check` says more", err=True)
     if not node.healthy:
         sys.exit(1)
 

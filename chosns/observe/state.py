@@ -13,6 +13,7 @@ from chosns.model import Environment, Severity, Site, escape_name
 from chosns.module import control as module
 from chosns.module.control import ModuleState
 from chosns.module.root import is_made
+from chosns.observe.exposed import Exposed, exposed
 from chosns.observe.homes import count_residents
 from chosns.registry import Generation, Registry, open_registry
 
@@ -61,6 +62,7 @@ class NodeState:
     `backend`: the default of `backends`. `module`: the kernel module's state, None where it is not loaded.
     `launcher`: why nobody can enter with the installed launcher, where that is so.
     `private_mounts`: of the base; what is mounted below them does not appear inside.
+    `without_nosuid`: where set-uid programs of the base work inside; None where that is not known.
     """
 
     prepared: bool
@@ -70,6 +72,7 @@ class NodeState:
     private_mounts: tuple[str, ...] = ()
     launcher: str = ""
     module: ModuleState | None = None
+    without_nosuid: tuple[Exposed, ...] | None = None
 
     @property
     def healthy(self) -> bool:
@@ -90,6 +93,7 @@ class NodeState:
             "backends": self.backends,
             "module": asdict(self.module) if self.module else None,
             "private_mounts": self.private_mounts,
+            "without_nosuid": None if self.without_nosuid is None else list(map(asdict, self.without_nosuid)),
             "problems": self.problems,
             "launcher": self.launcher,
             "environments": [
@@ -99,20 +103,21 @@ class NodeState:
         }
 
 
-def node_state(site: Site) -> NodeState:
+def node_state(site: Site, *, inside: bool = False) -> NodeState:
     """Look at this node. Needs no privilege; who is not root sees their own processes only.
 
+    :param inside: look for `without_nosuid`, too.
     :raises RegistryError: what is prepared cannot be used by anybody.
     """
     errors = sum(problem.severity is Severity.ERROR for problem in site.problems)
     try:
         with open_registry() as registry:
-            return replace(_prepared_state(site, registry), problems=errors, launcher=launcher_problem())
+            return replace(_prepared_state(site, registry, inside), problems=errors, launcher=launcher_problem())
     except NotPrepared:
         return NodeState(False, (), tuple(_state(env, None, "", []) for env in site.environments), errors)
 
 
-def _prepared_state(site: Site, registry: Registry) -> NodeState:
+def _prepared_state(site: Site, registry: Registry, inside: bool) -> NodeState:
     found = registry.generations()
     used = count_residents(found)
     grouped: dict[str, list[tuple[Generation, int]]] = {}
@@ -127,12 +132,14 @@ def _prepared_state(site: Site, registry: Registry) -> NodeState:
     for name, leftovers in sorted(grouped.items()):
         generations = tuple(_generation(generation, count, None) for generation, count in leftovers)
         states.append(EnvironmentState(name, "unlisted", generations=generations))
+    without_nosuid = exposed(found) if inside else None
     return NodeState(
         True,
         registry.backends(),
         tuple(states),
         private_mounts=tuple(private_mounts()),
         module=module.state(is_made()),
+        without_nosuid=None if without_nosuid is None else tuple(without_nosuid),
     )
 
 

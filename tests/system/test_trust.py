@@ -12,6 +12,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from attack_tools import build_launcher, clean, compiled, patched, spawn
@@ -326,6 +327,64 @@ def test_a_captured_workstation(node: Node) -> None:
     node.up()
     refused = node.chos("captured", *command)
     assert (refused.returncode, refused.stdout) == (1, ""), refused
+
+
+# --- it is told ---------------------------------------------------------------------------------------------------
+
+
+def told(node: Node) -> tuple[list[dict[str, Any]], int]:
+    """What `check` says about file systems, and its exit status."""
+    result = node.chosctl("check", "--json", check=False)
+    return [found for found in json.loads(result.stdout) if "nosuid" in found["message"]], result.returncode
+
+
+def test_check_and_status_name_what_can_be_reached(node: Node) -> None:
+    """By the base's name, once, with where and what to do; until `up` has made it void. Not where it is void anyway."""
+    hostile(node.tree("strict"))
+    evil(node, FOREIGN.replace("evil", "strict"), "strict:/os/strict\n")
+    assert told(node) == ([], 0)
+    node.resident("evil")
+    node.up("--renew")
+    mounted_later(node)
+    (found,), status = told(node)
+    assert (found["file"], found["severity"], status) == ("/srv/later", "warning", 1)
+    assert "is without nosuid in evil.1, evil.2 (tmpfs)" in found["message"]
+    assert "`chosctl up` restricts it inside" in found["hint"] and 'trust = "foreign"' in found["hint"]
+    state = json.loads(node.chosctl("status", "--json").stdout)
+    expected = {"place": "/srv/later", "fstype": "tmpfs", "generations": ["evil.1", "evil.2"], "automount": False}
+    assert state["without_nosuid"] == [expected] and state["healthy"]
+    assert "set-uid programs of /srv/later work inside" in node.chosctl("status").stderr
+    assert json.loads(node.chosctl("status", "--json", user="alice").stdout)["without_nosuid"] is None
+    node.up()
+    assert told(node) == ([], 0)
+    assert json.loads(node.chosctl("status", "--json").stdout)["without_nosuid"] == []
+
+
+def test_a_long_list_is_cut(node: Node) -> None:
+    evil(node)
+    for number in range(14):
+        place = LATER / str(number)
+        place.mkdir(parents=True, exist_ok=True)
+        node.mount("-t", "tmpfs", "later", str(place))
+    lines = node.chosctl("check", check=False).stdout.splitlines()
+    assert len(lines) == 11 and lines[-1] == "and 4 more file systems without nosuid: --json has all"
+    assert len(told(node)[0]) == 14
+    assert "and 9 more work inside" in node.chosctl("status").stderr
+
+
+def test_automounters_are_named(node: Node, automount: Callable[[], None]) -> None:
+    """As a note, which is no mistake; not where all that is mounted there has nosuid."""
+    evil(node)
+    automount()
+    node.up()
+    (found,), status = told(node)
+    assert (found["file"], found["severity"], status) == ("/auto", "note", 0)
+    assert "may come without nosuid into evil.1" in found["message"]
+    assert "1 environment, no problem found" in node.chosctl("check").stdout
+    assert Path("/auto/green/colour").read_text() == "green\n"
+    subprocess.run(["mount", "-o", "remount,bind,nosuid,nodev", "/auto/green"], check=True)
+    node.up()
+    assert told(node) == ([], 0)
 
 
 # --- the launcher in old generations ------------------------------------------------------------------------------

@@ -1,0 +1,89 @@
+"""Where set-uid programs of the base work inside: file systems without nosuid that can be reached there (rule 34).
+
+Only in environments whose tree is trusted as the base is; elsewhere no_new_privs makes them void. Looks only. Called by
+`observe.state` and `doctor`; root sees it, for others nothing is known.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from chosns.errors import ChosError
+from chosns.model import Origin, Problem, Severity
+from chosns.mountinfo import Mount, read_mounts
+from chosns.plan.view import is_below
+from chosns.registry import Generation
+from chosns.repair import Seen, look, some
+
+_REMEDY = 'mount it with nosuid,nodev; or set `trust = "foreign"` or `no_new_privs = true` in the policy'
+
+
+@dataclass(frozen=True)
+class Exposed:
+    """A file system of the base at `place`, by the base's name, and the generations in which it is without nosuid.
+
+    automount: an automounter watches there; what it mounts may come without nosuid.
+    """
+
+    place: str
+    fstype: str
+    generations: tuple[str, ...]
+    automount: bool = False
+
+    def problem(self) -> Problem:
+        """For `chosctl check`."""
+        where = some(self.generations, 3)
+        if self.automount:
+            return Problem(
+                Origin(self.place),
+                f"what is mounted here automatically may come without nosuid into {where}: its set-uid programs then"
+                " run with the libraries of the OS tree",
+                f"{_REMEDY}; chosctl(8), CAVEATS",
+                Severity.NOTE,
+            )
+        return Problem(
+            Origin(self.place),
+            f"is without nosuid in {where} ({self.fstype}): its set-uid programs run with the libraries of the OS tree",
+            f"`chosctl up` restricts it inside; for good: {_REMEDY}",
+            Severity.WARNING,
+        )
+
+
+def exposed(generations: Sequence[Generation]) -> list[Exposed] | None:
+    """All that can be reached now, by place; None where it cannot be known: who is not root may not look."""
+    if os.geteuid() != 0:
+        return None
+    trusting = [generation for generation in generations if _is_trusting(generation)]
+    try:
+        seen = look(trusting)
+    except ChosError:
+        return None
+    return [*_late(seen), *_automounts(seen, read_mounts() if seen else [])]
+
+
+def _is_trusting(generation: Generation) -> bool:
+    policy = generation.manifest.get("policy")
+    return generation.backend == "ns" and not (isinstance(policy, dict) and policy.get("no_new_privs"))
+
+
+def _late(seen: Iterable[Seen]) -> Iterator[Exposed]:
+    found: dict[tuple[str, str], list[str]] = {}
+    for one in seen:
+        for place, fstype in one.late.items():
+            found.setdefault((place, fstype), []).append(str(one.generation))
+    for (place, fstype), generations in sorted(found.items()):
+        yield Exposed(place, fstype, tuple(generations))
+
+
+def _automounts(seen: Iterable[Seen], base: Sequence[Mount]) -> Iterator[Exposed]:
+    """Where at least one of what is mounted there has no nosuid on the base; or nothing is, so that nobody knows."""
+    found: dict[str, list[str]] = {}
+    for one in seen:
+        for place in one.automounts:
+            found.setdefault(place, []).append(str(one.generation))
+    for place, generations in sorted(found.items()):
+        mounted = [mount for mount in base if is_below(mount.target, place) and mount.fstype != "autofs"]
+        if not mounted or any("nosuid" not in mount.flags for mount in mounted):
+            yield Exposed(place, "autofs", tuple(generations), automount=True)
