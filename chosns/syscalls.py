@@ -12,6 +12,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import struct
 import sys
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -23,6 +24,9 @@ _NR_FSCONFIG = 431
 _NR_FSMOUNT = 432
 _NR_OPENAT2 = 437
 _NR_MOUNT_SETATTR = 442
+_NR_LANDLOCK_CREATE_RULESET = 444
+_NR_LANDLOCK_ADD_RULE = 445
+_NR_LANDLOCK_RESTRICT_SELF = 446
 # Older than that: the number depends on the architecture, here of 64-bit programs.
 _NR_KEYCTL = {
     "x86_64": 250,
@@ -75,7 +79,19 @@ RESOLVE_NO_SYMLINKS = 0x04
 RESOLVE_IN_ROOT = 0x10
 
 CLONE_NEWNS = 0x00020000
+CLONE_NEWCGROUP = 0x02000000
+CLONE_NEWUTS = 0x04000000
+CLONE_NEWIPC = 0x08000000
+CLONE_NEWUSER = 0x10000000
+CLONE_NEWPID = 0x20000000
+CLONE_NEWNET = 0x40000000
+
+_LANDLOCK_CREATE_RULESET_VERSION = 1
+_LANDLOCK_RULE_PATH_BENEATH = 1
+_SECCOMP_MODE_FILTER = 2
+_CAPABILITY_VERSION_3 = 0x20080522
 _PR_SET_PDEATHSIG = 1
+_PR_SET_SECCOMP = 22
 _PR_CAPBSET_DROP = 24
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
@@ -248,11 +264,47 @@ def leave_session_keyring() -> None:
 
 
 def become_nobody(uid: int, gid: int) -> None:
-    """Give up every privilege for good: no_new_privs, empty bounding set, no groups, then `gid` and `uid`."""
+    """Give up every privilege for good: no_new_privs, empty bounding set, then `gid` and `uid`, then each capability
+    that a user namespace has given. The caller has left its groups before: such a namespace may refuse that."""
     _check(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl")
     capability = 0
     while _libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0) == 0:
         capability += 1
-    os.setgroups([])
     os.setresgid(gid, gid, gid)
     os.setresuid(uid, uid, uid)
+    _check(_libc.capset(struct.pack("Ii", _CAPABILITY_VERSION_3, 0), bytes(24)), "capset")
+
+
+def set_filter(program: bytes) -> None:
+    """Have every system call of this process and its children judged by a BPF program (PR_SET_SECCOMP, seccomp(2)).
+
+    :param program: of `struct sock_filter`.
+    :raises OSError: EINVAL on a kernel without it.
+    """
+    text = ctypes.create_string_buffer(program, len(program))
+
+    class Program(ctypes.Structure):
+        _fields_ = [("len", ctypes.c_ushort), ("filter", ctypes.c_void_p)]
+
+    loaded = Program(len(program) // 8, ctypes.addressof(text))
+    _check(_libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(loaded), 0, 0), "prctl")
+
+
+def landlock_version() -> int:
+    """Which version of Landlock the kernel has; 0: none (landlock_create_ruleset(2))."""
+    try:
+        return _syscall("landlock", _NR_LANDLOCK_CREATE_RULESET, None, 0, _LANDLOCK_CREATE_RULESET_VERSION)
+    except OSError:
+        return 0
+
+
+def restrict_self(files: int, network: int, scopes: int, exempt: int, allowed: int) -> None:
+    """Give up these rights for good, but for `allowed` below the descriptor `exempt` (landlock_restrict_self(2))."""
+    attributes = struct.pack("QQQ", files, network, scopes)
+    ruleset = _syscall("landlock", _NR_LANDLOCK_CREATE_RULESET, attributes, len(attributes), 0)
+    try:
+        rule = struct.pack("=Qi", allowed, exempt)
+        _syscall("landlock", _NR_LANDLOCK_ADD_RULE, ruleset, _LANDLOCK_RULE_PATH_BENEATH, rule, 0)
+        _syscall("landlock", _NR_LANDLOCK_RESTRICT_SELF, ruleset, 0)
+    finally:
+        os.close(ruleset)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
@@ -18,6 +18,7 @@ from typing import NamedTuple
 from chosns import fault, syscalls
 from chosns.backends import Prepared
 from chosns.backends.current import current, with_groups
+from chosns.backends.trial import try_shell, unused_id
 from chosns.backends.worker import Worker
 from chosns.errors import BuildError, ChangedError, UnsupportedError
 from chosns.execute import Executor
@@ -34,15 +35,6 @@ from chosns.verify import verify
 
 TIME_LIMIT = 60.0  # seconds for one environment, mostly for trees on file systems that do not answer
 _ATTEMPTS = 3  # when mounts come or go on the base at a bad moment
-_NOBODY = 65534
-# What the tree's shell may use while it is tried: one process, so that nothing of it stays; set as nobody, because
-# changing the user would count nobody's other processes. And 10 seconds of processor, no byte of a file, no core.
-_SHELL_LIMITS = (
-    (resource.RLIMIT_NPROC, 1),
-    (resource.RLIMIT_CPU, 10),
-    (resource.RLIMIT_FSIZE, 0),
-    (resource.RLIMIT_CORE, 0),
-)
 
 
 class NamespaceBackend:
@@ -55,6 +47,12 @@ class NamespaceBackend:
 
     def __init__(self, limit: float = TIME_LIMIT) -> None:
         self._limit = limit
+        self._id = 0
+
+    def _shell_id(self) -> int:
+        """The uid for trials of a shell: looked for once, because one trial is over when the next begins."""
+        self._id = self._id or unused_id()
+        return self._id
 
     def explain(self, env: Environment, site: Site) -> Plan:
         """See Backend."""
@@ -102,7 +100,7 @@ class NamespaceBackend:
             generation = registry.new_generation(env)
             try:
                 namespace = _pin(worker, registry, generation, env, progress)
-                worker.tell("build")
+                worker.tell(f"build {self._shell_id()}")
                 report = worker.expect("built")
                 worker.finish()
                 manifest = {
@@ -197,9 +195,9 @@ def _work(worker: Worker, env: Environment, site: Site) -> None:
             os.sched_setaffinity(0, {int(cpu)})
         _new_namespace(env)
         worker.send("namespace")
-    if order == "build":
+    if order.startswith("build"):
         os.sched_setaffinity(0, cpus)
-        _build(worker, plan, env)
+        _build(worker, plan, env, int(order.split()[1]))
 
 
 def _new_namespace(env: Environment) -> None:
@@ -214,35 +212,37 @@ def _new_namespace(env: Environment) -> None:
     fault.point()
 
 
-def _build(worker: Worker, plan: Plan, env: Environment) -> None:
-    """Carry out the plan in this process's namespace, check the result, and become the tree's shell."""
+def _build(worker: Worker, plan: Plan, env: Environment, uid: int) -> None:
+    """Carry out the plan in this process's namespace, check the result, try the tree's shell, and end as that does."""
     with open_tree_root(env.tree) as tree, DirectoryView("/") as base:
+        # After the pivot Python's library is found in the tree: what is not loaded by now never is, or root would run
+        # the tree's (codecs are imported when they are first used).
+        sys.meta_path.clear()
         executor = Executor(plan, tree.fd, base.fd, f"{PATH}/stage")
         executor.run()
         verify(plan, executor.root, executor.shown, executor.numbers)
         name = os_name(tree)
-    root = os.stat("/")
-    # Not earlier: keys may be what opens the tree (AFS, Kerberos). Not later: what fails from here on is the shell's.
-    _leave_keys(env)
-    fault.point()
-    null = _null(env)
-    # The tree's code runs here for the first time: as nobody, with nothing left to lose.
-    syscalls.become_nobody(_NOBODY, _NOBODY)
-    for kind, most in _SHELL_LIMITS:
-        hard = resource.getrlimit(kind)[1]
-        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        resource.setrlimit(kind, (most, most))
-    # Only now: whatever the worker says after this is taken for the shell's last words.
-    worker.send("built", plan=plan.to_json(), os=name, root=[root.st_dev, root.st_ino])
-    worker.become("/bin/sh", ["sh", "-c", ":"], {"PATH": "/usr/bin:/bin"}, null)
+        root = os.stat("/")
+        # Not earlier: keys may be what opens the tree (AFS, Kerberos).
+        _leave_keys(env)
+        _check_null(env)
+        fault.point()
+
+        def announce() -> None:
+            worker.send("built", plan=plan.to_json(), os=name, root=[root.st_dev, root.st_ino])
+
+        try_shell(worker, plan, tree.fd, uid, announce)
 
 
-def _null(env: Environment) -> int:
-    """/dev/null of the environment. Users need one, and it shows whether the place is the base's /dev."""
+def _check_null(env: Environment) -> None:
+    """/dev/null of the environment: users need one, and it shows whether the place is the base's /dev."""
     try:
         fd = os.open("/dev/null", os.O_RDWR)
-        if os.fstat(fd).st_rdev == os.makedev(1, 3):
-            return fd
+        try:
+            if os.fstat(fd).st_rdev == os.makedev(1, 3):
+                return
+        finally:
+            os.close(fd)
         why = "is not that device"
     except OSError as error:
         why = error.strerror or ""

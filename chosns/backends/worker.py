@@ -1,6 +1,6 @@
 """A child process that does one environment's work, and may hang or die without taking anything along.
 
-Parent and child talk in lines of JSON. The child ends with its parent; the parent waits for no answer longer than
+Parent and child talk in lines of JSON. The child ends with its parent, and what it starts with it; the parent waits for no answer longer than
 its time limit. A process that is stuck in the kernel cannot even be killed: it is left alone then.
 """
 
@@ -27,12 +27,13 @@ _LAST_WORDS = 4096  # how much of what the program said is kept; it may say more
 class Worker:
     """Runs `main` in a child. `expect`, `tell` and `finish` are the parent's side, `send` and `wait` the child's.
 
+    :param environment: what the work is for.
     :param limit: seconds for the whole work.
     """
 
     def __init__(self, main: Callable[[Worker], None], environment: str, limit: float) -> None:
         self._main = main
-        self._environment = environment
+        self.environment = environment
         self._deadline = time.monotonic() + limit
         self._limit = limit
         self._buffer = b""
@@ -54,12 +55,14 @@ class Worker:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        os.close(self._report)
-        os.close(self._orders)
         if self.pid:
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)  # type: ignore[attr-defined,unused-ignore]
             if _readable(self._pidfd, _KILL_GRACE):
                 os.waitpid(self.pid, 0)
+                # What it started ends with it, a moment later: only then does nothing of it hold the tree.
+                _readable(self._report, _KILL_GRACE, 0)
+        os.close(self._report)
+        os.close(self._orders)
         os.close(self._pidfd)
 
     # The child's side.
@@ -68,7 +71,6 @@ class Worker:
         """The child: never returns."""
         try:
             os.setsid()  # what it becomes is not to be trusted with root's terminal: it could type there (TIOCSTI)
-            self._parent = parent
             syscalls.die_with_parent(signal.SIGKILL)
             if os.getppid() != parent:
                 os._exit(1)
@@ -80,9 +82,9 @@ class Worker:
         except ChosError as error:
             self._confess(error)
         except OSError as error:
-            self._confess(as_chos_error(error, self._environment))
+            self._confess(as_chos_error(error, self.environment))
         except BaseException as error:
-            self._confess(BuildError(f"{type(error).__name__}: {error}", object=self._environment))
+            self._confess(BuildError(f"{type(error).__name__}: {error}", object=self.environment))
         finally:
             os._exit(1)
 
@@ -115,10 +117,6 @@ class Worker:
 
         :param null: /dev/null, its standard input.
         """
-        # Changing the user has undone it (prctl(2)).
-        syscalls.die_with_parent(signal.SIGKILL)
-        if os.getppid() != self._parent:
-            os._exit(1)
         for target, source in ((0, null), (1, self._report), (2, self._report)):
             os.dup2(source, target)
         try:
@@ -142,7 +140,7 @@ class Worker:
         """
         line = self._read_line()
         if not line:
-            raise BuildError(f"its builder ended unexpectedly ({self._ending()})", object=self._environment)
+            raise BuildError(f"its builder ended unexpectedly ({self._ending()})", object=self.environment)
         report: dict[str, Any] = json.loads(line)
         if report["what"] == "error":
             kind = getattr(errors, str(report["type"]), BuildError)
@@ -160,7 +158,7 @@ class Worker:
             text = words.decode(errors="replace").strip()
             raise BuildError(
                 f"its shell does not run ({ending})" + (f": {text[-200:]}" if text else ""),
-                object=self._environment,
+                object=self.environment,
                 hint="is the tree complete, and of this machine's architecture?",
             )
 
@@ -178,7 +176,7 @@ class Worker:
         if left <= 0 or not _readable(self._report, left):
             raise BuildError(
                 f"no answer within {self._limit:.0f} s",
-                object=self._environment,
+                object=self.environment,
                 hint="is its tree, or a file system of the base, on a server that does not answer?",
             )
         return os.read(self._report, 65536)
@@ -191,8 +189,9 @@ class Worker:
         return f"status {code}" if code >= 0 else f"killed by signal {-code}"
 
 
-def _readable(fd: int, seconds: float) -> bool:
-    """Wait until there is something to read, or the process of a pidfd has ended; not select(2): `fd` may be large."""
+def _readable(fd: int, seconds: float, what: int = select.POLLIN) -> bool:
+    """Wait until there is something to read, or the process of a pidfd has ended; where `what` is 0, until nobody has
+    the other end of a pipe. Not select(2): `fd` may be large."""
     poll = select.poll()
-    poll.register(fd, select.POLLIN)
+    poll.register(fd, what)
     return bool(poll.poll(seconds * 1000))

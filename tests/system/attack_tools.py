@@ -141,18 +141,23 @@ def build_launcher(path: str, *flags: str, capabilities: bool = True, mode: int 
     return path
 
 
-def patched(
-    code: str, *arguments: str, env: dict[str, str] | None = None, timeout: float = 60
-) -> subprocess.CompletedProcess[str]:
-    """The installed chosctl with ARGUMENTS, after `code` has changed something in it."""
+def patched_command(code: str, *arguments: str) -> list[str]:
+    """The command line of the installed chosctl with ARGUMENTS, after `code` has changed something in it."""
     start = Path("/usr/bin/chosctl").read_text()
     where = re.findall(r"sys\.path\.insert\(0, *(['\"].*?['\"])\)", start)[0]
     script = (
         f"import sys; sys.path.insert(0, {where}); sys.argv = ['chosctl', *{list(arguments)!r}]\n"
         f"{code}\nfrom chosns.cli import main\nmain()\n"
     )
+    return [sys.executable, "-I", "-c", script]
+
+
+def patched(
+    code: str, *arguments: str, env: dict[str, str] | None = None, timeout: float = 60
+) -> subprocess.CompletedProcess[str]:
+    """Run that."""
     return subprocess.run(
-        [sys.executable, "-I", "-c", script],
+        patched_command(code, *arguments),
         text=True,
         capture_output=True,
         timeout=timeout,

@@ -5,11 +5,9 @@ The tree belongs to root, as it must, but its content is somebody else's: an ima
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
-import pty
 import shutil
 import socket
 import stat
@@ -19,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from attack_tools import clean, compiled, one, patched, refuse, spawn
+from attack_tools import compiled, one, patched, refuse, spawn
 from node import Node, mount_points
 
 TREE = Path("/os/one")
@@ -227,186 +225,6 @@ def test_a_tree_that_changes_while_it_is_looked_at(node: Node) -> None:
         attacker.kill()
         attacker.wait()
     assert base() == before
-
-
-SPY = """
-#include <dirent.h>
-#include <fcntl.h>
-#include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/resource.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-extern char **environ;
-static void writes(FILE *out, const char *path) {
-    int fd = open(path, O_CREAT | O_WRONLY, 0666);
-    fprintf(out, "wrote=%s %s\\n", path, fd >= 0 && write(fd, "x", 1) == 1 ? "yes" : "no");
-}
-int main(void) {
-    FILE *out = fopen("/spy/out", "w"), *status = fopen("/proc/self/status", "r"); /* a FIFO: what is written to
-                                                                                     a file would be refused */
-    char line[4096];
-    signal(SIGXFSZ, SIG_IGN);
-    while (fgets(line, sizeof line, status))
-        fprintf(out, "status=%s", line);
-    for (int fd = 0; fd < 4096; fd++) {
-        snprintf(line, sizeof line, "/proc/self/fd/%d", fd);
-        char target[4096] = "";
-        if (readlink(line, target, sizeof target - 1) >= 0)
-            fprintf(out, "fd=%d %s\\n", fd, target);
-    }
-    for (char **variable = environ; *variable; variable++)
-        fprintf(out, "variable=%s\\n", *variable);
-    int tty = open("/dev/tty", O_RDWR);
-    fprintf(out, "terminal=%s\\n", tty >= 0 ? "yes" : "no");
-    writes(out, "/etc/touched"), writes(out, "/usr/touched"), writes(out, "/local/etc/touched");
-    writes(out, "/local/run/chos/touched"), writes(out, "/tmp/touched");
-    close(tty);
-    pid_t child = fork();
-    if (child == 0) {
-        setsid(), close(0), close(1), close(2), sleep(20), _exit(0);
-    }
-    fprintf(out, "child=%d\\n", (int)child);
-    struct rlimit cpu;
-    getrlimit(RLIMIT_CPU, &cpu);
-    fprintf(out, "cpu=%ld\\n", (long)cpu.rlim_max);
-    fprintf(out, "key=%s\\n", syscall(SYS_request_key, "user", "chos-attack", NULL, 0) < 0 ? "none" : "found");
-    fclose(out);
-    return 0;
-}
-"""
-
-
-def spied(node: Node) -> Callable[[], dict[str, list[str]]]:
-    """A tree whose shell tells what it is and what it can do; with a function that reads what it told."""
-    node.tree("one")
-    Path("/spy").mkdir(exist_ok=True)
-    Path("/spy").chmod(0o755)
-    Path("/spy/out").unlink(missing_ok=True)
-    os.mkfifo("/spy/out")
-    Path("/spy/out").chmod(0o666)
-    told = os.open("/spy/out", os.O_RDWR | os.O_NONBLOCK)
-    (TREE / "bin/sh").unlink()
-    shutil.copy(compiled("spy", SPY), TREE / "bin/sh")
-    node.configure("one:/os/one\n")
-
-    def read() -> dict[str, list[str]]:
-        found: dict[str, list[str]] = {}
-        for line in os.read(told, 65536).decode().splitlines():
-            key, _, value = line.partition("=")
-            found.setdefault(key, []).append(value)
-        os.close(told)
-        shutil.rmtree("/spy")
-        return found
-
-    return read
-
-
-def test_the_trees_shell_gets_nothing_from_the_builder(node: Node) -> None:
-    """Rules 17 and 22: the first program of a tree to run is nobody, with no capability, group or descriptor."""
-    told = spied(node)
-    # root's shell has something open that only root should have
-    result = spawn(
-        ["/bin/bash", "-c", "exec 9</etc/shadow 77>/etc/nobody-should-write; exec chosctl up"],
-        user="root",
-        env={"SECRET": "x", "LD_PRELOAD": "", "BASH_ENV": "/tmp/x"},
-    )
-    assert result.returncode == 0, result
-    spy = told()
-    status = dict(line.split(":", 1) for line in spy["status"])
-    assert set(status["Uid"].split()) == set(status["Gid"].split()) == {"65534"}
-    assert status["Groups"].split() == []
-    assert status["NoNewPrivs"].strip() == "1"
-    for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
-        assert int(status[name], 16) == 0, name
-    descriptors = dict(line.split(" ", 1) for line in spy["fd"])
-    assert set(descriptors) == {"0", "1", "2", "3", "4"}  # 3 and 4 are the spy's own
-    assert "shadow" not in str(descriptors)
-    assert spy["variable"] == ["PATH=/usr/bin:/bin"]
-    assert not [line for line in spy["wrote"] if line.endswith("yes")]
-    Path("/etc/nobody-should-write").unlink()
-
-
-KEYHOLDER = """
-#include <stdio.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-int main(int argc, char **argv) {
-    (void)argc;
-    syscall(SYS_keyctl, 1 /* KEYCTL_JOIN_SESSION_KEYRING */, NULL);
-    syscall(SYS_add_key, "user", "chos-attack", "secret", 6, -3 /* KEY_SPEC_SESSION_KEYRING */);
-    if (syscall(SYS_request_key, "user", "chos-attack", NULL, 0) < 0)
-        return 77;
-    execvp(argv[1], argv + 1);
-    return 78;
-}
-"""
-
-
-def test_the_trees_shell_has_no_keys(node: Node) -> None:
-    """Rule 17: root's session keyring may hold Kerberos tickets and keys of file systems."""
-    told = spied(node)
-    result = spawn([compiled("keyholder", KEYHOLDER), "chosctl", "up"], user="root")
-    if result.returncode == 77:
-        pytest.skip("this kernel has no keyrings")
-    assert (result.returncode, told()["key"]) == (0, ["none"]), result
-    result = patched("from chosns import syscalls; syscalls._NR_KEYCTL = {}", "up", "--renew")
-    assert (result.returncode, node.generation("one")) == (1, "one.1"), "without a way to leave them nothing runs"
-    assert "root's keys" in result.stderr
-
-
-def test_the_trees_shell_leaves_nothing_behind(node: Node) -> None:
-    """Rule 17: it can start no process that would outlive the trial, and has little time."""
-    told = spied(node)
-    result = node.up(check=False)
-    left = [line for line in node.chosctl("ps", "--json").stdout.splitlines() if '"pid"' in line]
-    spy = told()
-    assert (result.returncode, spy["child"], left) == (0, ["-1"], [])
-    assert 0 < int(spy["cpu"][0]) <= 60
-
-
-def test_the_trees_shell_has_no_terminal(node: Node) -> None:
-    """Rule 17: through root's terminal it could type commands that root's shell runs (TIOCSTI)."""
-    told = spied(node)
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.execve("/bin/sh", ["sh", "-c", "/os/one/bin/sh; chosctl up"], {"PATH": "/usr/bin:/bin:/usr/sbin:/sbin"})
-    said = b""
-    with contextlib.suppress(OSError):  # EIO: everybody has closed it
-        while chunk := os.read(terminal, 4096):
-            said += chunk
-    os.close(terminal)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0, said
-    assert told()["terminal"] == ["yes", "no"], "the same program on the base has one"
-
-
-@pytest.mark.parametrize(
-    ("script", "reason"),
-    [
-        ("while :; do echo talk talk talk talk; done", "no answer within 2 s"),
-        ("printf '\\033[2J\\007evil\\n'; exit 3", "status 3"),
-        ("kill -9 $$", "killed by signal 9"),
-        ("exec sleep 300", "no answer within 2 s"),
-        ("(sleep 300 &) ; exit 0", "can't fork"),
-        ('echo \'{"what": "built"}\'; exit 1', "status 1"),
-    ],
-)
-def test_a_hostile_shell(node: Node, script: str, reason: str) -> None:
-    """Rule 17: the tree's shell may talk, hang, die or lie: its environment fails in time, with a clean message."""
-    node.tree("one")
-    node.tree("two")
-    (TREE / "bin/sh").unlink()
-    (TREE / "bin/sh").write_text("#!/bin/busybox ash\n" + script + "\n")
-    (TREE / "bin/sh").chmod(0o755)
-    node.configure("one:/os/one\ntwo:/os/two\n")
-    result = node.up("--timeout", "2", check=False)
-    assert result.returncode == 1 and reason in result.stderr, result
-    clean(result.stdout + result.stderr.replace("—", "-"))
-    assert len(result.stderr) < 2000
-    assert node.chos("two", "true").returncode == 0
-    refuse("one", "could not be prepared")
 
 
 SETUID = """
