@@ -1,7 +1,8 @@
 """A child process that does one environment's work, and may hang or die without taking anything along.
 
-Parent and child talk in lines of JSON. The child ends with its parent, and what it starts with it; the parent waits for no answer longer than
-its time limit. A process that is stuck in the kernel cannot even be killed: it is left alone then.
+Parent and child talk in lines of JSON. The child ends with its parent, and what it starts with it; the parent waits
+for no answer longer than its time limit. A process that is stuck in the kernel cannot even be killed: it is left alone
+then.
 """
 
 from __future__ import annotations
