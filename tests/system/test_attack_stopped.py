@@ -7,13 +7,16 @@ Whoever starts it may stop it, at any instruction and for weeks. The fault build
 from __future__ import annotations
 
 import os
+import pwd
+import random
 import signal
 import subprocess
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from attack_tools import Marker, build_launcher, clean
+from attack_tools import Marker, build_launcher, clean, compiled
 from node import REGISTRY, Node
 
 PROGRAMS = ("/usr/bin/chos-fault", "/usr/bin/chos-fault-suid")
@@ -272,3 +275,97 @@ def test_the_way_home_is_the_way_that_one_came(node: Node) -> None:
         assert launch.end().stdout == "/local/here\n"
     finally:
         subprocess.run(["rm", "-rf", "/local"], check=True)
+
+
+# What a launcher of the storm runs: one line about itself. In one write, for many append to one file.
+SAY = """
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+int main(void) {
+    char line[100];
+    struct stat st;
+    if (stat("/proc/self/ns/mnt", &st))
+        return 1;
+    int flag = prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0);
+    snprintf(line, sizeof line, "%d %lu %d\\n", (int)getpid(), (unsigned long)st.st_ino, flag);
+    return write(1, line, strlen(line)) == (ssize_t)strlen(line) ? 0 : 1;
+}
+"""
+STORM = 300
+
+
+class Storm:
+    """Many of the installed launcher, each stopped after a random time. `outside`: those that had not entered then."""
+
+    def __init__(self, count: int) -> None:
+        self.command = compiled("say", SAY)
+        self.output = Path("/tmp/storm-output")
+        self.output.write_text("")
+        alone = [self.timed() for _ in range(15)]
+        whole = sorted(alone)[len(alone) // 2]
+        self.output.write_text("")
+        self.pids = [self.stopped(random.uniform(0, whole)) for _ in range(count)]
+        self.ended = {pid: os.waitid(os.P_PID, pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT) for pid in self.pids}
+        base = os.stat("/proc/self/ns/mnt").st_ino
+        self.outside = {
+            pid
+            for pid, info in self.ended.items()
+            if info and info.si_code == os.CLD_STOPPED and os.stat(f"/proc/{pid}/ns/mnt").st_ino == base
+        }
+
+    def start(self) -> int:
+        """A child that becomes alice and the launcher."""
+        account = pwd.getpwnam("alice")
+        pid = os.fork()
+        if pid == 0:
+            try:
+                os.dup2(os.open(self.output, os.O_WRONLY | os.O_APPEND), 1)
+                os.dup2(os.open("/dev/null", os.O_WRONLY), 2)
+                os.chdir("/")
+                os.setgroups(os.getgrouplist("alice", account.pw_gid))
+                os.setgid(account.pw_gid)
+                os.setuid(account.pw_uid)
+                os.execve("/usr/bin/chos", ["chos", self.command], {"CHOS": "one", "PATH": "/usr/bin:/bin"})
+            finally:
+                os._exit(99)
+        return pid
+
+    def timed(self) -> float:
+        """How long it takes to the end, undisturbed."""
+        begin = time.monotonic()
+        assert os.waitpid(self.start(), 0)[1] == 0
+        return time.monotonic() - begin
+
+    def stopped(self, after: float) -> int:
+        pid = self.start()
+        time.sleep(after)
+        os.kill(pid, signal.SIGSTOP)
+        return pid
+
+    def go_on(self) -> tuple[dict[int, int], dict[int, tuple[int, int]]]:
+        """All of them, to the end: status by pid; and of those that ran their command, where and how."""
+        for pid in self.pids:
+            os.kill(pid, signal.SIGCONT)
+        statuses = {pid: os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in self.pids}
+        lines = [tuple(map(int, line.split())) for line in self.output.read_text().splitlines()]
+        return statuses, {pid: (namespace, flag) for pid, namespace, flag in lines}
+
+
+@pytest.mark.parametrize("change", ["policy", "groups"])
+def test_storm(node: Node, change: str) -> None:
+    """Nobody who had not entered when it was tightened enters as before; where it is no refusal, all enter."""
+    prepared(node)
+    storm = Storm(STORM)
+    now(TIGHT if change == "policy" else GROUPS)
+    node.up()
+    statuses, ran = storm.go_on()
+    assert len(storm.outside) > STORM / 20, "too few of them were stopped in time"
+    if change == "policy":
+        assert {pid: statuses[pid] for pid in storm.outside} == dict.fromkeys(storm.outside, 0)
+        assert {pid: ran.get(pid) for pid in storm.outside} == dict.fromkeys(storm.outside, (node.pin("one.2"), 1))
+    else:
+        assert {pid: statuses[pid] for pid in storm.outside} == dict.fromkeys(storm.outside, 125)
+        assert not storm.outside & set(ran)
