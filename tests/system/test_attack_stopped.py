@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 from attack_tools import Marker, build_launcher, clean, compiled
-from node import REGISTRY, Node
+from node import REGISTRY, REPO, Node
 
 PROGRAMS = ("/usr/bin/chos-fault", "/usr/bin/chos-fault-suid")
 # In the order of events.
@@ -34,6 +34,12 @@ def faulty() -> None:
     """The launcher built so that it stops at a step, with file capabilities and set-uid root."""
     build_launcher(PROGRAMS[0], "-DCHOS_FAULT")
     build_launcher(PROGRAMS[1], "-DCHOS_FAULT", capabilities=False, mode=0o4755)
+
+
+def stopped(process: subprocess.Popen[str]) -> bool:
+    """Wait until it stops, or ends."""
+    info = os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+    return info is not None and info.si_code == os.CLD_STOPPED
 
 
 class Launch:
@@ -61,17 +67,12 @@ class Launch:
             stdout=pipe,
             stderr=pipe,
         )
-        assert self.stopped(), f"it did not stop: {self.what} {self.process.communicate()}"
-
-    def stopped(self) -> bool:
-        """Wait until it stops, or ends."""
-        info = os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
-        return info is not None and info.si_code == os.CLD_STOPPED
+        assert stopped(self.process), f"it did not stop: {self.what} {self.process.communicate()}"
 
     def go_on(self) -> bool:
         """Let it go on; whether it stopped once more."""
         os.kill(self.process.pid, signal.SIGCONT)
-        return self.stopped()
+        return stopped(self.process)
 
     def end(self) -> subprocess.CompletedProcess[str]:
         """Let it go on until it ends, however often it comes by its step."""
@@ -275,6 +276,64 @@ def test_the_way_home_is_the_way_that_one_came(node: Node) -> None:
         assert launch.end().stdout == "/local/here\n"
     finally:
         subprocess.run(["rm", "-rf", "/local"], check=True)
+
+
+class Host:
+    """A process of root's that enters for alice, as PAM and Slurm do; it has stopped at a step."""
+
+    def __init__(self, program: str, step: str, wrapper: Sequence[str]) -> None:
+        account = pwd.getpwnam("alice")
+        self.process = subprocess.Popen(
+            [*wrapper, program, str(account.pw_uid), str(account.pw_gid), "one"],
+            env={"CHOS_STOP": step, "PATH": "/usr/bin:/bin"},
+            cwd="/srv",
+            text=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+        )
+        assert stopped(self.process), f"it did not stop at {step}"
+
+    def end(self) -> list[str]:
+        """Let it go on; what it says."""
+        while stopped(self.process):
+            os.kill(self.process.pid, signal.SIGCONT)
+        out = self.process.communicate()[0]
+        assert self.process.returncode == 0, out
+        return out.splitlines()
+
+
+@pytest.fixture(scope="module")
+def root_host() -> str:
+    """tests/system/root_host.c, built."""
+    program = "/usr/bin/root-host"
+    sources = [str(path) for path in (REPO / "libchos").glob("*.c")]
+    flags = ["-D_GNU_SOURCE", "-DCHOS_FAULT", "-Wall", "-Werror", f"-I{REPO}/libchos"]
+    subprocess.run(["gcc", *flags, REPO / "tests/system/root_host.c", *sources, "-o", program], check=True)
+    return program
+
+
+@pytest.mark.parametrize("change", ["nothing", "groups", "policy", "renewed", "down", "away"])
+def test_a_host_that_is_root(node: Node, root_host: str, change: str) -> None:
+    """It asks once more when it is inside, and goes back to where it was when it is refused."""
+    prepared(node)
+    hosts = [Host(root_host, step, wrapper) for wrapper in ([], PRIVATE) for step in STEPS]
+    if change in ("groups", "policy"):
+        now(GROUPS if change == "groups" else TIGHT)
+    if change == "away":
+        os.rename("/os/one", "/os/away")
+        now(TIGHT)
+    if change == "down":
+        node.chosctl("down", "one")
+    else:
+        node.up(*(["--renew"] if change == "renewed" else []), check=change != "away")
+    for host in hosts:
+        said = host.end()
+        if change in ("groups", "down", "away"):
+            assert (said[0], said[2], said[6]) == ("refused", "/srv", "back"), said
+        else:
+            generation = node.generation("one")
+            assert said[:5] == ["entered", str(node.pin(generation)), "/", str(int(change == "policy")), generation]
+            assert int(said[5]) >= 2, "asked before and inside"
 
 
 # What a launcher of the storm runs: one line about itself. In one write, for many append to one file.
