@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import pty
 import pwd
+import re
 import shutil
 import signal
 import socket
@@ -358,6 +359,24 @@ def test_closed_descriptors(mom: Mom) -> None:
     assert (done.returncode, seen.read_text()) == (5, "/dev/null\n" * 2), done
     done = finished(mom.start(subprocess.DEVNULL, before="exec <&-", CHOS="one"))
     refused(done, "does not show whose job this is", opened=True)
+
+
+@pytest.mark.parametrize("option", ["", "enter=fork"], ids=["as installed", "a module that would enter"])
+def test_only_the_user_enters(mom: Mom, stacks: Stacks, tmp_path: Path, option: str) -> None:
+    """One process enters, when it is the user's, and names no path inside but `/` until its last capability is gone."""
+    stacks.write("jobstarter", f"{NOTE}\n{STACK.read_text().strip()} {option}\n")
+    script, trace = mom.script(SHOW), tmp_path / "trace"
+    watched = "trace=setns,/open,/stat,/readlink,/access,execve,/set.*uid,connect,capset"
+    with script.open() as stdin:
+        check(
+            finished(mom.start(stdin, before=f'exec strace -ff -o {trace} -e {watched} "$0" "$@"', CHOS="one")), "one"
+        )
+    [calls] = [text.splitlines() for path in tmp_path.glob("trace.*") if "setns(" in (text := path.read_text())]
+    user = next(number for number, call in enumerate(calls) if re.match(r"setresuid.*= 0", call))
+    [entered] = [number for number, call in enumerate(calls) if call.startswith("setns(")]
+    dropped = next(number for number, call in enumerate(calls) if "effective=0, permitted=0, inheritable=0" in call)
+    assert user < entered < dropped, calls
+    assert [call for call in calls[entered:dropped] if re.search('"/[^"]', call)] == [], calls
 
 
 def test_limits_of_the_session(mom: Mom, two: Node) -> None:
