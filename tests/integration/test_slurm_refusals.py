@@ -6,15 +6,18 @@ instead, and no node is drained.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import signal
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from conftest import BASE_ID, Node, os_id, silent_file_system
-from slurm_cluster import Slurm
+from slurm_cluster import Slurm, identity
 from slurm_fixtures import GROUP, cluster, prepared, slurm, two
 
 __all__ = ["cluster", "prepared", "slurm", "two"]
@@ -275,3 +278,55 @@ def test_nothing_is_opened_inside_with_privilege(slurm: Slurm) -> None:
     dropped = next(number for number, call in enumerate(calls) if "effective=0, permitted=0, inheritable=0" in call)
     assert user < entered < dropped, calls
     assert [call for call in calls[entered:dropped] if re.search('"/[^"]', call)] == [], calls
+
+
+LOOK = """
+for f in mem environ maps auxv; do head -c 1 /proc/$0/$f >&- 2>&1 && echo "saw $f"; done
+ls /proc/$0/fd >&- 2>&1 && echo "saw fd"
+for f in cwd root exe ns/mnt; do readlink /proc/$0/$f && echo "saw $f"; done
+"""
+TIGHTER = {
+    "groups": CLOSED,
+    "no_new_privs": "[environment.two.policy]\nno_new_privs = true\n",
+}
+
+
+@pytest.mark.parametrize("what", TIGHTER)
+def test_a_task_that_was_stopped(slurm: Slurm, two: Node, what: str) -> None:
+    """Inside, with its capabilities, while the administrator tightens: what holds then holds for it, too. Its user may
+    stop it and end it, but not look into it."""
+    trace = slurm.top / "stopped"
+    slurm.stop_daemon("slurmd")
+    watched = ("-e", "trace=setns", "-e", "inject=setns:signal=STOP")
+    slurm.start_slurmd(("strace", "-D", "-ff", "-o", str(trace), *watched))
+
+    def stopped() -> list[int]:
+        found = slurm.top.glob("stopped.*")
+        return [int(path.suffix[1:]) for path in found if "--- stopped by SIGSTOP ---" in path.read_text()]
+
+    command = ["srun", "--quiet", "--chos=two", "grep", "NoNewPrivs", "/proc/self/status"]
+    pipe = subprocess.PIPE
+    task = subprocess.Popen(
+        command, text=True, stdout=pipe, stderr=pipe, cwd="/", env=slurm.environment("alice"), **identity("alice")
+    )
+    try:
+        [pid] = slurm.wait(stopped, "the task to stop")
+        look = subprocess.run(["/bin/sh", "-c", LOOK, str(pid)], text=True, capture_output=True, **identity("alice"))
+        assert look.stdout == "", look
+        two.configure("one:/os/one\ntwo:/os/two\n", two=TIGHTER[what])
+        two.up()
+        while task.poll() is None:  # where it begins again it stops again
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+            time.sleep(0.05)
+    finally:
+        task.kill()
+        slurm.stop_daemon("slurmd")
+        slurm.start_slurmd()
+    out, err = task.communicate()
+    if what == "groups":
+        assert task.returncode == 125 and out == "" and "two: the administrator has not allowed you" in err
+    else:
+        assert (task.returncode, out) == (0, "NoNewPrivs:\t1\n"), err
+    for path in slurm.top.glob("stopped.*"):
+        path.unlink()
