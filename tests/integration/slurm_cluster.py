@@ -71,8 +71,8 @@ def missing() -> str:
 class Slurm:
     """The cluster, its files and its clients' commands."""
 
-    def __init__(self, top: Path, cpus: int = 16) -> None:
-        self.top, self.cpus = top, cpus
+    def __init__(self, top: Path, cpus: int = 16, spool: Path = SPOOL) -> None:
+        self.top, self.cpus, self.spool = top, cpus, spool
         self.conf = top / "slurm.conf"
         self.plugstack = top / "plugstack.conf"
         self.daemons: dict[str, subprocess.Popen[bytes]] = {}
@@ -82,13 +82,13 @@ class Slurm:
         for name, mode in (("", 0o755), ("state", 0o755), ("munge", 0o755), ("jobs", 0o1777)):
             (self.top / name).mkdir(parents=True, exist_ok=True)
             (self.top / name).chmod(mode)
-        SPOOL.mkdir(parents=True, exist_ok=True)
+        self.spool.mkdir(parents=True, exist_ok=True)
         with socket.socket() as first, socket.socket() as second:
             first.bind(("127.0.0.1", 0))
             second.bind(("127.0.0.1", 0))
             ports = first.getsockname()[1], second.getsockname()[1]
         self.conf.write_text(
-            CONFIGURATION.format(controller=ports[0], daemon=ports[1], top=self.top, spool=SPOOL, cpus=self.cpus)
+            CONFIGURATION.format(controller=ports[0], daemon=ports[1], top=self.top, spool=self.spool, cpus=self.cpus)
         )
         # Named: what it would find out for itself is fatal where both versions are mounted. Nothing here uses it.
         (self.top / "cgroup.conf").write_text("CgroupPlugin=cgroup/v1\n")
@@ -146,7 +146,7 @@ class Slurm:
             self.emptied(but="")
         for name in list(self.daemons)[::-1]:
             self.stop_daemon(name)
-        shutil.rmtree(SPOOL, ignore_errors=True)
+        shutil.rmtree(self.spool, ignore_errors=True)
 
     def client(
         self, *command: str, user: str = "root", env: dict[str, str] | None = None, cwd: str = "/", **more: Any
