@@ -102,19 +102,19 @@ int chos_base_return(struct chos_session *s, struct chos_error *e)
         s->from_environment = !chos_root_is(&s->base.root);
     if (statfs("/proc", &fs) != 0 || fs.f_type != PROC)
         return chos_fail(e, CHOS_SYSTEM, errno, "/proc");
+    chos_registry_close(s);   /* it is opened anew there; until then, one descriptor more */
     errno = 0;
     for (int i = 0; i < ANCESTORS && pid > 0; i++) {
         fd = open_base(s, pid);
-        if (fd >= 0)
+        if (fd >= 0 || errno == EMFILE)
             break;
         pid = next > 1 ? next : 0;
         next = parent_of(pid);
     }
     if (fd < 0) {
-        int err = errno;
+        int err = errno == EMFILE ? EMFILE : 0;
         enum chos_reason missing = chos_privs_missing();
-        return chos_unreadable(err) == CHOS_SYSTEM ? chos_fail(e, CHOS_SYSTEM, err, "the way back to the base")
-            : chos_fail(e, missing == CHOS_FOREIGN ? CHOS_NO_WAY_BACK : missing, 0, "the way back to the base");
+        return chos_fail(e, missing == CHOS_FOREIGN ? CHOS_NO_WAY_BACK : missing, err, "the way back to the base");
     }
     int rc = chos_setns(fd, "the base", e);
     close(fd);

@@ -5,7 +5,7 @@
  * every failure is described in a chos_error.
  *
  * The registry is held by a descriptor until the environment is entered, because what was found before is looked at
- * again inside; with a pin, or a file, that makes two free descriptors (three where the base has to be gone back to).
+ * again inside; with a pin, or a file, that makes two free descriptors.
  */
 #ifndef CHOS_H
 #define CHOS_H

@@ -60,9 +60,12 @@ static const struct { int code; const char *message, *hint; } texts[CHOS_REASONS
         "install it in the OS tree, or name a command: chos /bin/sh"},
 };
 
+/* Where no descriptor is free, nothing is known of the object: whatever seems wrong with it, that is what failed. */
 int chos_fail(struct chos_error *e, enum chos_reason reason, int err, const char *object)
 {
     struct chos_text t = {e->object, sizeof e->object, 0};
+    if (err == EMFILE && reason != CHOS_STRANDED && reason != CHOS_KEPT_PRIVILEGE)
+        reason = CHOS_SYSTEM;
     e->reason = reason;
     e->code = texts[reason].code;
     e->err = err;

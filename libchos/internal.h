@@ -14,7 +14,6 @@ enum {
 
 /* registry.c */
 int chos_openat2(const char *path, int flags, uint64_t resolve);
-enum chos_reason chos_unreadable(int err);
 int chos_base_read(struct chos_session *s, struct chos_error *e);
 int chos_still_leads_here(const struct chos_session *s, struct chos_error *e);
 bool chos_leads_elsewhere(const struct chos_session *s);

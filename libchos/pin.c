@@ -25,7 +25,7 @@ int chos_pin_open(const struct chos_session *s, struct chos_error *e)
     if (fd < 0 && errno == EACCES)   /* closed to the user since it was found */
         return chos_fail(e, CHOS_DENIED, 0, s->alias);
     if (fd < 0)
-        return chos_fail(e, errno == ENOENT ? CHOS_RETIRED : chos_unreadable(errno), errno, s->target.name);
+        return chos_fail(e, errno == ENOENT ? CHOS_RETIRED : CHOS_CORRUPT, errno, s->target.name);
     if (chos_is_mount_ns(fd))
         return fd;
     bool plain = fstatfs(fd, &fs) == 0 && fs.f_type != NSFS;

@@ -31,12 +31,6 @@ int chos_openat2(const char *path, int flags, uint64_t resolve)
     return openat2_at(AT_FDCWD, path, flags, resolve);
 }
 
-/* What is wrong with a thing of the registry that cannot be opened: it, unless this process has no room for it. */
-enum chos_reason chos_unreadable(int err)
-{
-    return err == EMFILE || err == ENFILE || err == ENOMEM ? CHOS_SYSTEM : CHOS_CORRUPT;
-}
-
 /* Makes a directory that only root can write in the working directory; returns its descriptor, for what comes later. */
 static int enter_directory(int dir, const char *path, uint64_t resolve, enum chos_reason missing, struct chos_error *e)
 {
@@ -164,8 +158,7 @@ static int leads_nowhere(const struct chos_session *s, const char *name, const c
     chos_put(&t, name);
     int fd = openat2_at(s->registry, path, O_RDONLY, RESOLVE_STRICT);
     if (fd < 0)
-        return chos_unreadable(errno) == CHOS_SYSTEM ? chos_fail(e, CHOS_SYSTEM, errno, path)
-            : chos_fail(e, CHOS_UNKNOWN, 0, shown);
+        return chos_fail(e, CHOS_UNKNOWN, errno == EMFILE ? EMFILE : 0, shown);
     chos_fail(e, CHOS_NOT_PREPARED, 0, shown);
     ssize_t n = read(fd, e->detail, sizeof e->detail - 1);
     close(fd);
@@ -228,7 +221,7 @@ bool chos_leads_elsewhere(const struct chos_session *s)
 {
     struct chos_link now = {0};
     struct chos_error ignored;
-    return resolve(s, false, &now, &ignored) == 0 && !is_target(s, &now);
+    return s->held && resolve(s, false, &now, &ignored) == 0 && !is_target(s, &now);
 }
 
 enum { GENERATION_PATH = sizeof "gen/" + CHOS_NAME_SIZE + sizeof "/policy" };
@@ -271,7 +264,7 @@ int chos_policy_read(struct chos_session *s, struct chos_error *e)
     long len = chos_fault("policy") ? chos_fail(e, CHOS_SYSTEM, errno, path) : read_at(s->registry, path, s->text, e);
     if (len < 0)
         return e->err == EACCES ? chos_fail(e, CHOS_DENIED, 0, s->alias)
-            : chos_fail(e, e->err == ENOENT ? CHOS_RETIRED : chos_unreadable(e->err), e->err, path);
+            : chos_fail(e, e->err == ENOENT ? CHOS_RETIRED : CHOS_CORRUPT, e->err, path);
     bool whole = chos_policy_parse(s->text, (size_t)len, &s->policy) == 0 && s->policy.generation == to->number
         && strlen(s->policy.name) == to->stem && memcmp(s->policy.name, to->name, to->stem) == 0;
     return whole ? 0 : chos_fail(e, CHOS_CORRUPT, 0, path);

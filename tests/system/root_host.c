@@ -33,7 +33,8 @@ static int may_enter(const struct chos_session *s, void *context, struct chos_er
     }
     if (waitpid(pid, &status, 0) != pid || !WIFEXITED(status))
         return chos_fail(e, CHOS_SYSTEM, 0, s->alias);
-    return WEXITSTATUS(status) == 0 ? 0 : chos_fail(e, WEXITSTATUS(status) == ENOENT ? CHOS_RETIRED : CHOS_DENIED, 0, s->alias);
+    int err = WEXITSTATUS(status);
+    return err == 0 ? 0 : chos_fail(e, err == ENOENT ? CHOS_RETIRED : CHOS_DENIED, err, s->alias);
 }
 
 int main(int argc, char **argv)

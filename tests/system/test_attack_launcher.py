@@ -8,6 +8,7 @@ import resource
 import signal
 import subprocess
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -247,6 +248,45 @@ def test_limits_that_leave_no_room(node: Node) -> None:
     for limit in (0, 1, 2):
         refuse("one", status=None, prepare=lambda n=limit: resource.setrlimit(resource.RLIMIT_NOFILE, (n, n)))  # type: ignore[misc]
     refuse("nowhere", prepare=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)))
+
+
+FULL = "too few files may be open"
+
+
+def test_a_lack_of_descriptors_is_called_so(node: Node) -> None:
+    """Rules 6 and 10: wherever the limit of open files is met, the message names it, and not a file that is there."""
+    node.tree("one")
+    node.tree("two")
+    node.configure("one:/os/one\ntwo:/os/two\nlost:/os/lost\n", jobs='[jobs]\nuser_file = ".chos"\n')
+    node.up(check=False)
+    Path("/home/alice/.chos").write_text("one\n")
+    os.symlink("/usr/bin/chos", "/usr/local/bin/chos-job-starter")
+    true = ["/usr/bin/chos", "/bin/true"]
+    inside = ["/usr/bin/chos", "/bin/sh", "-c", 'ulimit -n "$1"; export CHOS="$2"; shift 2; exec "$@"', "sh"]
+    starts: dict[str, Callable[[int], tuple[list[str], str]]] = {
+        "enter": lambda n: (["prlimit", f"--nofile={n}", *true], "one"),
+        "an unknown name": lambda n: (["prlimit", f"--nofile={n}", *true], "nowhere"),
+        "one that is not prepared": lambda n: (["prlimit", f"--nofile={n}", *true], "lost"),
+        "--which": lambda n: (["prlimit", f"--nofile={n}", "/usr/bin/chos", "--which"], "one"),
+        "a job": lambda n: (["prlimit", f"--nofile={n}", "/usr/local/bin/chos-job-starter", "/bin/true"], ""),
+        "from one to another": lambda n: ([*inside, str(n), "two", *true], "one"),
+        "back to the base": lambda n: ([*inside, str(n), "root", *true], "one"),
+    }
+    usual = {"an unknown name": "no such environment", "one that is not prepared": "could not be prepared"}
+    try:
+        for what, start in starts.items():
+            said = []
+            for limit in range(3, 10):
+                command, name = start(limit)
+                result = spawn(command, env={"CHOS": name})
+                good = usual[what] in result.stderr if what in usual else result.returncode == 0
+                assert good or (result.returncode == FAILED and FULL in result.stderr), (what, limit, result)
+                assert good or "No file descriptors available" in result.stderr, (what, limit, result)
+                said.append(good)
+            assert not said[0] and said[-1], (what, said)
+    finally:
+        os.unlink("/usr/local/bin/chos-job-starter")
+        os.unlink("/home/alice/.chos")
 
 
 def test_signals_are_passed_on_as_they_were(node: Node) -> None:

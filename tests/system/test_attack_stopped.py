@@ -307,7 +307,7 @@ def root_host() -> str:
     """tests/system/root_host.c, built."""
     program = "/usr/bin/root-host"
     sources = [str(path) for path in (REPO / "libchos").glob("*.c")]
-    flags = ["-D_GNU_SOURCE", "-DCHOS_FAULT", "-Wall", "-Werror", f"-I{REPO}/libchos"]
+    flags = ["-D_GNU_SOURCE", "-DCHOS_FAULT", "-Wall", "-Werror", "-static", f"-I{REPO}/libchos"]
     subprocess.run(["gcc", *flags, REPO / "tests/system/root_host.c", *sources, "-o", program], check=True)
     return program
 
@@ -334,6 +334,30 @@ def test_a_host_that_is_root(node: Node, root_host: str, change: str) -> None:
             generation = node.generation("one")
             assert said[:5] == ["entered", str(node.pin(generation)), "/", str(int(change == "policy")), generation]
             assert int(said[5]) >= 2, "asked before and inside"
+
+
+def test_a_host_without_descriptors(node: Node, root_host: str) -> None:
+    """Where it has none left it says so, whichever step needs it, and is where it was."""
+    prepared(node)
+    account = pwd.getpwnam("alice")
+    host = [root_host, str(account.pw_uid), str(account.pw_gid), "one"]
+    said = [
+        subprocess.run(
+            [*wrapper, "prlimit", f"--nofile={limit}", *host],
+            env={"PATH": "/usr/bin:/bin"},
+            cwd="/srv",
+            text=True,
+            capture_output=True,
+            check=True,
+        ).stdout.splitlines()
+        for wrapper in ([], PRIVATE)
+        for limit in range(3, 12)
+    ]
+    for lines in said:
+        if lines[0] == "refused":
+            assert lines[6] == "back" and "too few files may be open" in lines[8], lines
+            assert "failed (Too many open files)" in lines[7], lines
+    assert said[0][0] == said[9][0] == "refused" and said[8][0] == said[17][0] == "entered", said
 
 
 # What a launcher of the storm runs: one line about itself. In one write, for many append to one file.
