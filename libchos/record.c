@@ -14,7 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { SECONDS_A_DAY = 86400, LINE = 1024 };
+enum { SECONDS_A_DAY = 86400, LINE = 2048 };   /* five fields of 255 bytes, and what stands between them */
 
 static int open_log(const char *root)
 {
@@ -136,6 +136,8 @@ void chos_record_write(struct chos_record *r, const struct chos_entry *entry)
         chos_put(&t, "time=");
         chos_put_time(&t, (uint64_t)now.tv_sec);
         put_entry(&t, entry);
+        if (t.len > sizeof line - 2)   /* the next record begins a line of its own, whatever happens */
+            t.len = sizeof line - 2;
         chos_put(&t, "\n");
         if (has_room(r->file, t.len))
             (void)!write(r->file, line, t.len);

@@ -28,5 +28,7 @@ static inline void check_text(const char *got, const char *wanted, const char *f
 void test_names(void);
 void test_formats(void);
 void test_launcher(void);
+void test_privs(void);
+void test_record(void);
 
 #endif

@@ -1,0 +1,74 @@
+/* Giving up privilege: the kernel's answer counts. Here the kernel is ours, and lies. */
+#include "check.h"
+#include "internal.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* What the kernel says there is after capset, and whether it lets us become root. */
+static uint32_t left[6];
+static int capset_fails, capget_fails, becomes_root, asked_capset, asked_capget, asked_setuid, no_new_privs;
+static uid_t uid;
+
+static long fake_syscall(long number, ...)
+{
+    va_list arguments;
+    va_start(arguments, number);
+    (void)va_arg(arguments, void *);
+    void *sets = number == SYS_capset || number == SYS_capget ? va_arg(arguments, void *) : NULL;
+    va_end(arguments);
+    asked_capset += number == SYS_capset;
+    asked_capget += number == SYS_capget;
+    asked_setuid += number == SYS_setuid;
+    if (number == SYS_capget)
+        memcpy(sets, left, sizeof left);
+    errno = EPERM;
+    return number == SYS_capset ? -capset_fails : number == SYS_capget ? -capget_fails : becomes_root ? 0 : -1;
+}
+
+static int fake_prctl(int what, unsigned long value)
+{
+    no_new_privs += what == PR_SET_NO_NEW_PRIVS && value == 1;
+    return 0;
+}
+
+/* The code itself, with our kernel, and with names of its own: libchos is in this program, too. */
+#define syscall fake_syscall
+#define prctl(what, value, ...) fake_prctl((what), (unsigned long)(value))
+#define getuid() uid
+#define chos_privs_missing tested_missing
+#define chos_privs_reduce tested_reduce
+#define chos_privs_drop tested_drop
+enum chos_reason tested_missing(void);
+int tested_reduce(struct chos_error *e);
+int tested_drop(bool no_new_privs, struct chos_error *e);
+#include "../../libchos/privs.c"
+
+void test_privs(void)
+{
+    struct chos_error e;
+    uid = 1000;
+    CHECK(tested_drop(false, &e) == 0 && asked_capset == 1 && asked_capget == 1 && asked_setuid == 1 && no_new_privs == 0);
+    CHECK(tested_drop(true, &e) == 0 && no_new_privs == 1);
+    for (int word = 0; word < 6; word++) {   /* effective, permitted and inheritable, of the first and the second 32 */
+        for (unsigned bit = 0; bit < 32; bit++) {
+            left[word] = 1U << bit;
+            CHECK(tested_drop(false, &e) == -1 && e.reason == CHOS_KEPT_PRIVILEGE);
+        }
+        left[word] = 0;
+    }
+    CHECK(tested_drop(false, &e) == 0);
+    capget_fails = 1;
+    CHECK(tested_drop(false, &e) == -1 && e.reason == CHOS_KEPT_PRIVILEGE);
+    capget_fails = 0;
+    capset_fails = 1;
+    CHECK(tested_drop(false, &e) == -1 && e.reason == CHOS_KEPT_PRIVILEGE);
+    capset_fails = 0;
+    becomes_root = 1;
+    CHECK(tested_drop(false, &e) == -1 && e.reason == CHOS_KEPT_PRIVILEGE);
+    uid = 0;   /* who is root stays so */
+    CHECK(tested_drop(false, &e) == 0);
+}
