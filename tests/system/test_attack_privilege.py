@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from attack_tools import Marker, one, spawn, status_of
+from attack_tools import Marker, build_launcher, one, spawn, status_of
 from node import Node, wait_for
 
 # The one look at the environment between setns and the drop: is this root the recorded one?
@@ -147,6 +147,36 @@ def test_nobody_looks_into_the_launcher_while_it_is_privileged(node: Node) -> No
         os.kill(int(pid), signal.SIGKILL)
 
 
+NEEDED = ("sys_admin", "sys_chroot", "sys_ptrace")
+
+
+def test_nobody_looks_where_no_capability_was_gained(node: Node) -> None:
+    """Rule 6: the kernel hides a process that gains rights when it begins; where it had them before, chos does that."""
+    one(node)
+    program = build_launcher("/usr/bin/chos-fault", "-DCHOS_FAULT")
+    had = ",".join(f"+{name}" for name in NEEDED)
+    start = [
+        "setpriv",
+        "--reuid",
+        "alice",
+        "--regid",
+        "alice",
+        "--init-groups",
+        "--inh-caps",
+        had,
+        "--ambient-caps",
+        had,
+    ]
+    for step in ("registry", "setns", "root", "drop", "verify", "exec"):
+        process = node.start([*start, program, "/bin/true"], user="root", env={"CHOS": "one", "CHOS_STOP": step})
+        info = os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        assert info and info.si_code == os.CLD_STOPPED, step
+        pid = str(process.pid)
+        assert os.stat(f"/proc/{pid}/environ").st_uid == 0, f"at {step} it can be looked into"
+        assert spawn(["/bin/sh", "-c", LOOK, pid]).stdout == "", step
+        assert spawn(["/usr/bin/python3", "-I", "-c", ATTACH, pid]).stdout == "[-1, -1]\n", step
+
+
 # A parent that moves to a user namespace with a registry of its own, and a child that does not.
 TRICK = """
 import ctypes, os, sys, tempfile, time
@@ -221,6 +251,39 @@ def test_a_forged_base_among_the_ancestors(node: Node, name: str, how: str) -> N
     result = spawn([*IN_PRIVATE_MOUNTS, "/bin/sh", "-c", start, TRICK, name, str(marker.path), how], user="root")
     assert "Traceback" not in result.stderr, result.stderr
     marker.refused(result)
+
+
+# A parent that moves to a user namespace, tells its mount namespace, and waits; and a child that does not move.
+OFFER = """
+import ctypes, os, sys
+libc = ctypes.CDLL(None, use_errno=True)
+uid, gid = os.getuid(), os.getgid()
+child = os.fork()
+if child == 0:
+    os.read(0, 1)
+    os.environ["CHOS"] = sys.argv[1]
+    os.execv("/usr/bin/chos", ["chos", "/bin/sh", "-c", "echo ran >" + sys.argv[2]])
+assert libc.unshare(0x10000000 | 0x20000) == 0, os.strerror(ctypes.get_errno())
+root = os.stat("/")
+print("ns=%d\\nroot=%d %d" % (os.stat("/proc/self/ns/mnt").st_ino, root.st_dev, root.st_ino), flush=True)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.parametrize("name", ["root", "one"])
+def test_a_users_namespace_that_has_the_bases_number(node: Node, name: str) -> None:
+    """Rule 10: numbers of namespaces are given again. One of a user's own that has got the base's, with such a root, is
+    not entered: only the owner tells it from the base."""
+    one(node)
+    marker = Marker()
+    start = 'exec setpriv --reuid alice --regid alice --init-groups /usr/bin/python3 -I -c "$0" "$1" "$2"'
+    process = node.start([*IN_PRIVATE_MOUNTS, "/bin/sh", "-c", start, OFFER, name, str(marker.path)], user="root")
+    assert process.stdin and process.stdout
+    Path("/run/chos/base").write_text("chos-base 1\n" + process.stdout.readline() + process.stdout.readline())
+    process.stdin.write("x")
+    process.stdin.flush()
+    out, err = process.communicate(timeout=60)
+    marker.refused(subprocess.CompletedProcess([], process.returncode, out, err), "the way back to the base")
 
 
 # What a user may do in namespaces of their own.

@@ -7,6 +7,7 @@ be left if somebody had become root elsewhere. Each must be refused, and nothing
 from __future__ import annotations
 
 import os
+import pwd
 import re
 import subprocess
 from collections.abc import Iterator
@@ -169,6 +170,49 @@ def test_a_generation_elsewhere(up: Node) -> None:
             gone,
         ],
     )
+
+
+def test_links_to_what_is_right(up: Node) -> None:
+    """Rule 3: where all that is behind it is the environment's own, a link is refused for being one."""
+    each(
+        up,
+        [
+            f"touch {REGISTRY}/real; mount --bind {GEN}/ns {REGISTRY}/real; umount {GEN}/ns; rm {GEN}/ns; "
+            f"ln -s ../../real {GEN}/ns",
+            # A pin that is not there is looked for on the base, so the process has to be one that can be seen there.
+            "CHOS=one setpriv --reuid alice --regid alice --init-groups chos sleep 600 & "
+            f"until [ $(stat -L -c %i /proc/$!/ns/mnt) = $(stat -c %i {GEN}/ns) ]; do sleep .01; done; "
+            f"umount {GEN}/ns; rm {GEN}/ns; ln -s /proc/$!/ns/mnt {GEN}/ns",
+            f"mv {GEN}/policy {REGISTRY}/real; ln -s ../../real {GEN}/policy",
+            f"mv {GEN}/policy /tmp/forged; ln -s /tmp/forged {GEN}/policy",
+            f"mv {REGISTRY}/gen {REGISTRY}/real; ln -s real {REGISTRY}/gen",
+            f"mv {GEN} {REGISTRY}/gen/real; ln -s real {GEN}",
+        ],
+    )
+
+
+JAIL = """
+mount -t tmpfs -o mode=755 jail /srv/jail
+mkdir /srv/jail/proc /srv/jail/usr /srv/jail/tmp
+mount --rbind /proc /srv/jail/proc
+mount --rbind /usr /srv/jail/usr
+mount --rbind /tmp /srv/jail/tmp
+ln -s usr/bin usr/lib usr/lib64 /srv/jail/
+"""
+
+
+@pytest.mark.usefixtures("up")
+def test_a_registry_by_way_of_a_magic_link() -> None:
+    """Rule 3: what lies behind a link of /proc is whatever a process has made it; the registry is not read there."""
+    Path("/srv/jail").mkdir(exist_ok=True)
+    sh(JAIL)
+    alice = pwd.getpwnam("alice")
+    enter = ("chroot", f"--userspec=+{alice.pw_uid}:+{alice.pw_gid}", "/srv/jail", "/usr/bin/chos")
+    link = Path("/srv/jail/run")
+    for target in ("/proc/1/root/run", "/proc/self/root/proc/1/root/run"):
+        link.symlink_to(target)
+        refuse("one", "Symbolic link loop", command=enter, user="root")
+        link.unlink()
 
 
 def test_the_files_of_the_registry(up: Node) -> None:
