@@ -89,7 +89,7 @@ def test_a_file_that_names_nothing_runs_nothing(node: Node, content: str) -> Non
     assert (result.returncode, result.stdout) == (125, "") and result.stderr.startswith("chos: ")
 
 
-@pytest.mark.parametrize("kind", ["fifo", "directory", "device", "closed", "processes"])
+@pytest.mark.parametrize("kind", ["fifo", "directory", "device", "closed", "processes", "own"])
 def test_what_is_no_file_of_the_users_runs_nothing(node: Node, kind: str) -> None:
     prepare(node, '[jobs]\nuser_file = ".chos"\n')
     try:
@@ -102,6 +102,9 @@ def test_what_is_no_file_of_the_users_runs_nothing(node: Node, kind: str) -> Non
         elif kind == "closed":
             DOTFILE.write_text("one\n")
             DOTFILE.chmod(0o600)
+        elif kind == "own":  # the user's to read, but by way of /proc: whose directory that is depends on who reads
+            DOTFILE.with_name("other").write_text("one\n")
+            DOTFILE.symlink_to("/proc/self/cwd/other")
         else:  # what only chos's own capabilities could read
             DOTFILE.symlink_to(f"/proc/{os.getpid()}/environ")
         result = job(node, "echo", "ran")
