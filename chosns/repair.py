@@ -197,7 +197,7 @@ def _mend(worker: Worker, found: Seen) -> None:
         _exchange(root, wanted.launcher, copy)
     now = _read(mounts)
     after = {_key(one.mount): one for one in compare(now, wanted)}
-    left = {one.mount.target: None for key, one in after.items() if key in before and _matters(one, now)}
+    left = {on_base(one.mount.target): None for key, one in after.items() if key in before and _matters(one, now)}
     done = {on_base(mount.target): None for key, mount in before.items() if key not in after}
     worker.send("mended", done=list(done)[:_MOST], left=list(left)[:_MOST], launcher=copy >= 0)
 

@@ -18,6 +18,7 @@ import pytest
 from attack_tools import build_launcher, clean, compiled, patched, spawn
 from automounter import EXPORT, automount
 from node import Node, install
+from silent import silent_file_system
 
 __all__ = ["automount"]
 
@@ -327,6 +328,58 @@ def test_a_captured_workstation(node: Node) -> None:
     node.up()
     refused = node.chos("captured", *command)
     assert (refused.returncode, refused.stdout) == (1, ""), refused
+
+
+def test_a_file_system_that_does_not_answer(node: Node) -> None:
+    """Its flags are set all the same, and nobody waits for it; nor is what comes below it out of reach."""
+    evil(node)
+    with silent_file_system(LATER, reads=True):
+        result = node.up()
+        assert "restricted inside now: /srv/later" in result.stderr
+        assert {"nosuid", "nodev"} <= flags_at("evil", "/srv/later") & flags_at("evil", "/local/srv/later")
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("repair._restrict = lambda *_, **__: None", "evil.1: /srv/later cannot be restricted as planned"),
+        ("repair._look = lambda *_: 1 // 0", "what was mounted since may give rights inside"),
+        ("repair._mend = lambda *_, **__: 1 // 0", "what was mounted since may give rights in it"),
+    ],
+)
+def test_what_cannot_be_restricted_is_told(node: Node, code: str, words: str) -> None:
+    """And the exit status says so; environments are prepared all the same."""
+    evil(node)
+    mounted_later(node)
+    result = patched(f"from chosns import repair; {code}", "up")
+    assert (result.returncode, "unchanged" in result.stdout) == (1, True), result
+    assert words in result.stderr
+
+
+def test_root_stays_on_the_base_while_it_repairs(node: Node, launcher: Path) -> None:
+    """Rule 27: whatever Python or libc may want to open meanwhile is the base's, not the tree's."""
+    evil(node)
+    old = node.resident("evil")
+    mounted_later(node)
+    upgrade(launcher, "next")
+    code = """
+import os
+from chosns import repair
+def identity():
+    status = os.stat("/")
+    return status.st_dev, status.st_ino
+base, own = identity(), os.stat("/proc/self/ns/mnt").st_ino
+for name in ("_read", "_restrict", "_exchange"):
+    def looked(*arguments, real=getattr(repair, name), **more):
+        assert os.stat("/proc/self/ns/mnt").st_ino != own
+        assert identity() == base
+        return real(*arguments, **more)
+    setattr(repair, name, looked)
+"""
+    result = patched(code, "up")
+    assert result.returncode == 0, result
+    assert "restricted inside now: /srv/later" in result.stderr and "is also in evil.1" in result.stderr
+    assert node.ask(old, "chos --version") == "chos next"
 
 
 # --- it is told ---------------------------------------------------------------------------------------------------
