@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -104,13 +104,19 @@ def tops(mountinfo: bytes, wanted: Wanted, flag: int) -> list[str]:
     to them is short.
     """
     lacking = [mount for mount, flags in compare(mountinfo, wanted) if flags & flag]
-    if not lacking:
-        return []
-    lines = _lines(mountinfo)
-    mounts = {mount.number: mount for mount in (parse_mount(line.decode("utf-8", "surrogateescape")) for line in lines)}
+    return _outermost(lacking, mountinfo, wanted, flag) if lacking else []
+
+
+def everywhere(mountinfo: bytes, wanted: Wanted, flag: int) -> list[str]:
+    """The same for all mounts, whether they lack it or not: what comes below these later is to have it."""
+    return _outermost(_parsed(mountinfo), mountinfo, wanted, flag)
+
+
+def _outermost(some: Iterable[Mount], mountinfo: bytes, wanted: Wanted, flag: int) -> list[str]:
+    mounts = {mount.number: mount for mount in _parsed(mountinfo)}
     found: dict[int, str] = {}
     uniform: dict[str, bool] = {}
-    for mount in lacking:
+    for mount in some:
         top = None
         above: Mount | None = mount
         while above is not None:
@@ -123,6 +129,10 @@ def tops(mountinfo: bytes, wanted: Wanted, flag: int) -> list[str]:
         if top is not None:
             found[top.number] = top.target
     return list(found.values())
+
+
+def _parsed(mountinfo: bytes) -> list[Mount]:
+    return [parse_mount(line.decode("utf-8", "surrogateescape")) for line in _lines(mountinfo)]
 
 
 def automounts(mountinfo: bytes) -> set[str]:

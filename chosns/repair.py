@@ -14,7 +14,7 @@ import contextlib
 import errno
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -74,8 +74,11 @@ def look(generations: Sequence[Generation], limit: float = _TIME_LIMIT) -> list[
     return found
 
 
-def repair(generations: Sequence[Generation], limit: float = _TIME_LIMIT) -> Repaired:
-    """Restrict what lacks flags of the plan, and exchange launchers of old. Root, on the base, with the lock held."""
+def repair(generations: Sequence[Generation], limit: float = _TIME_LIMIT, *, launchers: bool = True) -> Repaired:
+    """Restrict what lacks flags of the plan, and exchange launchers of old. Root, on the base.
+
+    :param launchers: exchange them; with the registry's lock held, or two might do it at once.
+    """
     try:
         seen = look(generations, limit)
     except ChosError as error:
@@ -83,6 +86,7 @@ def repair(generations: Sequence[Generation], limit: float = _TIME_LIMIT) -> Rep
     restricted: dict[str, None] = {}
     renewed, notes, whole = [], [], True
     for found in seen:
+        found = found if launchers else replace(found, launcher=False)
         if not found.lacking and not found.launcher:
             continue
         name = str(found.generation)
@@ -110,13 +114,18 @@ def some(names: Sequence[str], most: int = 5) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-class _Base:
-    """A child's descriptors of the base, by which it gets from one namespace into the next."""
+class Visitor:
+    """A process's descriptors of the base, by which it gets from one namespace into the next."""
 
     def __init__(self) -> None:
         self._root = os.open("/", _DIRECTORY)
-        self._proc = os.open("/proc", _DIRECTORY)
+        self.proc = os.open("/proc", _DIRECTORY)
         self._registry = os.open(PATH, _DIRECTORY)
+
+    def close(self) -> None:
+        """Let go of them."""
+        for fd in (self._root, self.proc, self._registry):
+            os.close(fd)
 
     def enter(self, generation: str) -> tuple[int, int]:
         """Go into a generation's namespace, but not below its root: descriptors of that, and of its mountinfo."""
@@ -128,7 +137,7 @@ class _Base:
             os.close(pin)
         try:
             # The root directory at the moment of opening says which mounts are listed, and under which names.
-            return os.open("/", _DIRECTORY), os.open("self/mountinfo", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._proc)
+            return os.open("/", _DIRECTORY), os.open("self/mountinfo", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.proc)
         finally:
             os.fchdir(self._root)
             os.chroot(".")
@@ -137,14 +146,14 @@ class _Base:
 def _look(worker: Worker, generations: Sequence[Generation]) -> None:
     """The child that looks: one report for each generation, in order."""
     installed = _installed_launcher()
-    base = _Base()
+    base = Visitor()
     for generation in generations:
         try:
             root, mounts = base.enter(str(generation))
         except OSError:  # retired meanwhile
             worker.send("seen", gone=True)
             continue
-        worker.send("seen", gone=False, **_seen(_read(mounts), wanted_by(generation.manifest), installed))
+        worker.send("seen", gone=False, **_seen(read_all(mounts), wanted_by(generation.manifest), installed))
         os.close(root)
         os.close(mounts)
 
@@ -183,19 +192,19 @@ def _mend(worker: Worker, found: Seen) -> None:
     """The child that repairs one generation."""
     wanted = wanted_by(found.generation.manifest)
     copy = _launcher_copy() if found.launcher else -1
-    root, mounts = _Base().enter(str(found.generation))
-    lacking = list(compare(_read(mounts), wanted))
+    root, mounts = Visitor().enter(str(found.generation))
+    lacking = list(compare(read_all(mounts), wanted))
     before = {_key(mount): mount for mount, _ in lacking}
     # nosuid first: should a file system on the way to some mount not answer, at least that is done.
     for flag in (flag for flag in _FLAGS if any(flags & flag for _, flags in lacking)):
-        for target in tops(_read(mounts), wanted, flag):
+        for target in tops(read_all(mounts), wanted, flag):
             _restrict(root, target, flag, recursive=True)
-        for mount, flags in compare(_read(mounts), wanted):
+        for mount, flags in compare(read_all(mounts), wanted):
             if flags & flag:
                 _restrict(root, mount.target, flag)
     if copy >= 0:
         _exchange(root, wanted.launcher, copy)
-    now = _read(mounts)
+    now = read_all(mounts)
     after = {_key(one.mount): one for one in compare(now, wanted)}
     left = {on_base(one.mount.target): None for key, one in after.items() if key in before and _matters(one, now)}
     done = {on_base(mount.target): None for key, mount in before.items() if key not in after}
@@ -252,7 +261,7 @@ def _exchange(root: int, target: str, copy: int) -> None:
         os.close(old)
 
 
-def _read(fd: int) -> bytes:
+def read_all(fd: int) -> bytes:
     """All of a file of /proc, as it is now."""
     os.lseek(fd, 0, os.SEEK_SET)
     pieces = []

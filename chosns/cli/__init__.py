@@ -25,6 +25,7 @@ _COMMANDS = {
     "check": "configuration",
     "explain": "configuration",
     "install": "integrate",
+    "watch": "watch",
 }
 
 

@@ -7,7 +7,7 @@ _chosctl() {
         case $word in -*) ;; *) verb=$word; break ;; esac
     done
     if [ -z "$verb" ]; then
-        mapfile -t COMPREPLY < <(compgen -W 'up down reload status list explain ps check install -h --help -V --version' -- "$current")
+        mapfile -t COMPREPLY < <(compgen -W 'up down reload status list explain ps check install watch -h --help -V --version' -- "$current")
         return
     fi
     case $current in
@@ -15,6 +15,7 @@ _chosctl() {
             local options='--json --help'
             case $verb in
                 up | reload) options+=' --backend --renew --timeout' ;;
+                watch) options='--help' ;;
                 list) options+=' --names --all' ;;
                 check) options+=' --root' ;;
                 install) options+=' --service --queue --option --config --dry-run --undo --print' ;;

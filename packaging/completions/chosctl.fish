@@ -1,6 +1,6 @@
 # fish completion for chosctl(8)
 
-set -l verbs up down reload status list explain ps check install
+set -l verbs up down reload status list explain ps check install watch
 complete -c chosctl -f
 complete -c chosctl -n "not __fish_seen_subcommand_from $verbs" -s h -l help -d 'Show help'
 complete -c chosctl -n "not __fish_seen_subcommand_from $verbs" -s V -l version -d 'Show the version'
@@ -13,7 +13,8 @@ complete -c chosctl -n "not __fish_seen_subcommand_from $verbs" -a explain -d 'P
 complete -c chosctl -n "not __fish_seen_subcommand_from $verbs" -a ps -d 'Show which process lives where'
 complete -c chosctl -n "not __fish_seen_subcommand_from $verbs" -a check -d 'Report problems of the configuration'
 complete -c chosctl -n "not __fish_seen_subcommand_from $verbs" -a install -d 'Have a product start sessions or jobs in environments'
-complete -c chosctl -n "__fish_seen_subcommand_from $verbs" -l json -d 'Print JSON'
+complete -c chosctl -n "not __fish_seen_subcommand_from $verbs" -a watch -d 'Restrict at once what is mounted on the base'
+complete -c chosctl -n "__fish_seen_subcommand_from $verbs; and not __fish_seen_subcommand_from watch" -l json -d 'Print JSON'
 complete -c chosctl -n "__fish_seen_subcommand_from $verbs" -l help -d 'Show help'
 complete -c chosctl -n '__fish_seen_subcommand_from up reload' -l backend -x -a 'ns kmod ns,kmod kmod,ns' -d 'What to prepare for'
 complete -c chosctl -n '__fish_seen_subcommand_from up reload' -l renew -d 'Make new generations'

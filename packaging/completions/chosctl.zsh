@@ -12,6 +12,7 @@ verbs=(
     'ps:show which process lives in which environment'
     'check:report every problem of the configuration'
     'install:have a product start sessions or jobs in environments'
+    'watch:restrict at once what is mounted on the base'
 )
 if (( CURRENT == 2 )); then
     _describe -t commands 'chosctl command' verbs
@@ -28,5 +29,6 @@ case $verb in
     list) _arguments '--names[names only]' '--all[also what you may not enter]' '--json[print JSON]' '--help[show help]' ;;
     check) _arguments '--root[check below a directory]:directory:_files -/' '--json[print JSON]' '--help[show help]' ;;
     install) _arguments '*--service[this PAM service]:service:_files -W /etc/pam.d' '*--queue[this queue]:queue:' '*--option[an option of the plugin]:word:' '--config[where the configuration is]:path:_files' '--dry-run[change nothing]' '--undo[take back]' '--print[print the lines]' '--json[print JSON]' '--help[show help]' ':product:(pam slurm sge lsf torque openpbs htcondor globus arc kmod)' ;;
+    watch) _arguments '--help[show help]' ;;
     *) _arguments '--json[print JSON]' '--help[show help]' ;;
 esac

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from attack_tools import build_launcher, clean, compiled, patched, spawn
 from automounter import EXPORT, automount
-from node import Node, install
+from node import Node, install, wait_for
 from silent import silent_file_system
 
 __all__ = ["automount"]
@@ -369,7 +369,7 @@ def identity():
     status = os.stat("/")
     return status.st_dev, status.st_ino
 base, own = identity(), os.stat("/proc/self/ns/mnt").st_ino
-for name in ("_read", "_restrict", "_exchange"):
+for name in ("read_all", "_restrict", "_exchange"):
     def looked(*arguments, real=getattr(repair, name), **more):
         assert os.stat("/proc/self/ns/mnt").st_ino != own
         assert identity() == base
@@ -380,6 +380,44 @@ for name in ("_read", "_restrict", "_exchange"):
     assert result.returncode == 0, result
     assert "restricted inside now: /srv/later" in result.stderr and "is also in evil.1" in result.stderr
     assert node.ask(old, "chos --version") == "chos next"
+
+
+# --- chosctl watch ------------------------------------------------------------------------------------------------
+
+
+def test_watch_restricts_what_comes(node: Node) -> None:
+    """Each time; also where it was there before all else, and while an `up` waits for a tree that does not answer."""
+    watcher = node.start(["chosctl", "watch"], user="root")
+    evil(node)
+    mounted_later(node)
+    wait_for(lambda: {"nosuid", "nodev"} <= flags_at("evil", "/srv/later"), "watch to restrict the first")
+    with silent_file_system(Path("/os/silent")):
+        node.configure("evil:/os/evil\nsilent:/os/silent\n")
+        waiting = node.start(["chosctl", "up", "--timeout", "100"], user="root")
+        assert waiting.stdout and waiting.stdout.readline().startswith("evil "), "it comes to the other now"
+        node.mount("-t", "tmpfs", "-o", "mode=0755", "again", str(LATER))
+        program = copy_of_su(LATER)
+        wait_for(lambda: runs_as("evil", program) == [alice(), alice(), 0], "watch to restrict the second")
+        assert waiting.poll() is None
+        waiting.kill()
+        waiting.wait()
+    pin = f"mnt:[{node.pin('evil.1')}]"
+
+    def held() -> bool:
+        links = [os.readlink(link) for link in Path(f"/proc/{watcher.pid}/fd").iterdir()]
+        return pin in links
+
+    assert held()
+    node.chosctl("down")
+    wait_for(lambda: not held(), "watch to let go of what is retired")
+    assert watcher.poll() is None and watcher.stdout
+    watcher.terminate()
+    assert "restricted inside now: /srv/later" in watcher.stdout.read()
+
+
+def test_watch_needs_root(node: Node) -> None:
+    result = node.chosctl("watch", user="alice", check=False)
+    assert result.returncode == 1 and "needs root" in result.stderr
 
 
 # --- it is told ---------------------------------------------------------------------------------------------------

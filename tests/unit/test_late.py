@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from chosns import late
-from chosns.late import Wanted, automounts, compare, on_base, tops, uppermost, wanted_by
+from chosns.late import Wanted, automounts, compare, everywhere, on_base, tops, uppermost, wanted_by
 from chosns.syscalls import MOUNT_ATTR_NODEV, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY
 
 NOSUID, NODEV, RO = MOUNT_ATTR_NOSUID, MOUNT_ATTR_NODEV, MOUNT_ATTR_RDONLY
@@ -127,3 +127,4 @@ def test_where_a_flag_is_set_for_all_below() -> None:
     assert set(tops(text, WANTED, NOSUID)) == {"/srv", "/local"}
     assert set(tops(text, WANTED, NODEV)) == {"/srv", "/local/srv/a", "/usr"}
     assert tops(text, WANTED, RO) == []
+    assert set(everywhere(text, WANTED, NOSUID)) == {"/srv", "/local"}

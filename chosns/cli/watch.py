@@ -1,0 +1,21 @@
+"""chosctl watch."""
+
+from __future__ import annotations
+
+import click
+
+from chosns.cli.output import printable
+from chosns.watch import watch as keep_restricting
+
+
+@click.command()
+def watch() -> None:
+    """Restrict inside, at once, what is mounted on the base; until it is ended.
+
+    `up` does it once, this does it each time. It shortens the time in which set-uid programs of such a file system work
+    inside with the libraries of an OS tree, and is no boundary: see CAVEATS in chosctl(8).
+    """
+    keep_restricting(lambda note: click.echo(printable(note)))
+
+
+COMMANDS = (watch,)
