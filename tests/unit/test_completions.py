@@ -54,7 +54,7 @@ def fish(program: str, line: str) -> list[str]:
     """What fish offers after this line."""
     if not shutil.which("fish"):
         pytest.skip("fish is not installed")
-    script = f"source {PLACE / program}.fish; complete -C {line!r}"
+    script = f"source {str(PLACE / program)!r}.fish; complete -C {line!r}"
     result = subprocess.run(
         ["fish", "--no-config", "-c", script], stdout=subprocess.PIPE, text=True, check=True, cwd="/"
     )
