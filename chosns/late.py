@@ -156,12 +156,12 @@ def _lines(mountinfo: bytes) -> list[bytes]:
 
 
 def uppermost(mountinfo: bytes, target: str) -> Mount | None:
-    """The mount that is seen at `target`."""
-    found = None
-    for line in _lines(mountinfo):
-        if line.split(b" ", 6)[4] == _escape(target):
-            found = parse_mount(line.decode("utf-8", "surrogateescape"))
-    return found
+    """The mount that is seen at `target`: of several, the one on which no other is. Their order says nothing."""
+    name = _escape(target)
+    lines = [line for line in _lines(mountinfo) if line.split(b" ", 6)[4] == name]
+    found = [parse_mount(line.decode("utf-8", "surrogateescape")) for line in lines]
+    below = {mount.parent for mount in found if mount.parent != mount.number}
+    return next((mount for mount in reversed(found) if mount.number not in below), None)
 
 
 def _escape(path: str) -> bytes:

@@ -42,7 +42,7 @@ class Seen:
     late:       base's name of a mount that lacks nosuid inside, though the plan wants it → type of its file system
     lacking:    how many mounts lack any flag of the plan
     automounts: where an automounter of the base may mount more, by the base's names
-    launcher:   the launcher there is another than the one that is installed now
+    launcher:   the launcher there is missing, or another than the one that is installed now
     """
 
     generation: Generation
@@ -65,7 +65,8 @@ def look(generations: Sequence[Generation], limit: float = _TIME_LIMIT) -> list[
     if not pinned:
         return []
     found = []
-    with Worker(lambda worker: _look(worker, pinned), "mounts inside", limit) as worker:
+    # A second more for each: there may be very many mounts.
+    with Worker(lambda worker: _look(worker, pinned), "mounts inside", limit + len(pinned)) as worker:
         for generation in pinned:
             seen = worker.expect("seen")
             if not seen["gone"]:
@@ -164,13 +165,13 @@ def _seen(mountinfo: bytes, wanted: Wanted, installed: Shown | None) -> dict[str
     for mount, flags in lacking:
         if flags & syscalls.MOUNT_ATTR_NOSUID and mount.fstype != "autofs" and len(late) < _MOST:
             late[on_base(mount.target)] = mount.fstype
-    there = uppermost(mountinfo, wanted.launcher) if wanted.launcher else None
-    other = bool(installed and there and (there.device, there.root) != (installed.device, installed.root))
+    there = uppermost(mountinfo, wanted.launcher)
+    same = installed and there and (there.device, there.root) == (installed.device, installed.root)
     return {
         "late": late,
         "lacking": len(lacking),
         "automounts": sorted(automounts(mountinfo))[:_MOST],
-        "launcher": other,
+        "launcher": bool(wanted.launcher and installed and not same),
     }
 
 
@@ -203,7 +204,8 @@ def _mend(worker: Worker, found: Seen) -> None:
             if flags & flag:
                 _restrict(root, mount.target, flag)
     if copy >= 0:
-        _exchange(root, wanted.launcher, copy)
+        missing = uppermost(read_all(mounts), wanted.launcher) is None
+        _exchange(root, wanted.launcher, copy, missing=missing)
     now = read_all(mounts)
     after = {_key(one.mount): one for one in compare(now, wanted)}
     left = {on_base(one.mount.target): None for key, one in after.items() if key in before and _matters(one, now)}
@@ -242,23 +244,30 @@ def _launcher_copy() -> int:
     return copy
 
 
-def _exchange(root: int, target: str, copy: int) -> None:
+def _exchange(root: int, target: str, copy: int, *, missing: bool) -> None:
     """Put the copy in the place of the launcher of old: under it, then take that away, so that there is one at every
     moment. On it nothing can be mounted, for its file is deleted. Whoever has it open gets no rights by it any more: it
-    is in no namespace. Linux before 6.5 knows no under; there it is missing for some microseconds."""
+    is in no namespace. Linux before 6.5 knows no under; there it is missing for some microseconds.
+
+    :param missing: there is none, because that was interrupted.
+    """
     old = open_inside(root, target, os.O_PATH | os.O_NOFOLLOW, _STRICT)
     try:
-        syscalls.move_mount(copy, old, "", beneath=True)
+        if missing:
+            syscalls.move_mount(copy, old, "")
+            return
+        try:
+            syscalls.move_mount(copy, old, "", beneath=True)
+            above = True
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            above = False
         syscalls.umount_open(old)
-    except OSError as error:
-        if error.errno != errno.EINVAL:
-            raise
-        syscalls.umount_open(old)
-        place = open_inside(root, target, os.O_PATH | os.O_NOFOLLOW, _STRICT)
-        syscalls.move_mount(copy, place, "")
-        os.close(place)
     finally:
         os.close(old)
+    if not above:
+        _exchange(root, target, copy, missing=True)
 
 
 def read_all(fd: int) -> bytes:

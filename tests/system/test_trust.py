@@ -533,6 +533,26 @@ def test_an_upgraded_launcher_before_linux_6_5(node: Node, launcher: Path) -> No
     assert node.ask(old, "chos --version && env CHOS=root chos echo back") == "chos next\nback"
 
 
+def test_an_exchange_that_was_interrupted(node: Node, launcher: Path) -> None:
+    """Killed when the old one is over the new one, or when there is none (before Linux 6.5): the next `up` goes on."""
+    evil(node)
+    old = node.resident("evil")
+    code = "import os; from chosns import repair, syscalls; {}"
+    for version, at in (
+        ("next", "syscalls.umount_open = lambda _: os._exit(9)"),
+        (
+            "after",
+            "syscalls.MOVE_MOUNT_BENEATH = 1 << 30; real = syscalls.umount_open;"
+            " syscalls.umount_open = lambda fd: (real(fd), os._exit(9))",
+        ),
+    ):
+        upgrade(launcher, version)
+        assert patched(code.format(at), "up").returncode == 1
+        assert f"chos {version}" not in node.ask(old, "chos --version")
+        assert "evil.1" in node.up().stderr
+        assert node.ask(old, "chos --version && env CHOS=root chos echo back") == f"chos {version}\nback"
+
+
 def test_a_launcher_that_does_not_work_goes_nowhere(node: Node, launcher: Path) -> None:
     """One without capabilities would keep everybody where they are."""
     evil(node)

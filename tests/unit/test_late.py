@@ -100,8 +100,11 @@ def test_names_of_the_base() -> None:
 
 
 def test_the_uppermost() -> None:
-    text = line("/a", "rw", 5) + line("/a", "ro", 6) + line("/a/b", "rw", 7) + line(r"/a\040b", "rw", 8)
-    for target, number in (("/a", 6), ("/a b", 8)):
+    text = line("/a", "rw", 5) + line("/a/b", "rw", 7) + line(r"/a\040b", "rw", 8)
+    # Two at one place, either way round: which of them is on the other.
+    text += b"20 1 0:7 / /c rw - tmpfs s rw\n21 20 0:7 / /c rw - tmpfs s rw\n"
+    text += b"30 31 0:7 / /d rw - tmpfs s rw\n31 1 0:7 / /d rw - tmpfs s rw\n"
+    for target, number in (("/a", 5), ("/a b", 8), ("/c", 21), ("/d", 30)):
         found = uppermost(text, target)
         assert found is not None and found.number == number
     assert uppermost(text, "/") is None
