@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
+from types import TracebackType
 
 import click
 
 from chosns import __version__
-from chosns.cli.output import discard_output, fail
+from chosns.cli.output import discard_output, fail, say
 from chosns.errors import ChosError, as_chos_error
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -54,17 +56,19 @@ def chosctl() -> None:
 def main() -> None:
     """Run `chosctl`, turning every expected error into one message with a hint and an exit status."""
     _open_missing()
+    sys.excepthook = _show_unexpected
     try:
         chosctl.main(standalone_mode=False)
     except click.exceptions.Exit as error:
         sys.exit(error.exit_code)
     except click.ClickException as error:
-        error.show()
+        usage = io.StringIO()
+        error.show(usage)
+        for line in usage.getvalue().rstrip("\n").split("\n"):
+            say(line, err=True)
         sys.exit(2)
     except (click.Abort, KeyboardInterrupt):
-        click.echo(
-            "chosctl: interrupted; nothing half-made is left, and what was prepared before still works", err=True
-        )
+        say("chosctl: interrupted; nothing half-made is left, and what was prepared before still works", err=True)
         sys.exit(130)
     except ChosError as error:
         fail(error)
@@ -76,6 +80,15 @@ def main() -> None:
         discard_output()
         fail(ChosError(as_chos_error(error).message))
         sys.exit(1)
+
+
+def _show_unexpected(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """What Python prints of an exception that nobody expected, escaped like everything else."""
+    import traceback  # needed by this alone
+
+    for text in traceback.format_exception(kind, error, trace):
+        for line in text.rstrip("\n").split("\n"):
+            say(line, err=True)
 
 
 def _open_missing() -> None:

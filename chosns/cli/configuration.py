@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from chosns.cli.output import json_option, print_json, printable
+from chosns.cli.output import json_option, print_json, say
 from chosns.config import broken, check_groups, read_site
 from chosns.doctor.mounts import exposed_inside
 from chosns.doctor.trees import try_plan, unplannable
@@ -56,12 +56,12 @@ def check(root: str, as_json: bool) -> None:
         )
     else:
         for problem in problems:
-            click.echo(printable(str(problem)))
+            say(str(problem))
         if len(inside) > _EXPOSED_SHOWN:
-            click.echo(f"and {len(inside) - _EXPOSED_SHOWN} more file systems without nosuid: --json has all")
+            say(f"and {len(inside) - _EXPOSED_SHOWN} more file systems without nosuid: --json has all")
         if not mistakes:
             count = len(site.environments)
-            click.echo(f"{count} environment{'s' if count != 1 else ''}, no problem found")
+            say(f"{count} environment{'s' if count != 1 else ''}, no problem found")
     if mistakes:
         sys.exit(1)
 
@@ -83,11 +83,11 @@ def explain(environment: str, as_json: bool) -> None:
     if as_json:
         print_json(try_plan(env, site, Plan.to_json))
         return
-    click.echo(f"# {env.name}: tree {printable(env.tree)}, bind map {env.bindmap}, backend ns")
+    say(f"# {env.name}: tree {env.tree}, bind map {env.bindmap}, backend ns")
     for line in try_plan(env, site, _lines):
-        click.echo(printable(line))
+        say(line)
     if os.geteuid() != 0:
-        click.echo("# without root, what you may not look at counts as not there", err=True)
+        say("# without root, what you may not look at counts as not there", err=True)
 
 
 def _lines(plan: Plan) -> list[str]:

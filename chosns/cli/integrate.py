@@ -11,7 +11,7 @@ from dataclasses import replace
 import click
 
 from chosns.base import require_base
-from chosns.cli.output import json_option, print_json, printable, table
+from chosns.cli.output import json_option, print_json, say, table
 from chosns.errors import ChosError
 from chosns.integrate import engine
 from chosns.integrate.lines import diff
@@ -93,7 +93,9 @@ def _print_snippets(product: Product, request: Request, as_json: bool) -> None:
         print_json([{"where": snippet.where, "text": snippet.text} for snippet in snippets])
         return
     for snippet in snippets:
-        click.echo(f"# {snippet.where}:\n{snippet.text}")
+        say(f"# {snippet.where}:")
+        for line in snippet.text.split("\n"):
+            say(line)
 
 
 def _install(product: Product, request: Request, dry_run: bool, as_json: bool) -> None:
@@ -140,7 +142,7 @@ def _show(plan: Plan, as_json: bool) -> None:
     if not as_json:
         for change in plan.changes:
             for line in _text(change).splitlines():
-                click.echo("\t".join(map(printable, line.split("\t"))))
+                say(line)
 
 
 def _text(change: Change) -> str:
@@ -163,9 +165,9 @@ def _report(product: Product, plan: Plan, state: str, as_json: bool) -> None:
         )
         return
     for place in plan.present:
-        click.echo(f"{printable(place)}: already there")
+        say(f"{place}: already there")
     for note in plan.notes:
-        click.echo(f"note: {printable(note)}", err=True)
+        say(f"note: {note}", err=True)
     after_undo = product.after_undo or product.after
     said = {
         "already": "already installed",
@@ -174,7 +176,7 @@ def _report(product: Product, plan: Plan, state: str, as_json: bool) -> None:
         "undone": "taken back" + (f"; {after_undo}" if after_undo else ""),
         "nothing": "nothing was installed by chosctl",
     }
-    click.echo(f"{product.name}: {said[state]}")
+    say(f"{product.name}: {said[state]}")
 
 
 COMMANDS = (install,)

@@ -8,7 +8,7 @@ import click
 
 from chosns.backends.ns import TIME_LIMIT
 from chosns.base import require_base
-from chosns.cli.output import json_option, outcome_error, print_json, printable, writing
+from chosns.cli.output import json_option, outcome_error, print_json, say, show_progress, writing
 from chosns.config import broken, read_site, require_usable
 from chosns.config.node import BACKENDS
 from chosns.lifecycle import Outcome, Report
@@ -80,12 +80,12 @@ def down(environments: tuple[str, ...], as_json: bool) -> None:
         print_json({"retired": report.retired, "in_use": report.kept})
         return
     for note in report.notes:
-        click.echo(f"note: {note}", err=True)
+        say(f"note: {note}", err=True)
     _print_generations(report)
 
 
 def _waiting(text: str) -> None:
-    click.echo(f"chosctl: {text}", err=True)
+    say(f"chosctl: {text}", err=True)
 
 
 def _up(
@@ -100,15 +100,15 @@ def _up(
             return
         took = f"{outcome.seconds * 1000:8.1f} ms" if outcome.state == "made" else ""
         with writing():
-            click.echo(printable(f"{outcome.environment:20} {outcome.generation:24} {outcome.state:10}{took}").rstrip())
+            say(f"{outcome.environment:20} {outcome.generation:24} {outcome.state:10}{took}".rstrip())
             if outcome.error:
-                click.echo(f"  {printable(str(outcome.error))}", err=True)
+                say(f"  {outcome.error}", err=True)
                 if outcome.error.hint:
-                    click.echo(f"  {printable(outcome.error.hint)}", err=True)
+                    say(f"  {outcome.error.hint}", err=True)
 
     def progress(text: str) -> None:
-        if sys.stderr.isatty() and not as_json:
-            click.echo(f"\r\033[K{printable(text)} …\r", nl=False, err=True)
+        if not as_json:
+            show_progress(text)
 
     report = bring_up(
         site,
@@ -144,11 +144,11 @@ def _up(
         for problem in site.problems:
             if problem.environment in told:
                 continue
-            click.echo(f"{printable(str(problem))}", err=True)
+            say(str(problem), err=True)
         for note in report.notes:
-            click.echo(f"note: {note}", err=True)
+            say(f"note: {note}", err=True)
         if not site.environments:
-            click.echo("/etc/chos names no environment; see chos.toml(5)", err=True)
+            say("/etc/chos names no environment; see chos.toml(5)", err=True)
         _print_generations(report)
     if report.failed or broken(site).get(""):
         sys.exit(1)
@@ -156,11 +156,9 @@ def _up(
 
 def _print_generations(report: Report) -> None:
     for generation in report.retired:
-        click.echo(f"{generation} is retired")
+        say(f"{generation} is retired")
     for generation, count in report.kept.items():
-        click.echo(
-            f"{generation} is still used by {count} process{'es' if count != 1 else ''} and goes when they have ended"
-        )
+        say(f"{generation} is still used by {count} process{'es' if count != 1 else ''} and goes when they have ended")
 
 
 COMMANDS = (up, down, reload)

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from chosns.cli.output import json_option, print_json, printable, since, table
+from chosns.cli.output import json_option, print_json, say, since, table
 from chosns.config import read_site
 from chosns.observe.state import node_state
 from chosns.repair import some
@@ -37,16 +37,16 @@ def status(as_json: bool) -> None:
             )
         table(["environment", "state", "generation", "processes", "since", "older (processes)", "tree"], rows)
         if not node.prepared:
-            click.echo("no environment is prepared on this node: an administrator runs `chosctl up`", err=True)
+            say("no environment is prepared on this node: an administrator runs `chosctl up`", err=True)
         if node.problems:
-            click.echo("the configuration has errors: `chosctl check` shows them", err=True)
+            say("the configuration has errors: `chosctl check` shows them", err=True)
         if "kmod" in node.backends and not (node.module and node.module.version and node.module.root):
-            click.echo("the kernel module is not there, or /chos is not: `chosctl up` mends that", err=True)
+            say("the kernel module is not there, or /chos is not: `chosctl up` mends that", err=True)
         if node.launcher:
-            click.echo(node.launcher, err=True)
+            say(node.launcher, err=True)
         if node.without_nosuid:
             places = some([found.place for found in node.without_nosuid])
-            click.echo(f"set-uid programs of {printable(places)} work inside: `chosctl check` says more", err=True)
+            say(f"set-uid programs of {places} work inside: `chosctl check` says more", err=True)
     if not node.healthy:
         sys.exit(1)
 
@@ -62,7 +62,7 @@ def list_environments(names: bool, everything: bool, as_json: bool) -> None:
     if names:
         for env in shown:
             for name in (env.name, *(alias for alias in env.aliases if not alias.startswith("/"))):
-                click.echo(name)
+                say(name)
     elif as_json:
         print_json(
             [
@@ -85,9 +85,7 @@ def list_environments(names: bool, everything: bool, as_json: bool) -> None:
             ],
         )
         if not shown:
-            click.echo(
-                "no environment is prepared on this node that you may enter; `chosctl list --all` shows all", err=True
-            )
+            say("no environment is prepared on this node that you may enter; `chosctl list --all` shows all", err=True)
 
 
 COMMANDS = (status, list_environments)

@@ -1,4 +1,9 @@
-"""Printing: tables for people, columns for pipes, JSON for programs."""
+"""Printing: tables for people, columns for pipes, JSON for programs.
+
+Everything that `chosctl` prints leaves by `say`, `table` or `print_json`, and only there is it escaped: mount points,
+names of processes and trees, contents of files and an error's words are chosen by others, and may hold sequences that
+move a terminal's cursor or make a line of a log look like two. No caller escapes, so none can forget to.
+"""
 
 from __future__ import annotations
 
@@ -34,6 +39,11 @@ def discard_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
+def say(line: str, *, err: bool = False) -> None:
+    """Print one line, on standard error where `err`. A tab stays, any other character that is no text is escaped."""
+    click.echo("\t".join(map(printable, line.split("\t"))), err=err)
+
+
 def print_json(value: object) -> None:
     """Print `value`, with keys in the order given, so that a diff of two outputs means something."""
     click.echo(json.dumps(value, indent=2, ensure_ascii=True))
@@ -47,7 +57,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         return
     widths = [max(len(row[at]) for row in [list(columns), *safe]) for at in range(len(columns))]
     for row in [[column.upper() for column in columns], *safe]:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip())
+        say("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip())
 
 
 def _rich_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -78,9 +88,15 @@ def fail(error: ChosError) -> None:
     """Print an error and its hint on standard error; as JSON on standard output where that was asked for."""
     if "--json" in sys.argv[1:]:
         print_json(error.to_json())
-    click.echo(f"chosctl: {printable(str(error))}", err=True)
+    say(f"chosctl: {error}", err=True)
     for line in error.hint.splitlines():
-        click.echo(f"  {printable(line)}", err=True)
+        say(f"  {line}", err=True)
+
+
+def show_progress(text: str) -> None:
+    """Put `text` in the place of the line that a terminal shows last; nothing where standard error is none."""
+    if sys.stderr.isatty():
+        click.echo(f"\r\033[K{printable(text)} …\r", nl=False, err=True)
 
 
 def outcome_error(error: ChosError | None) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import click
 
-from chosns.cli.output import json_option, print_json, printable, since, table
+from chosns.cli.output import json_option, print_json, since, table
 from chosns.errors import UnknownEnvironment
 from chosns.observe.processes import residents
 from chosns.registry import open_registry
@@ -43,7 +43,7 @@ def ps(environment: str | None, as_json: bool) -> None:
                 one.environment,
                 one.generation + (" (container)" if one.nested else ""),
                 since(one.started),
-                printable(one.command),
+                one.command,
             ]
             for one in found
         ],
