@@ -32,7 +32,7 @@ from chosns.model import Environment, Site, escape_name
 from chosns.module import node as module
 from chosns.module.root import is_made as made_by_us
 from chosns.observe.homes import count_residents
-from chosns.records import make_record_file
+from chosns.records import with_record_file
 from chosns.registry import PATH as REGISTRY
 from chosns.registry import Registry, open_registry
 from chosns.registry_mount import create_registry, remove_registry
@@ -122,9 +122,9 @@ def up(
         with create_registry() as registry, registry.lock(waiting):
             registry.write("base", base_text())
             registry.write("login", login_text(site.login))
-            registry.write("jobs", jobs_text(site.jobs))
-            if site.jobs.file and (unsafe := make_record_file(site.jobs.file)):
-                report.notes.append(unsafe)
+            jobs, problem = with_record_file(site.jobs)
+            registry.write("jobs", jobs_text(jobs))
+            report.notes += [problem] if problem else []
             _show_base(_links(site, registry), registry)
             repaired = repair(registry.generations())
             report.notes += repaired.notes

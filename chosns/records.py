@@ -11,19 +11,31 @@ import fcntl
 import os
 import stat
 import struct
+from dataclasses import replace
 
 from chosns.config.trusted import trusted_directory
 from chosns.errors import ConfigError
+from chosns.model import Jobs
 
 _MODE = 0o622
 _GETFLAGS, _SETFLAGS, _APPEND_ONLY = 0x80086601, 0x40086602, 0x20  # linux/fs.h, FS_IOC_*; ioctl_iflags(2)
 
 
-def make_record_file(path: str) -> str:
+_REFUSED = "entries are not recorded: "
+
+
+def with_record_file(jobs: Jobs) -> tuple[Jobs, str]:
     """Make the file where it is missing, and its directory; what is there already stays as it is.
 
-    :return: why entries are not recorded there, or not safely; empty where all is well.
+    :return: `jobs`, without the file where it is refused: what is refused is not published, and nobody writes in it.
+        And why entries are not recorded there, or not safely; empty where all is well.
     """
+    problem = _make(jobs.file) if jobs.file else ""
+    return (replace(jobs, file="") if problem.startswith(_REFUSED) else jobs), problem
+
+
+def _make(path: str) -> str:
+    """The problem with it, as above."""
     directory, name = os.path.split(path)
     above, last = os.path.split(directory)
     try:
@@ -33,7 +45,7 @@ def make_record_file(path: str) -> str:
                     os.mkdir(last, 0o755, dir_fd=parent)
         with trusted_directory("/", directory) as parent:
             if parent is None:
-                return f"entries are not recorded: {directory} does not exist"
+                return f"{_REFUSED}{directory} does not exist"
             fd, new = _open(name, parent)
             try:
                 if new:
@@ -42,9 +54,9 @@ def make_record_file(path: str) -> str:
             finally:
                 os.close(fd)
     except ConfigError as error:
-        return f"entries are not recorded: {error}"
+        return f"{_REFUSED}{error}"
     except OSError as error:
-        return f"entries are not recorded: {path}: {error.strerror}"
+        return f"{_REFUSED}{path}: {error.strerror}"
 
 
 def _open(name: str, parent: int) -> tuple[int, bool]:
@@ -58,7 +70,7 @@ def _open(name: str, parent: int) -> tuple[int, bool]:
 def _state(fd: int, path: str, new: bool) -> str:
     info = os.fstat(fd)
     if not stat.S_ISREG(info.st_mode) or info.st_uid != 0:
-        return f"entries are not recorded: {path} is not a file of root's"
+        return f"{_REFUSED}{path} is not a file of root's"
     if not new and info.st_mode & 0o022 == 0:
         return (
             f"users' jobs leave no record in {path}: its mode is {info.st_mode & 0o777:04o}, theirs to write with 0622"

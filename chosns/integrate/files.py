@@ -21,6 +21,7 @@ from chosns.integrate.model import InstallError, Machine
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _OLD = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_LARGEST = 8 << 20
 _BOUND = {"security.ima", "security.evm"}  # signatures of the old file
 _PRINT = "--print shows what to change where the file is managed"
 _HINTS = {
@@ -42,6 +43,25 @@ def read(machine: Machine, path: str) -> str | None:
         if directory is None or _status(directory, name, path, machine) is None:
             return None
     return read_trusted(machine.root, path, machine.uids)
+
+
+def read_foreign(machine: Machine, path: str) -> str:
+    """The text of another program's file that is only read, through links: where it is is that program's affair.
+
+    :raises InstallError: it cannot be read, is larger than any configuration, or is no file: a FIFO would never end.
+    """
+    shown = display_path(machine.root, path)
+    try:
+        fd = os.open(shown, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError as error:
+        raise InstallError(f"cannot be read: {error.strerror}", object=shown, hint="nothing was changed") from error
+    with open(fd, "rb") as file:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise InstallError("is not a regular file", object=shown, hint="put an ordinary file here")
+        content = file.read(_LARGEST + 1)
+    if len(content) > _LARGEST:
+        raise InstallError("is larger than 8 MiB, so it was not read", object=shown, hint=_PRINT)
+    return content.decode("utf-8", "surrogateescape")
 
 
 def listing(machine: Machine, path: str) -> list[str]:

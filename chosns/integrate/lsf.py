@@ -76,8 +76,7 @@ def _queues_file(machine: Machine, request: Request) -> str:
         return first(machine, "LSF", [request.config], "LSB.QUEUES")
     directory = request.config or machine.env.get("LSF_ENVDIR", "")
     conf = first(machine, "LSF", [f"{directory}/lsf.conf"] if directory else _CONF, "LSB.QUEUES")
-    with open(display_path(machine.root, conf), encoding="utf-8", errors="surrogateescape") as file:
-        found = re.findall(r"(?m)^\s*LSB_CONFDIR\s*=\s*\"?([^\s\"]+)", file.read())
+    found = re.findall(r"(?m)^\s*LSB_CONFDIR\s*=\s*\"?([^\s\"]+)", files.read_foreign(machine, conf))
     if not found:
         raise InstallError("has no LSB_CONFDIR", object=conf, hint="say where the queues are: --config LSB.QUEUES")
     there = sorted(glob.glob(display_path(machine.root, f"{found[-1]}/*/configdir/lsb.queues")))

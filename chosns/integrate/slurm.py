@@ -112,8 +112,7 @@ def _configuration(machine: Machine, request: Request) -> str:
 
 def _plugstack(machine: Machine, conf: str) -> str:
     """The file that slurm.conf names, or the one beside it."""
-    with open(display_path(machine.root, conf), encoding="utf-8", errors="surrogateescape") as file:
-        found = _STACK.findall(file.read())
+    found = _STACK.findall(files.read_foreign(machine, conf))
     return os.path.join(os.path.dirname(conf), found[-1] if found else "plugstack.conf")
 
 

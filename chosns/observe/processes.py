@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,10 +11,13 @@ import psutil
 from chosns.observe.homes import Homes, mount_namespace
 from chosns.registry import Generation
 
+_LONGEST = 4096  # bytes of a command line that are read; a process may have megabytes of it
+
 
 @dataclass(frozen=True)
 class Resident:
-    """A process in an environment. `started`: seconds since the epoch. `nested`: in a container inside it."""
+    """A process in an environment. `started`: seconds since the epoch. `nested`: in a container inside it. `command`:
+    its command line, of a very long one the beginning."""
 
     pid: int
     user: str
@@ -43,6 +47,18 @@ def residents(generations: Sequence[Generation]) -> list[Resident]:
     return found
 
 
+def command_line(pid: int) -> str:
+    """The arguments of a process with blanks between them, `…` at the end where there are more than are read. Empty
+    where it has none, or is not the caller's to know."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb", buffering=0) as file:
+            text = file.read(_LONGEST + 1)
+    except OSError:
+        return ""
+    more = " …" if len(text) > _LONGEST else ""
+    return os.fsdecode(text[:_LONGEST].rstrip(b"\0").replace(b"\0", b" ")) + more
+
+
 def _of_ancestor(process: psutil.Process, known: dict[int, tuple[Generation | None, bool]]) -> Generation | None:
     """For a process in a container with another root: the generation of the nearest ancestor that is in one."""
     try:
@@ -58,7 +74,7 @@ def _of_ancestor(process: psutil.Process, known: dict[int, tuple[Generation | No
 def _describe(process: psutil.Process, generation: Generation, nested: bool) -> Resident | None:
     try:
         with process.oneshot():
-            command = " ".join(process.cmdline()) or f"[{process.name()}]"
+            command = command_line(process.pid) or f"[{process.name()}]"
             environment = str(generation.manifest.get("environment", generation.name))
             return Resident(
                 process.pid, process.username(), environment, str(generation), process.create_time(), command, nested

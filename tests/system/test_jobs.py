@@ -271,6 +271,29 @@ def test_a_directory_is_made_only_where_nobody_else_decides(node: Node) -> None:
         Path("/home/alice/way").unlink()
 
 
+@pytest.mark.parametrize(
+    "refused", ["/home/alice/entries", "/tmp/no/such/entries", "/var/log/link", "/var/log/alices", "/dev/null"]
+)
+def test_a_file_that_is_refused_is_not_published(node: Node, refused: str) -> None:
+    """Rule 33: sessions of root's would write in it all the same."""
+    alice = pwd.getpwnam("alice").pw_uid
+    Path("/var/log/alices").touch()
+    os.chown("/var/log/alices", alice, alice)
+    Path("/var/log/link").symlink_to("/var/log/alices")
+    Path("/home/alice/entries").touch()
+    try:
+        node.tree("one")
+        node.configure("one:/os/one", jobs=f'[jobs]\nmemory = "2G"\n[records]\nfile = "{refused}"\n')
+        assert "entries are not recorded" in node.up().stderr
+        published = Path("/run/chos/jobs").read_text()
+        assert "file=" not in published and "memory=" in published
+        assert job(node, "echo", "ran", CHOS="one").stdout == "ran\n"
+        assert os.stat("/home/alice/entries").st_size == os.stat("/var/log/alices").st_size == 0
+    finally:
+        for path in ("/var/log/alices", "/var/log/link", "/home/alice/entries"):
+            Path(path).unlink()
+
+
 def test_settings_that_are_not_roots_are_not_obeyed(node: Node) -> None:
     prepare(node, '[jobs]\nmemory = "2G"\n')
     os.chown("/run/chos/jobs", pwd.getpwnam("alice").pw_uid, 0)
