@@ -229,6 +229,22 @@ def test_damage(slurm: Slurm, two: Node) -> None:
     assert os_id(slurm.srun("--chos=two", *WHERE).stdout) == "ID=two"
 
 
+@pytest.mark.parametrize("plugin", ["required", "optional"])
+@pytest.mark.parametrize("call", ["prctl", "capset", "setns"])
+def test_a_kernel_that_refuses(slurm: Slurm, plugin: str, call: str) -> None:
+    """Whatever fails on the way, nothing is executed."""
+    slurm.set_plugin(plugin)
+    slurm.stop_daemon("slurmd")
+    watched = ("-e", f"trace={call}", "-e", f"inject={call}:error=EPERM")
+    slurm.start_slurmd(("strace", "-D", "-f", "-qq", "-o", "/dev/null", *watched))
+    try:
+        done = slurm.srun("--chos=one", *WHERE)
+    finally:
+        slurm.stop_daemon("slurmd")
+        slurm.start_slurmd()
+    assert (done.returncode, done.stdout) == (125, "") and "chos: " in done.stderr, done
+
+
 def test_a_script_that_is_not_inside(slurm: Slurm, two: Node) -> None:
     """A batch script lies in slurmd's spool directory; where a bind map leaves that out, the job is told so."""
     bare = (
