@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from chosns.cli.output import printable
+from chosns.cli.output import say
 from chosns.watch import watch as keep_restricting
 
 
@@ -15,7 +15,7 @@ def watch() -> None:
     `up` does it once, this does it each time. It shortens the time in which set-uid programs of such a file system work
     inside with the libraries of an OS tree, and is no boundary: see CAVEATS in chosctl(8).
     """
-    keep_restricting(lambda note: click.echo(printable(note)))
+    keep_restricting(say)
 
 
 COMMANDS = (watch,)
