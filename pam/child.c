@@ -118,6 +118,7 @@ void child_enter(const struct session *session)
     struct place here = {.cwd = -1};
     struct chos_error e;
     int before = errno;
+    host_prepare(session);
     int rc = enter(&here, session, &e);
     if (rc != 0)
         fail(session, &e);
@@ -125,7 +126,10 @@ void child_enter(const struct session *session)
         close(here.cwd);
     if (here.euid != 0 && seteuid(here.euid))
         _exit(FAILED);
-    if (rc == 0) {
+    if (rc == 0 && host_only_becomes_user(session->service)) {
+        if (!become_user(&session->who))
+            _exit(FAILED);
+    } else if (rc == 0) {
         setfsgid(session->who.gid);
         setfsuid(session->who.uid);
     }

@@ -55,6 +55,11 @@ bool sudo_edits(void);
 bool sudo_line_edits(const char *line, size_t size);
 bool sudo_has_monitor(void);
 
+/* become.c: hosts whose child becomes the user and nothing else */
+bool host_only_becomes_user(const char *service);
+void host_prepare(const struct session *session);
+bool become_user(const struct person *who);
+
 /* child.c: in the process that is to become the user, root still: enters, or says why not and does as onerr= says */
 void child_enter(const struct session *session);
 

@@ -173,6 +173,22 @@ def test_login(ready: Node) -> None:
     assert "/home/alice\nalice\nCHOS=one\n" in text, text
 
 
+def test_what_the_hosts_child_does_as_root(ready: Node) -> None:
+    """Its terminal becomes the user's, and the login is in utmp: done before the child is inside, and the user's."""
+    text = in_terminal(["/usr/bin/su", "--pty", "alice"], "ls -ln $(tty); id -u; exit\n")
+    assert "change owner" not in text, text
+    user, group = str(os.stat("/home/alice").st_uid), str(os.stat("/dev/pts/0").st_gid)
+    owners = [line.split()[2:4] for line in text.splitlines() if line.startswith("c")]
+    assert owners == [[user, group]], text
+    Path("/run/utmp").touch()
+    Path("/run/utmp").chmod(0o664)
+    text = in_terminal(["/usr/bin/login", "-f", "alice"], "tty; cat /proc/self/status; exit\n")
+    who = run(["last", "-w", "-f", "/run/utmp"]).stdout
+    terminal = next(line for line in text.splitlines() if line.startswith("/dev/pts/")).removeprefix("/dev/")
+    assert any(line.split()[:2] == ["alice", terminal] for line in who.splitlines()), who
+    assert "CapPrm:\t0000000000000000" in text and "CapInh:\t0000000000000000" in text, text
+
+
 def test_cron(ready: Node) -> None:
     """A job of a user's, and one of root's, by a real cron. (@reboot jobs run when cron starts.)"""
     for user in ("alice", "root"):

@@ -1,0 +1,105 @@
+/* Hosts whose child does nothing more for the user than to become one: it is made the user as soon as it is inside.
+ *
+ * What they do as root until then could open the tree's files: su --pty and runuser --pty look for the group of terminals
+ * and its settings, login writes utmp. So what of it matters is done here, before entering, on the base. What they ask for
+ * afterwards, to be the user, they are already: the kernel grants it to anybody. The groups are theirs: these hosts have
+ * set them before they open the session.
+ *
+ * Not so sudo, cron, atd: they set groups in their child, which only root may.
+ */
+#include "pam_chos.h"
+
+#include <grp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+#include <utmpx.h>
+
+enum { DESCRIPTORS = 256, SLAVE = 136, SLAVES = 8, USUAL_GROUP = 5 };
+
+static bool is_one_of(const char *service, const char *const *names)
+{
+    while (*names != NULL && strcmp(*names, service) != 0)
+        names++;
+    return *names != NULL;
+}
+
+static const char *const switchers[] = {"su", "su-l", "runuser", "runuser-l", NULL}, *const logins[] = {"login", "remote", NULL};
+
+bool host_only_becomes_user(const char *service)
+{
+    return is_one_of(service, switchers) || is_one_of(service, logins);
+}
+
+/* The terminal that su --pty has made belongs to the user. */
+static void give_terminal(const struct person *who)
+{
+    struct stat st;
+    for (int fd = 3; fd < DESCRIPTORS; fd++) {
+        if (fstat(fd, &st) || !S_ISCHR(st.st_mode) || major(st.st_rdev) < SLAVE || major(st.st_rdev) >= SLAVE + SLAVES)
+            continue;
+        const struct group *group = getgrnam("tty");
+        (void)!fchown(fd, who->uid, group != NULL ? group->gr_gid : USUAL_GROUP);
+        return;
+    }
+}
+
+static void put(char *to, size_t size, const char *from)
+{
+    size_t n = strnlen(from, size);   /* these fields need not end in NUL */
+    memset(to, 0, size);
+    memcpy(to, from, n);
+}
+
+/* login's own record, which it would make now. The entry of its getty is reused, as it would. */
+static void record_login(const struct session *session)
+{
+    char path[PATH_MAX];
+    struct utmpx key = {.ut_type = USER_PROCESS}, entry = {0};
+    struct timeval now;
+    const void *host = NULL;
+    if (ttyname_r(0, path, sizeof path) != 0 || strncmp(path, "/dev/", 5) != 0)
+        return;
+    const char *line = path + 5;
+    put(key.ut_line, sizeof key.ut_line, line);
+    setutxent();
+    const struct utmpx *found = getutxline(&key);
+    if (found != NULL)
+        entry = *found;
+    else
+        put(entry.ut_id, sizeof entry.ut_id, strlen(line) > 3 ? line + 3 : line);
+    entry.ut_type = USER_PROCESS;
+    entry.ut_pid = getpid();
+    entry.ut_session = getsid(0);
+    put(entry.ut_line, sizeof entry.ut_line, line);
+    put(entry.ut_user, sizeof entry.ut_user, session->user);
+    if (pam_get_item(session->pamh, PAM_RHOST, &host) == PAM_SUCCESS && host != NULL)
+        put(entry.ut_host, sizeof entry.ut_host, host);
+    gettimeofday(&now, NULL);
+    entry.ut_tv.tv_sec = (int32_t)now.tv_sec;
+    entry.ut_tv.tv_usec = (int32_t)now.tv_usec;
+    setutxent();
+    (void)pututxline(&entry);
+    endutxent();
+}
+
+/* On the base, in the child. */
+void host_prepare(const struct session *session)
+{
+    if (is_one_of(session->service, switchers))
+        give_terminal(&session->who);
+    if (is_one_of(session->service, logins))
+        record_login(session);
+}
+
+/* For good: there is no capability either that could undo it. */
+bool become_user(const struct person *who)
+{
+    return prctl(PR_SET_KEEPCAPS, 0, 0, 0, 0) == 0 && setresgid(who->gid, who->gid, who->gid) == 0
+        && setresuid(who->uid, who->uid, who->uid) == 0 && setuid(0) != 0 && seteuid(0) != 0;
+}
