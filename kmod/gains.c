@@ -57,7 +57,7 @@ static int on_prctl(struct kprobe *probe, struct pt_regs *regs)
 }
 
 /* It can be for all threads. */
-static int on_landlock(struct kprobe *probe, struct pt_regs *regs)
+static int __maybe_unused on_landlock(struct kprobe *probe, struct pt_regs *regs)
 {
 	struct task_struct *thread;
 
