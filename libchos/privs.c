@@ -22,10 +22,18 @@ enum {
 struct header { uint32_t version; int pid; };
 struct sets { uint32_t effective, permitted, inheritable; };
 
+/* Root uses no others, but goes on to have them: the program that it executes would get them back, yet not where
+ * no_new_privs is set, by a policy or by the kernel module. */
 static int set_capabilities(uint32_t wanted)
 {
     struct header header = {CAPABILITY_VERSION, 0};
-    struct sets sets[2] = {{wanted, wanted, 0}, {0, 0, 0}};
+    struct sets sets[2] = {{wanted, wanted, 0}, {0, 0, 0}}, had[2];
+    if (getuid() == 0) {
+        if (syscall(SYS_capget, &header, had))
+            return -1;
+        sets[0].permitted = had[0].permitted;
+        sets[1].permitted = had[1].permitted;
+    }
     return (int)syscall(SYS_capset, &header, sets);
 }
 
@@ -55,8 +63,19 @@ int chos_privs_reduce(struct chos_error *e)
     return 0;
 }
 
+static int rest_as_root(struct chos_error *e)
+{
+    struct header header = {CAPABILITY_VERSION, 0};
+    struct sets sets[2];
+    memset(sets, 0xff, sizeof sets);
+    if (set_capabilities(0) || syscall(SYS_capget, &header, sets) || sets[0].effective || sets[1].effective
+        || sets[0].inheritable || sets[1].inheritable)
+        return chos_fail(e, CHOS_KEPT_PRIVILEGE, errno, "capset");
+    return 0;
+}
+
 /* Gives up everything, then looks: the kernel's answer counts, not our intention. */
-int chos_privs_drop(bool no_new_privs, struct chos_error *e)
+static int give_up(struct chos_error *e)
 {
     struct header header = {CAPABILITY_VERSION, 0};
     struct sets sets[2];
@@ -69,6 +88,13 @@ int chos_privs_drop(bool no_new_privs, struct chos_error *e)
         return chos_fail(e, CHOS_KEPT_PRIVILEGE, 0, "capget");
     if (getuid() != 0 && (chos_fault("setuid") || syscall(RAW_SETUID, 0) == 0))
         return chos_fail(e, CHOS_KEPT_PRIVILEGE, 0, "setuid");
+    return 0;
+}
+
+int chos_privs_drop(bool no_new_privs, struct chos_error *e)
+{
+    if (getuid() == 0 ? rest_as_root(e) : give_up(e))
+        return -1;
     if (no_new_privs && (chos_fault("no_new_privs") || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)))
         return chos_fail(e, CHOS_KEPT_PRIVILEGE, errno, "no_new_privs");
     return 0;

@@ -441,6 +441,21 @@ def test_root_stays_root_but_gains_nothing(node: Node) -> None:
     assert status["CapInh"].strip("0") == status["CapAmb"].strip("0") == ""
 
 
+def test_root_stays_root_with_no_new_privs(node: Node) -> None:
+    """Rule 7: the flag keeps programs from gaining; root has its rights already."""
+    one(node, one="[environment.one.policy]\nno_new_privs = true\n")
+    shown = ["/bin/cat", "/proc/self/status"]
+    words = {"text": True, "capture_output": True, "check": True, "cwd": "/"}
+    base, inside = (
+        status_of(subprocess.run([*start, *shown], env={"CHOS": "one", "PATH": "/bin"}, **words).stdout)  # type: ignore[call-overload]
+        for start in ([], ["/usr/bin/chos"])
+    )
+    assert inside["NoNewPrivs"] == "1"
+    assert {key: inside[key] for key in ("CapPrm", "CapEff", "CapInh", "CapBnd", "CapAmb")} == {
+        key: base[key] for key in ("CapPrm", "CapEff", "CapInh", "CapBnd", "CapAmb")
+    }
+
+
 def test_foreign_working_directory(node: Node) -> None:
     """Rule 8: started in bob's 0700 directory, alice's command runs in / and cannot reach it; she is told."""
     one(node)
