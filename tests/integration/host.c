@@ -5,7 +5,7 @@
  * child           what `show` says, by a child made by fork(2); `ended: N` where that ended with status N
  * ns, childs-ns   the mount namespace alone, without a descriptor; that of a child
  * setcred         pam_setcred, after `open` or before; childs-setcred: by a child, which then says what `show` says
- * second          a session of another handle, beside the first     down    chosctl down
+ * second          a session of another handle, beside the first     meanwhile    runs /tmp/meanwhile
  * helper          a child made by posix_spawn(3), which runs no handlers of fork(2): shows its namespace
  * env             the variables that the session would get
  * ignore          SIGCHLD is ignored    count        SIGCHLD is counted, and shown
@@ -139,8 +139,8 @@ int main(int argc, char **argv)
         else if (strcmp(*word, "second") == 0) {
             pam_start(argv[1], argv[2], &conv, &other);
             printf("second: %d\n", pam_open_session(other, flags));
-        } else if (strcmp(*word, "down") == 0)
-            printf("down: %d\n", system("chosctl down >/dev/null 2>&1"));
+        } else if (strcmp(*word, "meanwhile") == 0)
+            printf("meanwhile: %d\n", system("/bin/sh /tmp/meanwhile >/dev/null 2>&1"));
         else if (strcmp(*word, "helper") == 0)
             helper();
         else if (strcmp(*word, "env") == 0) {

@@ -417,12 +417,20 @@ def test_a_service_that_stays(two: Node, host: Host, dotfile: Callable[..., Path
     inside(two, host("", service="chos-other"), "one")
 
 
+@pytest.mark.parametrize("change", ["taken away", "closed"])
 @pytest.mark.parametrize("onerr", ["base", "deny"])
-def test_what_was_taken_away_meanwhile(two: Node, host: Host, dotfile: Callable[..., Path], onerr: str) -> None:
-    """What the host found is looked up again by the child: gone, it stays on the base, or ends before anything else."""
+def test_what_changed_meanwhile(
+    two: Node, host: Host, dotfile: Callable[..., Path], etc: Callable[[str], Path], change: str, onerr: str
+) -> None:
+    """What the host found, its child looks up again: it stays on the base, told why, or ends before anything else."""
     dotfile("alice", "one")
-    seen = host(f"onerr={onerr}", "show", "open", "down", "child", "env", "close", "show")
+    closed = '[environment.one]\ngroups = ["root"]\n'
+    script = f"printf '{closed}' >/etc/chos.d/closed.toml; chosctl up" if change == "closed" else "chosctl down"
+    Path("/etc/chos.d").mkdir(exist_ok=True)
+    Path("/tmp/meanwhile").write_text(script.replace("\n", "\\n") + "\n")
+    seen = host(f"onerr={onerr}", "show", "open", "meanwhile", "child", "env", "close", "show")
     assert seen.codes["open"] == SUCCESS and seen.messages == []
+    assert "has not allowed you" in seen.stderr if change == "closed" else "no environment is prepared" in seen.stderr
     if onerr == "base":
         unmoved(seen, seen.children[0])
     else:

@@ -80,6 +80,18 @@ def test_a_pin_that_is_none(up: Node) -> None:
     )
 
 
+def test_a_pin_of_another_kind_is_called_damaged(up: Node) -> None:
+    """The kernel would refuse it, too, but nobody would know why."""
+    sh(f"umount {GEN}/ns")
+    for kind in ("/proc/self/ns/uts", "/etc/passwd"):
+        sh(f"mount --bind {kind} {GEN}/ns")
+        result = up.chos("one", "true")
+        sh(f"umount {GEN}/ns")
+        assert result.returncode == 125
+        # An ordinary file is what a pin looks like in a namespace that is younger.
+        assert ("is damaged" if kind.startswith("/proc") else "is gone") in result.stderr, result
+
+
 def test_a_pin_of_something_else(up: Node) -> None:
     """Rules 3 and 4: a real pin of the wrong namespace is entered by nobody: the root is compared with the record."""
     each(
