@@ -15,7 +15,12 @@ _SWITCH = ("0", "1")
 _FILE, _SECONDS, _ALONE = ("FILE",), ("SECONDS",), ()
 
 _BOTH = {"user_conf_file": _FILE, "fail_to_default": _SWITCH, "timeout": _SECONDS}
-PAM: Mapping[str, tuple[str, ...]] = {**_BOTH, "onerr": ("base", "deny"), "debug": _ALONE}
+PAM: Mapping[str, tuple[str, ...]] = {
+    **_BOTH,
+    "onerr": ("base", "deny"),
+    "enter": ("fork", "setcred", "no"),
+    "debug": _ALONE,
+}
 SLURM: Mapping[str, tuple[str, ...]] = {**_BOTH, "submit_check": _SWITCH}
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import worked
-from conftest import BASE_ID, Node, Sshd, os_id, run, wait_for
+from conftest import BASE_ID, Node, Sshd, Stacks, os_id, run, wait_for
 from test_services import SHOW, as_alice, check, reboot_jobs, sudoers  # noqa: F401
 
 PAM_D = Path("/etc/pam.d")
@@ -21,6 +21,8 @@ SECURITY = (
     next(Path("/").glob("lib*/*/security")) if list(Path("/").glob("lib*/*/security")) else Path("/lib64/security")
 )
 MODULE = SECURITY / "pam_chos.so"
+SESSION_END = b"default=bad] pam_chos.so"
+SESSION = "session required pam_chos.so"
 MANY = 200  # more fault points than there are
 
 
@@ -103,6 +105,90 @@ def test_once(ready: Node, pam_d: dict[str, bytes]) -> None:
     assert contents() == pam_d
     nothing = chosctl("--undo")
     assert nothing.returncode == 0 and "nothing was installed" in nothing.stdout
+
+
+def test_an_older_installation(ready: Node, start_sshd: Callable[..., Sshd], pam_d: dict[str, bytes]) -> None:
+    """sshd's session line alone: such sessions stay on the base; `check` names it, `install` adds the auth line."""
+    old = f"{pam_d['sshd'].decode()}{SESSION}\n"
+    (PAM_D / "sshd").write_text(old)
+    checked = run(["chosctl", "check"])
+    assert "/etc/pam.d/sshd: has the session line of pam_chos.so alone" in checked.stdout, checked
+    assert checked.returncode == 1
+    sshd = start_sshd()
+    assert sshd.os("alice") == BASE_ID
+    done = chosctl("--service", "sshd")
+    assert done.returncode == 0, done
+    assert (PAM_D / "sshd").read_text() == f"{old}-auth [default=ignore] pam_chos.so\n"
+    assert sshd.os("alice") == "ID=one"
+    checked = run(["chosctl", "check"])
+    assert checked.returncode == 0 and "pam.d" not in checked.stdout, checked
+    assert chosctl("--undo").returncode == 0
+    assert (PAM_D / "sshd").read_text() == old
+
+
+def test_who_is_in_a_jail(
+    ready: Node,
+    start_sshd: Callable[..., Sshd],
+    etc: Callable[[str], Path],
+    pam_d: dict[str, bytes],
+    stacks: Stacks,
+) -> None:
+    """bob's ChrootDirectory would be looked up in his tree, where it leads back to the base: he stays on the base."""
+    jail = Path("/opt/sftp/bob")
+    (jail / "in").mkdir(parents=True)
+    for tree in ("one", "two"):
+        link = Path("/os") / tree / "opt/sftp/bob"
+        link.parent.mkdir(parents=True)
+        link.symlink_to("/local")
+    ready.up("--renew", "two")
+    block = f"Match User bob\n    ChrootDirectory {jail}\n    ForceCommand internal-sftp\n"
+    sshd = start_sshd(f"Subsystem sftp internal-sftp\n{block}")
+
+    def what_bob_sees() -> str:
+        return run(sshd.command("bob", "-b", "-", "127.0.0.1", program="sftp"), stdin="ls /\n").stdout
+
+    try:
+        assert chosctl("--service", "sshd").returncode == 0
+        assert what_bob_sees().split()[-2:] != ["/in"], "the harm, while sshd_config does not say"
+        config = etc("ssh/sshd_config")
+        config.write_text(f"{config.read_text()}\n{block}")
+        checked = run(["chosctl", "check"])
+        assert checked.returncode == 1 and "pam_succeed_if.so quiet user in bob" in checked.stdout, checked
+        again = chosctl("--service", "sshd")
+        assert again.returncode == 1 and "pam_succeed_if.so quiet user in bob" in again.stderr, again
+        assert chosctl("--undo").returncode == 0
+        done = chosctl("--service", "sshd")
+        assert done.returncode == 0 and "stay on the base" in done.stderr, done
+        assert what_bob_sees().split()[-1] == "/in"
+        assert sshd.os("alice") == "ID=one"
+        assert run(["chosctl", "check"]).returncode == 0
+        config.write_text(f"{config.read_text()}\nMatch all\nChrootDirectory /srv\n")
+        assert chosctl("--undo").returncode == 0
+        refused(pam_d, said="looked up in the OS tree")
+    finally:
+        shutil.rmtree("/opt/sftp")
+
+
+@pytest.mark.parametrize("kind", ["fifo", "writable", "link out"])
+def test_unsafe_includes(kind: str, pam_d: dict[str, bytes], tmp_path: Path) -> None:
+    """Refused before any session of root's is tried with them."""
+    mark = Path("/tmp/included-ran")
+    mark.unlink(missing_ok=True)
+    script = Path("/tmp/included")
+    script.write_text(f"#!/bin/sh\necho >{mark}\n")
+    script.chmod(0o755)
+    part = PAM_D / "site-part"
+    (PAM_D / "su").write_text(f"{pam_d['su'].decode()}\n@include site-part\n")
+    if kind == "fifo":
+        os.mkfifo(part)
+    elif kind == "link out":
+        Path("/tmp/part").write_text(f"session required pam_exec.so {script}\n")
+        part.symlink_to("/tmp/part")
+    else:
+        part.write_text(f"session required pam_exec.so {script}\n")
+        part.chmod(0o666)
+    refused(contents(), said="/etc/pam.d/site-part" if kind != "link out" else "/tmp")
+    assert not mark.exists()
 
 
 def test_some_services_and_then_more(pam_d: dict[str, bytes]) -> None:
@@ -409,7 +495,7 @@ def test_two_at_once(pam_d: dict[str, bytes]) -> None:
         process.communicate(timeout=60)
     assert 0 in {process.returncode for process in both}
     assert served((PAM_D / "sshd").read_bytes())
-    assert (PAM_D / "sshd").read_bytes().count(b"pam_chos.so") == 1
+    assert (PAM_D / "sshd").read_bytes().count(SESSION_END) == 1
     assert chosctl("--undo").returncode == 0
     assert contents() == pam_d
 
