@@ -16,15 +16,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from attack_tools import Marker, build_launcher, clean, compiled
+from attack_tools import build_launcher, compiled
 from node import REGISTRY, REPO, Node
+from stops import FAULTY, FAULTY_SUID, Launch, stopped
 
-PROGRAMS = ("/usr/bin/chos-fault", "/usr/bin/chos-fault-suid")
 # In the order of events.
 OUTSIDE = ("link", "generation", "pin", "setns")
 STEPS = (*OUTSIDE, "policy", "root", "again")
 PRIVATE = ["unshare", "-m", "--propagation", "slave"]  # where pins cannot be seen: by way of the base
-ALICE = ["setpriv", "--reuid", "alice", "--regid", "alice", "--init-groups"]
 GROUPS = '[environment.one]\ngroups = ["bob"]\n'
 TIGHT = "[environment.one.policy]\nno_new_privs = true\n"
 
@@ -32,71 +31,13 @@ TIGHT = "[environment.one.policy]\nno_new_privs = true\n"
 @pytest.fixture(scope="module", autouse=True)
 def faulty() -> None:
     """The launcher built so that it stops at a step, with file capabilities and set-uid root."""
-    build_launcher(PROGRAMS[0], "-DCHOS_FAULT")
-    build_launcher(PROGRAMS[1], "-DCHOS_FAULT", capabilities=False, mode=0o4755)
-
-
-def stopped(process: subprocess.Popen[str]) -> bool:
-    """Wait until it stops, or ends."""
-    info = os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
-    return info is not None and info.si_code == os.CLD_STOPPED
-
-
-class Launch:
-    """A launcher that has stopped at a step. Its command says where it is and whether it may gain rights."""
-
-    def __init__(
-        self,
-        step: str,
-        name: str = "one",
-        program: str = PROGRAMS[0],
-        wrapper: Sequence[str] = (),
-        cwd: str = "/",
-        command: str = "stat -L -c %i /proc/self/ns/mnt; grep NoNewPrivs /proc/self/status",
-    ) -> None:
-        self.marker = Marker()
-        self.what = (step, program, *wrapper)
-        say = f"{self.marker.command[2]}; {command}"
-        pipe = subprocess.PIPE
-        self.process = subprocess.Popen(
-            [*wrapper, *ALICE, program, "/bin/sh", "-c", say],
-            env={"CHOS": name, "CHOS_STOP": step, "PATH": "/usr/bin:/bin"},
-            cwd=cwd,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            stdout=pipe,
-            stderr=pipe,
-        )
-        assert stopped(self.process), f"it did not stop: {self.what} {self.process.communicate()}"
-
-    def go_on(self) -> bool:
-        """Let it go on; whether it stopped once more."""
-        os.kill(self.process.pid, signal.SIGCONT)
-        return stopped(self.process)
-
-    def end(self) -> subprocess.CompletedProcess[str]:
-        """Let it go on until it ends, however often it comes by its step."""
-        while self.process.returncode is None and self.go_on():
-            pass
-        if self.process.returncode is None:
-            self.output = self.process.communicate()
-        return subprocess.CompletedProcess(self.what, self.process.returncode, *self.output)
-
-    def refused(self, *words: str) -> None:
-        """Nothing was executed, and chos said why."""
-        self.marker.refused(self.end(), *words)
-
-    def entered(self, namespace: int, *, no_new_privs: bool = False) -> None:
-        """Its command ran, there and so."""
-        result = self.end()
-        assert self.marker.ran and result.returncode == 0, result
-        clean(result.stderr)
-        assert result.stdout.split() == [str(namespace), "NoNewPrivs:", str(int(no_new_privs))], result
+    build_launcher(FAULTY, "-DCHOS_FAULT")
+    build_launcher(FAULTY_SUID, "-DCHOS_FAULT", capabilities=False, mode=0o4755)
 
 
 def at_every_step(name: str = "one", steps: tuple[str, ...] = STEPS) -> list[Launch]:
     """One that is stopped at each step, for each way to start."""
-    starts: list[tuple[str, list[str]]] = [(PROGRAMS[0], []), (PROGRAMS[0], PRIVATE), (PROGRAMS[1], [])]
+    starts: list[tuple[str, list[str]]] = [(FAULTY, []), (FAULTY, PRIVATE), (FAULTY_SUID, [])]
     return [Launch(step, name, program, wrapper) for program, wrapper in starts for step in steps]
 
 
