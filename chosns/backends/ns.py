@@ -18,7 +18,7 @@ from typing import NamedTuple
 from chosns import fault, syscalls
 from chosns.backends import Prepared
 from chosns.backends.current import current, with_groups
-from chosns.backends.trial import try_shell, unused_id
+from chosns.backends.trial import new_mount_namespace, try_shell, unused_id
 from chosns.backends.worker import Worker
 from chosns.errors import BuildError, ChangedError, UnsupportedError
 from chosns.execute import Executor
@@ -202,12 +202,7 @@ def _work(worker: Worker, env: Environment, site: Site) -> None:
 
 def _new_namespace(env: Environment) -> None:
     """A mount namespace in which everything follows the base, and nothing leads back."""
-    try:
-        syscalls.unshare(syscalls.CLONE_NEWNS)
-    except PermissionError as error:
-        raise BuildError(
-            "no right to make a mount namespace", object=env.name, hint="run as root, outside containers"
-        ) from error
+    new_mount_namespace(env.name)
     syscalls.mount("", "/", syscalls.MS_REC | syscalls.MS_SLAVE)
     fault.point()
 

@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator
 from chosns import fault, syscalls
 from chosns.backends import calls
 from chosns.backends.worker import Worker
-from chosns.errors import UnsupportedError
+from chosns.errors import BuildError, UnsupportedError
 from chosns.plan import Plan
 from chosns.plan.operations import Bind, Overlay
 from chosns.trees.view import INSIDE, open_inside
@@ -73,6 +73,20 @@ def unused_id() -> int:
     while (found := _IDS[int.from_bytes(os.urandom(4), "little") % len(_IDS)]) in taken:
         pass
     return found
+
+
+def new_mount_namespace(environment: str) -> None:
+    """Leave the mount namespace for a copy. :raises BuildError: the caller may not, or the node allows no more."""
+    try:
+        syscalls.unshare(syscalls.CLONE_NEWNS)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            what, hint = "the node allows no more mount namespaces", "see user.max_mnt_namespaces of sysctl(8)"
+        elif error.errno == errno.EPERM:
+            what, hint = "no right to make a mount namespace", "run as root, outside containers"
+        else:
+            raise
+        raise BuildError(what, object=environment, hint=hint) from error
 
 
 def try_shell(worker: Worker, plan: Plan, tree: int, uid: int, announce: Callable[[], None]) -> None:
@@ -183,7 +197,7 @@ def _end_as(child: int, init: int, lifeline: int) -> None:
 
 def _shell(worker: Worker, copies: dict[str, int], uid: int, alone: bool, say: int, heard: int) -> None:
     """Leave everything, and become the shell. What fails here is told as the worker's own failure."""
-    lacking = _leave_namespaces() | (set() if alone else {"pid"})
+    lacking = _leave_namespaces(worker.environment) | (set() if alone else {"pid"})
     null = _own_root(copies)
     os.setgroups([])
     if _leave(syscalls.CLONE_NEWUSER):
@@ -213,11 +227,11 @@ def _agree(say: int, heard: int, step: bytes) -> None:
         os._exit(1)
 
 
-def _leave_namespaces() -> set[str]:
+def _leave_namespaces(environment: str) -> set[str]:
     """Leave all for new ones that root's own user namespace owns, not the shell's; which could not be had."""
     if _leave(syscalls.CLONE_NEWNS | sum(_SEPARATE.values())):
         return set()
-    syscalls.unshare(syscalls.CLONE_NEWNS)
+    new_mount_namespace(environment)
     return {name for name, flag in _SEPARATE.items() if not _leave(flag)}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -59,6 +60,33 @@ def test_mount_points_with_escape_sequences(node: Node) -> None:
             for result in (node.chosctl(*command, check=False), node.chosctl(*command, "--json", check=False)):
                 harmless(result.stdout + result.stderr)
     place.rmdir()
+
+
+ODD = ("-", " - tmpfs x rw", "a\tb", "a\nb", "a\rb", "a\\040b", "a#b", "\udcff", "a//deleted", "é" * 100)
+
+
+def test_odd_mount_points_and_sources(node: Node) -> None:
+    """What other programs stumbled over in mountinfo: a source that is empty or has blanks, a mount point that looks
+    like the line's separator or like an escape, and one whose directory is gone."""
+    top = Path("/srv/odd")
+    node.tree("one")
+    node.configure("one:/os/one\n")
+    top.mkdir()
+    with contextlib.ExitStack() as stack:
+        for name in ODD:
+            (top / name).mkdir(parents=True)
+            for source in (name, "", "a - b c"):
+                stack.enter_context(mounted(node, "-t", "tmpfs", source, str(top / name)))
+        node.up()
+        shell = node.resident("one")
+        assert node.ask(shell, "ls -d /srv/odd/- /local/srv/odd/-") == "/local/srv/odd/-\n/srv/odd/-"
+        for command in (["status", "--json"], ["ps", "--json"], ["check", "--json"], ["reload", "--json"]):
+            result = node.chosctl(*command, check=False)
+            assert "Traceback" not in result.stderr and json.loads(result.stdout) is not None, result
+        node.up("--renew")
+        node.leave(shell)
+    shutil.rmtree(top)
+    node.up("--renew")
 
 
 def test_a_tree_whose_name_has_escape_sequences(node: Node) -> None:

@@ -153,6 +153,27 @@ def test_neither_namespaces_nor_seccomp(node: Node) -> None:
     refuse("one")
 
 
+@pytest.mark.parametrize("number", [0, 1])
+def test_no_more_mount_namespaces(node: Node, number: int) -> None:
+    """The node's limit on them may be reached with the environment's own, or with the trial's: said, and told apart
+    from a full disk, which has the same number."""
+    node.tree("one")
+    node.configure("one:/os/one\n")
+    code = (
+        "from chosns import syscalls; unshare = syscalls.unshare; made = []\n"
+        "def refuse(flags):\n"
+        "    if flags & syscalls.CLONE_NEWNS:\n"
+        f"        if len(made) >= {number}: raise OSError(28, 'refused')\n"
+        "        made.append(1)\n"
+        "    unshare(flags)\n"
+        "syscalls.unshare = refuse\n"
+    )
+    result = patched(code, "up")
+    assert result.returncode == 1 and "allows no more mount namespaces" in result.stderr, result
+    assert "max_mnt_namespaces" in result.stderr
+    refuse("one")
+
+
 def shell_that_waits(node: Node) -> Iterator[tuple[subprocess.Popen[str], int]]:
     """A trial that is going on, and the pid of its shell as the base sees it."""
     spy_tree(node, wait=60)
