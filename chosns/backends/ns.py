@@ -17,8 +17,9 @@ from typing import NamedTuple
 
 from chosns import fault, syscalls
 from chosns.backends import Prepared
+from chosns.backends.confine import unused_id
 from chosns.backends.current import current, with_groups
-from chosns.backends.trial import new_mount_namespace, try_shell, unused_id
+from chosns.backends.trial import new_mount_namespace, try_shell
 from chosns.backends.worker import Worker
 from chosns.errors import BuildError, ChangedError, UnsupportedError
 from chosns.execute import Executor

@@ -21,27 +21,14 @@ import stat
 from collections.abc import Callable, Iterator
 
 from chosns import fault, syscalls
-from chosns.backends import calls
+from chosns.backends import confine
 from chosns.backends.worker import Worker
 from chosns.errors import BuildError, UnsupportedError
 from chosns.plan import Plan
 from chosns.plan.operations import Bind, Overlay
 from chosns.trees.view import INSIDE, open_inside
 
-# Given to no account: above what SSSD and FreeIPA make from a directory's (up to 2000200000) and what systemd gives to
-# containers (up to 1879048191), below its foreign images' (from 2147352576).
-_IDS = range(2_100_000_000, 2_140_000_000)
-# What the shell may use: one process, so that nothing of it stays (set when it has its uid, because changing that would
-# count another's), 10 seconds of processor, a gigabyte of address space, no byte of a file, no core, no queue, no lock.
-_LIMITS = (
-    (resource.RLIMIT_NPROC, 1),
-    (resource.RLIMIT_CPU, 10),
-    (resource.RLIMIT_AS, 1 << 30),
-    (resource.RLIMIT_FSIZE, 0),
-    (resource.RLIMIT_CORE, 0),
-    (resource.RLIMIT_MSGQUEUE, 0),
-    (resource.RLIMIT_MEMLOCK, 0),
-)
+_NOBODY = 65534
 # Without these and without seccomp, the shell would reach other processes, or networks.
 _SEPARATE = {
     "network": syscalls.CLONE_NEWNET,
@@ -55,24 +42,6 @@ _PROGRAMS = re.compile(r"/(usr/)?(bin|lib\w*)")
 _TIGHT = syscalls.MOUNT_ATTR_RDONLY | syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV
 _STRICT = syscalls.RESOLVE_NO_SYMLINKS | INSIDE
 _STAGE = "/local"  # in a copy of the environment's mounts that nobody else has
-
-# linux/landlock.h: what each version added to the rights that can be given up. All but reading and executing files.
-_FILES = {1: 0x1FF2, 2: 0x2000, 3: 0x4000, 5: 0x8000, 9: 0x10000}
-_NETWORK = {4: 0x3}
-_SCOPES = {6: 0x3}  # abstract sockets, signals
-_TO_NULL = 0xC002  # writing, truncating, and a device's own calls
-
-
-def unused_id() -> int:
-    """A number that is no process's uid and in no range that is given to accounts; by chance, so that nobody can be
-    there first."""
-    taken = set()
-    for entry in filter(str.isdigit, os.listdir("/proc")):
-        with contextlib.suppress(OSError):
-            taken.add(os.stat(f"/proc/{entry}").st_uid)
-    while (found := _IDS[int.from_bytes(os.urandom(4), "little") % len(_IDS)]) in taken:
-        pass
-    return found
 
 
 def new_mount_namespace(environment: str) -> None:
@@ -93,7 +62,7 @@ def try_shell(worker: Worker, plan: Plan, tree: int, uid: int, announce: Callabl
     """Run the shell of the environment that this process stands in, and end as it did: never returns.
 
     :param tree: descriptor of the OS tree's root, opened in this namespace.
-    :param uid: for the shell, and its gid; of `unused_id`.
+    :param uid: for the shell, and its gid; of `confine.unused_id`.
     :param announce: called when all is ready: whatever the worker says after it is taken for the shell's last words.
     """
     copies = dict(_copies(plan, tree))
@@ -108,10 +77,10 @@ def try_shell(worker: Worker, plan: Plan, tree: int, uid: int, announce: Callabl
     for fd in (say, heard, *copies.values()):
         os.close(fd)
     while step := os.read(said, 1):
-        if step == b"u":
-            _map_user(child, uid)
-        else:
+        if step == b"r":
             announce()
+        else:
+            _map_user(child, uid if step == b"u" else _NOBODY)
         os.write(order, step)
     _end_as(child, init, lifeline)
 
@@ -200,17 +169,16 @@ def _shell(worker: Worker, copies: dict[str, int], uid: int, alone: bool, say: i
     lacking = _leave_namespaces(worker.environment) | (set() if alone else {"pid"})
     null = _own_root(copies)
     os.setgroups([])
+    if alone and not _may_run(uid) and _may_run(_NOBODY):
+        uid = _NOBODY
     if _leave(syscalls.CLONE_NEWUSER):
-        _agree(say, heard, b"u")
+        _agree(say, heard, b"n" if uid == _NOBODY else b"u")
     fault.point()
     syscalls.become_nobody(uid, uid)
-    for kind, most in _LIMITS:
-        hard = resource.getrlimit(kind)[1]
-        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        resource.setrlimit(kind, (most, most))
+    confine.limit()
     syscalls.die_with_parent(signal.SIGKILL)  # not earlier: changing the user undoes it (prctl(2))
-    _landlock(null)
-    if not _filter() and lacking.intersection(_NEEDED):
+    confine.landlock(null)
+    if not confine.filter_calls() and lacking.intersection(_NEEDED):
         raise UnsupportedError(
             f"cannot keep the tree's shell from the node: no {', '.join(sorted(lacking))} namespace, and no seccomp",
             object=worker.environment,
@@ -218,6 +186,21 @@ def _shell(worker: Worker, copies: dict[str, int], uid: int, alone: bool, say: i
         )
     _agree(say, heard, b"r")
     worker.become("/bin/sh", ["sh", "-c", ":"], {"PATH": "/usr/bin:/bin"}, null)
+
+
+def _may_run(uid: int) -> bool:
+    """Whether the tree's file system has no objection to this uid. Lustre's server refuses those that it cannot look
+    up; nobody's is known everywhere, and in a PID namespace it opens no way to others of that uid."""
+    os.setegid(uid)
+    os.seteuid(uid)
+    try:
+        os.close(os.open("/bin/sh", os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY))
+        return True
+    except OSError as error:
+        return error.errno not in (errno.EACCES, errno.EPERM, errno.EIDRM)
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
 
 
 def _agree(say: int, heard: int, step: bytes) -> None:
@@ -267,24 +250,3 @@ def _own_root(copies: dict[str, int]) -> int:
     syscalls.umount(".", syscalls.MNT_DETACH)  # the environment's, which the new root was put upon
     os.chdir("/")
     return null
-
-
-def _landlock(null: int) -> None:
-    """Give up all that the kernel's Landlock can take, but for reading and executing, and for /dev/null."""
-    version = syscalls.landlock_version()
-    if version:
-        files, network, scopes = (
-            sum(bits for since, bits in rights.items() if since <= version) for rights in (_FILES, _NETWORK, _SCOPES)
-        )
-        syscalls.restrict_self(files, network, scopes, null, files & _TO_NULL)
-
-
-def _filter() -> bool:
-    """Have the kernel refuse every system call that a shell does not need; whether it does."""
-    program = calls.program(os.uname().machine)
-    try:
-        if program:
-            syscalls.set_filter(program)
-        return bool(program)
-    except OSError:
-        return False

@@ -1,0 +1,75 @@
+"""What a process gives up for good before it becomes a tree's shell, besides namespaces: ids of others, limits, rights.
+
+Called by `backends.trial`; the list of system calls is in `calls`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+
+from chosns import syscalls
+from chosns.backends import calls
+
+# Given to no account: above what SSSD and FreeIPA make from a directory's (up to 2000200000) and what systemd gives to
+# containers (up to 1879048191), below its foreign images' (from 2147352576).
+_IDS = range(2_100_000_000, 2_140_000_000)
+# What the shell may use: one process, so that nothing of it stays (set when it has its uid, because changing that would
+# count another's), 10 seconds of processor, a gigabyte of address space, no byte of a file, no core, no queue, no lock.
+_LIMITS = (
+    (resource.RLIMIT_NPROC, 1),
+    (resource.RLIMIT_CPU, 10),
+    (resource.RLIMIT_AS, 1 << 30),
+    (resource.RLIMIT_FSIZE, 0),
+    (resource.RLIMIT_CORE, 0),
+    (resource.RLIMIT_MSGQUEUE, 0),
+    (resource.RLIMIT_MEMLOCK, 0),
+)
+# linux/landlock.h: what each version added to the rights that can be given up. All but reading and executing files.
+_FILES = {1: 0x1FF2, 2: 0x2000, 3: 0x4000, 5: 0x8000}
+_NETWORK = {4: 0x3}
+_SCOPES = {6: 0x3}  # abstract sockets, signals
+_TO_NULL = 0xC002  # writing, truncating, and a device's own calls
+
+
+def unused_id() -> int:
+    """A number that is no process's uid and in no range that is given to accounts; by chance, so that nobody can be
+    there first."""
+    taken = set()
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            taken.add(os.stat(f"/proc/{entry}").st_uid)
+    while (found := _IDS[int.from_bytes(os.urandom(4), "little") % len(_IDS)]) in taken:
+        pass
+    return found
+
+
+def limit() -> None:
+    """Set the limits, for this process and what it becomes."""
+    for kind, most in _LIMITS:
+        hard = resource.getrlimit(kind)[1]
+        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(kind, (most, most))
+
+
+def landlock(null: int) -> None:
+    """Give up all that the kernel's Landlock can take, but for reading and executing, and for /dev/null."""
+    version = syscalls.landlock_version()
+    if version:
+        files, network, scopes = (
+            sum(bits for since, bits in rights.items() if since <= version) for rights in (_FILES, _NETWORK, _SCOPES)
+        )
+        with contextlib.suppress(OSError):  # as where there is none
+            syscalls.restrict_self(files, network, scopes, null, files & _TO_NULL)
+
+
+def filter_calls() -> bool:
+    """Have the kernel refuse every system call that a shell does not need; whether it does."""
+    program = calls.program(os.uname().machine)
+    try:
+        if program:
+            syscalls.set_filter(program)
+        return bool(program)
+    except OSError:
+        return False
