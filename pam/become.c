@@ -88,13 +88,17 @@ static void record_login(const struct session *session)
     endutxent();
 }
 
-/* On the base, in the child. */
-void host_prepare(const struct session *session)
+/* On the base, in the child. False: it cannot be told which group the user gets. */
+bool host_prepare(struct session *session)
 {
-    if (is_one_of(session->service, switchers))
+    if (is_one_of(session->service, switchers)) {
+        if (!su_group(&session->who.gid))
+            return false;
         give_terminal(&session->who);
+    }
     if (is_one_of(session->service, logins))
         record_login(session);
+    return true;
 }
 
 /* For good: there is no capability either that could undo it. */

@@ -113,13 +113,13 @@ static void fail(const struct session *session, const struct chos_error *e)
     (void)unsetenv("CHOS_GENERATION");
 }
 
-void child_enter(const struct session *session)
+void child_enter(struct session *session)
 {
     struct place here = {.cwd = -1};
     struct chos_error e;
     int before = errno;
-    host_prepare(session);
-    int rc = enter(&here, session, &e);
+    int rc = host_prepare(session) ? enter(&here, session, &e)
+        : chos_fail(&e, CHOS_SYSTEM, 0, "telling the user's group from the command line");
     if (rc != 0)
         fail(session, &e);
     if (here.cwd >= 0)

@@ -57,10 +57,14 @@ bool sudo_has_monitor(void);
 
 /* become.c: hosts whose child becomes the user and nothing else */
 bool host_only_becomes_user(const char *service);
-void host_prepare(const struct session *session);
+bool host_prepare(struct session *session);
 bool become_user(const struct person *who);
 
+/* su.c: what only su and runuser do */
+const char *su_line_group(const char *line, size_t size);
+bool su_group(gid_t *gid);
+
 /* child.c: in the process that is to become the user, root still: enters, or says why not and does as onerr= says */
-void child_enter(const struct session *session);
+void child_enter(struct session *session);
 
 #endif

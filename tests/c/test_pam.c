@@ -80,6 +80,33 @@ static void test_sudo(void)
         CHECK(!edits(no[i]));
 }
 
+/* Of a command line with blanks between its words: the group, or "" where there is none. */
+static const char *group_of(const char *line)
+{
+    static char text[256];
+    size_t n = strlen(line);
+    memcpy(text, line, n + 1);
+    for (char *p = text; p < text + n; p++) {
+        if (*p == ' ')
+            *p = '\0';
+    }
+    const char *group = su_line_group(text, n + 1);
+    return group != NULL ? group : "";
+}
+
+static void test_su(void)
+{
+    static const char *const lines[][2] = {
+        {"su", ""}, {"su alice", ""}, {"su -g a alice", "a"}, {"su alice -ga -c id", "a"}, {"su -lga alice", "a"}, {"su -G a -G b alice", "a"},
+        {"su -G a -g b alice", "b"}, {"su -g a -g b", "b"}, {"su --group=a", "a"}, {"su --gr a", "a"}, {"su --supp-group a --pty", "a"},
+        {"su --su=a", "a"}, {"su alice -- -g a", ""}, {"su alice -c -g", ""}, {"su -c -ga alice", ""}, {"su --command -ga alice", ""},
+        {"su --session-command=-ga alice", ""}, {"su -s -g a", ""}, {"su - alice -g", ""}, {"runuser -u alice -g a -- id -g b", "a"},
+        {"runuser --user alice id", ""}, {"su --shell -g a", ""}, {"su -w -g a", ""}, {"su --pty alice -g a", "a"}, {"su -Pga", "a"},
+    };
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
+        CHECK(strcmp(group_of(lines[i][0]), lines[i][1]) == 0);
+}
+
 /* The word of these bytes, in a buffer of exactly their size: the sanitizer sees one byte more. */
 static void word_is(const char *bytes, size_t n, const char *wanted, size_t length)
 {
@@ -122,6 +149,7 @@ int main(void)
     test_options();
     test_moments();
     test_sudo();
+    test_su();
     test_words();
     printf("%d passed, %d failed\n", passed, failed);
     return failed != 0;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import grp
 import os
 import pty
 import subprocess
@@ -187,6 +188,16 @@ def test_what_the_hosts_child_does_as_root(ready: Node) -> None:
     terminal = next(line for line in text.splitlines() if line.startswith("/dev/pts/")).removeprefix("/dev/")
     assert any(line.split()[:2] == ["alice", terminal] for line in who.splitlines()), who
     assert "CapPrm:\t0000000000000000" in text and "CapInh:\t0000000000000000" in text, text
+
+
+@pytest.mark.parametrize(
+    "words", [["su", "-g", "disk", "alice"], ["su", "alice", "--pty", "-G", "disk"], ["runuser", "-gdisk", "alice"]]
+)
+def test_another_group(ready: Node, words: list[str]) -> None:
+    """Root may have su give the user another group: it is the user's first one inside, too."""
+    done = run([*words, "-c", "cat /etc/os-release; id -u; id -g"])
+    assert os_id(done.stdout) == "ID=one", done
+    assert done.stdout.split()[-2:] == [str(os.stat("/home/alice").st_uid), str(grp.getgrnam("disk").gr_gid)], done
 
 
 def test_cron(ready: Node) -> None:

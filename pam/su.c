@@ -1,0 +1,98 @@
+/* What only su(1) and runuser(1) of util-linux do: root may have them give the user another group, -g and -G. Their
+ * child asks for it, as root, when it is inside; so it has to be known before.
+ */
+#include "pam_chos.h"
+
+#include <fcntl.h>
+#include <grp.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum { LONGEST = 8 << 20 };   /* more than the kernel's own limit */
+
+/* Options that take a word, as short ones and as the shortest clear beginnings of long ones. */
+static const char with_word[] = "cCgGsuw";
+static const char *const long_with_word[] = {"--c", "--g", "--se", "--sh", "--su", "--u", "--w"};
+
+struct words { const char *line, *end, *next; };
+
+static const char *take(struct words *w)
+{
+    const char *word = w->next < w->end ? w->next : NULL;
+    if (word != NULL)
+        w->next = word + strlen(word) + 1;
+    return word;
+}
+
+/* The letter of an option with its word in `value`; 0 for all others. */
+static char take_long(const char *word, struct words *w, const char **value)
+{
+    const char *equals = strchr(word, '=');
+    for (size_t i = 0; i < sizeof long_with_word / sizeof *long_with_word; i++) {
+        const char *begin = long_with_word[i];
+        if (strncmp(word, begin, strlen(begin)) != 0)
+            continue;
+        *value = equals != NULL ? equals + 1 : take(w);
+        return begin[2] == 'g' ? 'g' : strcmp(begin, "--su") == 0 ? 'G' : 'x';
+    }
+    return 0;
+}
+
+static char take_cluster(const char *word, struct words *w, const char **value)
+{
+    for (const char *c = word + 1; *c != '\0'; c++) {
+        if (strchr(with_word, *c) == NULL)
+            continue;
+        *value = c[1] != '\0' ? c + 1 : take(w);
+        return *c;
+    }
+    return 0;
+}
+
+/* Of a command line whose words end in NUL: the group that the user gets, the last -g, else the first -G; or NULL. */
+const char *su_line_group(const char *line, size_t size)
+{
+    struct words w = {line, line + size, line};
+    const char *group = NULL, *first = NULL, *value, *word;
+    (void)take(&w);
+    while ((word = take(&w)) != NULL && strcmp(word, "--") != 0) {
+        if (word[0] != '-' || word[1] == '\0')
+            continue;
+        value = NULL;
+        char option = word[1] == '-' ? take_long(word, &w, &value) : take_cluster(word, &w, &value);
+        if (option == 'g')
+            group = value;
+        else if (option == 'G' && first == NULL)
+            first = value;
+    }
+    return group != NULL ? group : first;
+}
+
+static size_t read_all(char *text, size_t size)
+{
+    int fd = open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC);
+    size_t n = 0;
+    ssize_t more = -1;
+    while (fd >= 0 && n < size && (more = read(fd, text + n, size - n)) > 0)
+        n += (size_t)more;
+    if (fd >= 0)
+        close(fd);
+    return more == 0 ? n : 0;
+}
+
+/* False: it cannot be told. */
+bool su_group(gid_t *gid)
+{
+    char *text = mmap(NULL, LONGEST, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (text == MAP_FAILED)
+        return false;
+    size_t n = read_all(text, LONGEST - 1);
+    const char *name = n > 0 ? su_line_group(text, n) : NULL;
+    const struct group *group = name != NULL ? getgrnam(name) : NULL;
+    bool told = n > 0 && (name == NULL || group != NULL);
+    if (group != NULL)
+        *gid = group->gr_gid;
+    (void)munmap(text, LONGEST);
+    return told;
+}
