@@ -26,7 +26,7 @@ static const char *take(struct words *w)
 }
 
 /* The letter of an option with its word in `value`; 0 for all others. */
-static char take_long(const char *word, struct words *w, const char **value)
+static int take_long(const char *word, struct words *w, const char **value)
 {
     const char *equals = strchr(word, '=');
     for (size_t i = 0; i < sizeof long_with_word / sizeof *long_with_word; i++) {
@@ -39,7 +39,7 @@ static char take_long(const char *word, struct words *w, const char **value)
     return 0;
 }
 
-static char take_cluster(const char *word, struct words *w, const char **value)
+static int take_cluster(const char *word, struct words *w, const char **value)
 {
     for (const char *c = word + 1; *c != '\0'; c++) {
         if (strchr(with_word, *c) == NULL)
@@ -60,7 +60,7 @@ const char *su_line_group(const char *line, size_t size)
         if (word[0] != '-' || word[1] == '\0')
             continue;
         value = NULL;
-        char option = word[1] == '-' ? take_long(word, &w, &value) : take_cluster(word, &w, &value);
+        int option = word[1] == '-' ? take_long(word, &w, &value) : take_cluster(word, &w, &value);
         if (option == 'g')
             group = value;
         else if (option == 'G' && first == NULL)
