@@ -102,15 +102,16 @@ def site(tmp_path: Path, **chosd: str) -> Path:
     return tmp_path
 
 
-def test_a_site_has_one(tmp_path: Path) -> None:
+def test_a_site_has_one(tmp_path: Path, shipped_maps: list[str]) -> None:
     root = site(tmp_path, a=WHOLE, b="[records]\nsyslog = true\n")
-    read = read_site(str(root), trusted_uids=(0, os.getuid()))
+    read = read_site(str(root), bindmap_dirs=shipped_maps, trusted_uids=(0, os.getuid()))
     assert read.jobs.processes == 1000 and not read.jobs.syslog
     assert [(problem.environment, problem.message) for problem in read.problems] == [
         ("", f"[node], [jobs], [records] and [pam] belong together; some are in {root}/etc/chos.d/a.toml:1")
     ]
 
 
-def test_a_mistake_closes_nobody_out(tmp_path: Path) -> None:
-    read = read_site(str(site(tmp_path, a="[jobs]\nmemory = 1\n")), trusted_uids=(0, os.getuid()))
+def test_a_mistake_closes_nobody_out(tmp_path: Path, shipped_maps: list[str]) -> None:
+    root = site(tmp_path, a="[jobs]\nmemory = 1\n")
+    read = read_site(str(root), bindmap_dirs=shipped_maps, trusted_uids=(0, os.getuid()))
     assert list(broken(read)) == [""]

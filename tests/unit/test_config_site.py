@@ -284,11 +284,11 @@ def test_a_loop_breaks_those_who_use_it(reader: Reader) -> None:
     assert set(broken(site)) == {"", "el9"} and list(site.bindmaps) == ["default"]
 
 
-def test_shipped_maps_are_found_and_right(reader: Reader, tmp_path: Path) -> None:
+def test_shipped_maps_are_found_and_right(reader: Reader, tmp_path: Path, shipped_maps: list[str]) -> None:
     reader({"etc/chos": ALLOWED, "etc/chos.d/a.toml": '[environment.el9]\nbindmap = "cluster"\n'})
     (directory,) = shipped_bindmap_dirs()
     assert {"default.toml", "cluster.toml"} <= set(os.listdir(directory))
-    site = read_site(str(tmp_path / "root"), trusted_uids=(os.getuid(),))
+    site = read_site(str(tmp_path / "root"), bindmap_dirs=shipped_maps, trusted_uids=(os.getuid(),))
     assert site.problems == () and sorted(site.bindmaps) == ["cluster", "default"]
 
 
