@@ -202,11 +202,24 @@ static void staying(void) {
 }
 
 #if defined __x86_64__
-/* socket(AF_UNIX, SOCK_STREAM, 0) as an i386 program would call it, and as one of x32. */
+/* A system call as an i386 program would make it. */
+static int call_i386(long number, long first, long second, long third) {
+    long result;
+    __asm__ volatile("int $0x80"
+                     : "=a"(result)
+                     : "a"(number), "b"(first), "c"(second), "d"(third)
+                     : "memory", "r8", "r9", "r10", "r11");
+    return (int)result >= 0;
+}
+
+/* socket(AF_UNIX, SOCK_STREAM, 0) by the two ways that i386 has (the number of the older is getuid's of x86_64), and as
+ * x32 has it. */
 static int other_socket(void) {
-    long result, nothing = 0;
-    __asm__ volatile("int $0x80" : "=a"(result) : "a"(359L), "b"(1L), "c"(1L), "d"(nothing) : "memory", "r8", "r9", "r10", "r11");
-    return (int)result >= 0 || works(syscall(0x40000000 | SYS_socket, AF_UNIX, SOCK_STREAM, 0));
+    int *arguments = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+    if (arguments != MAP_FAILED)
+        arguments[0] = AF_UNIX, arguments[1] = SOCK_STREAM;
+    return call_i386(359, AF_UNIX, SOCK_STREAM, 0) || call_i386(102, 1, (long)arguments, 0) ||
+           works(syscall(0x40000000 | SYS_socket, AF_UNIX, SOCK_STREAM, 0));
 }
 #else
 static int other_socket(void) { return 0; }
