@@ -68,6 +68,7 @@ def make_plan(
             layout.hide(share.path, Reason("the base's or nobody's", share.origin))
     if launcher is not None:
         _launcher(layout, launcher)
+    _stray_database(layout, env.tree)
     operations: list[Operation] = [MakeRoot(Reason("the environment's own root")), *layout.operations()]
     operations.append(Pivot("/local", Reason("entering is one setns; containers still work inside")))
     operations.extend(_local_devices(layout, bindmap))
@@ -237,7 +238,8 @@ def _binds(layout: Layout, binds: tuple[ExtraBind, ...]) -> Iterator[_Place]:
             layout.notes.append(Reason(f"{bind.source}: the base has none", bind.origin))
             continue
         flags = Flags(nodev=not bind.devices, read_only=bind.read_only)
-        yield _Place(bind.source, bind.target, flags, Reason("extra bind", bind.origin))
+        text = "extra bind of what may be anybody's" if bind.untrusted else "extra bind"
+        yield _Place(bind.source, bind.target, flags, Reason(text, bind.origin))
 
 
 def _places(layout: Layout, places: list[_Place]) -> None:
@@ -253,6 +255,17 @@ def _places(layout: Layout, places: list[_Place]) -> None:
         except PlanError as error:
             error.hint = f"{error.hint} ({place.why.origin})" if error.hint else f"see {place.why.origin}"
             raise
+
+
+def _stray_database(layout: Layout, path: str) -> None:
+    """rpm of Debian keeps its database in the home directory, so `dnf --installroot` on a Debian base leaves it where
+    the tree's own rpm does not look."""
+    if layout.tree.kind("/root/.rpmdb") is Kind.DIRECTORY and layout.tree.kind("/var/lib/dpkg/status") is None:
+        export = f"rpmdb --root {path} --dbpath /root/.rpmdb --exportdb | chroot {path} rpmdb --importdb"
+        layout.warnings.append(
+            f"{path}/root/.rpmdb: a database of packages where the tree's own rpm does not look, so `rpm -qa` inside"
+            f" shows none of them; `{export}`, then `rm -r {path}/root/.rpmdb`"
+        )
 
 
 def _launcher(layout: Layout, launcher: Launcher) -> None:

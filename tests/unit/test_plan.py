@@ -574,3 +574,13 @@ def test_the_view_of_a_machine_has_kinds() -> None:
     assert inside.kind("/etc/passwd") is Kind.LINK
     assert inside.kind("/etc/os-release") is Kind.FILE
     assert inside.kind("/etc/nothing") is None
+
+
+def test_a_database_of_rpm_in_the_wrong_place() -> None:
+    """Named with what mends it; not where rpm is a guest, and looks there itself."""
+    stray = {"/root/.rpmdb/rpmdb.sqlite": "file"}
+    (said,) = plan_for(tree=MERGED.plus(stray)).warnings
+    assert said.startswith("/srv/os/el9/root/.rpmdb: ") and "`rm -r /srv/os/el9/root/.rpmdb`" in said
+    assert "`rpmdb --root /srv/os/el9 --dbpath /root/.rpmdb --exportdb | chroot /srv/os/el9 rpmdb --importdb`" in said
+    assert plan_for(tree=MERGED.plus({**stray, "/var/lib/dpkg/status": "file"})).warnings == ()
+    assert plan_for(tree=MERGED).warnings == ()
