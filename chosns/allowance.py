@@ -100,7 +100,7 @@ def allowance(env: Environment, bindmap: BindMap, sysconfig: Sysconfig | None) -
         if share.devices:
             places.append(Place("/local" + share.path, share.path, rights, True))
     for bind in binds:
-        allowed = {"write": not bind.read_only, "devices": bind.devices}
+        allowed = {"write": not bind.read_only, "devices": bind.devices, "untrusted": bind.untrusted}
         rights = frozenset(right for right, on in allowed.items() if on)
         places.append(Place(bind.target, bind.source, rights, bind.optional))
     make_links = bool(sysconfig and sysconfig.make_links)

@@ -47,6 +47,10 @@ class TreeError(ChosError):
     """An OS tree is missing, is not an OS, or does not answer."""
 
 
+class UnsafeError(ChosError):
+    """Others than root decide what would be shown: the OS tree, or the source of a bind, is somebody's."""
+
+
 class PlanError(ChosError):
     """The bind map and this tree and base do not fit together."""
 

@@ -23,6 +23,7 @@ from chosns.errors import (
     NotPrepared,
     RegistryError,
     UnknownEnvironment,
+    UnsafeError,
     as_chos_error,
     chos_errors,
 )
@@ -266,6 +267,8 @@ def _prepare(
         failure: ChosError = as_chos_error(error, env.name)
     except ChosError as error:
         failure = error
+    if isinstance(failure, UnsafeError):
+        excess = None  # what others can change is not shown any longer, be it as old as it may
     if excess != [] and registry.published(env.name):
         registry.unpublish(_names_of(escape_name(env.name), registry))
         failure.message += "; nobody can enter until this is mended" + _because(excess or [])

@@ -57,6 +57,7 @@ class Policy:
     """What may be done in an environment (chos.toml(5), table `policy`).
 
     `trust` is empty where the configuration does not say; `chosns.trust` decides then, from what the tree is.
+    `owner` is an account that may own a foreign tree, beside root.
     """
 
     nosuid: bool = True
@@ -66,11 +67,15 @@ class Policy:
     linux32: bool = False
     uname26: bool = False
     trust: str = ""
+    owner: str = ""
 
 
 @dataclass(frozen=True)
 class Bind:
-    """A file or directory of the base, shown at a place of the environment's choosing."""
+    """A file or directory of the base, shown at a place of the environment's choosing.
+
+    `untrusted`: what is shown at another place than its own may be anybody's.
+    """
 
     source: str
     target: str
@@ -78,6 +83,7 @@ class Bind:
     optional: bool = False
     devices: bool = False
     origin: Origin = Origin("")
+    untrusted: bool = False
 
 
 @dataclass(frozen=True)

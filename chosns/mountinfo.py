@@ -12,6 +12,7 @@ class Mount(NamedTuple):
 
     `root`: what of its file system is shown; `device`: st_dev of that file system, as `MAJOR:MINOR`.
     `source`: what was mounted, as who did it says.
+    `options`: of the file system, as its driver tells them.
     `number`: the mount's own id, and `parent` that of the mount that it is on.
     """
 
@@ -24,6 +25,7 @@ class Mount(NamedTuple):
     number: int
     parent: int
     source: str = ""
+    options: str = ""
 
 
 _ESCAPE = re.compile(r"\\([0-7]{3})")
@@ -44,7 +46,8 @@ def parse_mount(line: str) -> Mount:
     where, root = fields[4], fields[3]
     if "\\" in line:
         where, root = _unescape(where), _unescape(root)
-    return Mount(where, root, flags, propagation, fstype, fields[2], int(fields[0]), int(fields[1]), fields[end + 2])
+    source, options = fields[end + 2], " ".join(fields[end + 3 :]).rstrip("\n")
+    return Mount(where, root, flags, propagation, fstype, fields[2], int(fields[0]), int(fields[1]), source, options)
 
 
 def mount_number(fd: int) -> int:

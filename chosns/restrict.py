@@ -51,6 +51,8 @@ def restrict(env: Environment, site: Site, registry: RegistryWriter, group_ids: 
     excess += [
         f"{name} is demanded now" for name in _RESTRICTIONS if getattr(env.policy, name) and not made_with.get(name)
     ]
+    if made_with.get("owner") not in (None, "", env.policy.owner):
+        excess.append(f"an OS tree of {made_with['owner']}'s is not allowed now")
     if generation.backend == "kmod":  # the module shows nothing for one environment alone
         return excess
     shown = from_json(generation.manifest.get("allows"))

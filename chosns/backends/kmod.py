@@ -23,6 +23,7 @@ from chosns.plan.view import resolve
 from chosns.registry_writer import RegistryWriter
 from chosns.restrict import recorded
 from chosns.trees.check import open_tree_root, os_name
+from chosns.trees.owners import owners_of
 from chosns.trees.view import DirectoryView
 
 _ACL = "system.posix_acl_access"  # acl(5)
@@ -123,7 +124,7 @@ def _require_possible(env: Environment, site: Site) -> None:
 
 def _look(worker: Worker, env: Environment, site: Site) -> None:
     """The worker: check the tree, and tell what it lacks."""
-    with open_tree_root(env.tree) as tree:
+    with open_tree_root(env.tree, owners_of(env.policy)) as tree:
         status = os.fstat(tree.fd)
         worker.send(
             "seen",

@@ -30,6 +30,8 @@ from chosns.registry import PATH
 from chosns.registry_writer import RegistryWriter
 from chosns.restrict import recorded_mounts
 from chosns.trees.check import open_tree_root, os_name
+from chosns.trees.owners import owners_of
+from chosns.trees.sources import check_sources
 from chosns.trees.view import DirectoryView
 from chosns.trust import decided, image_type
 from chosns.verify import verify
@@ -159,7 +161,8 @@ class _Looked(NamedTuple):
 def _look(env: Environment, site: Site) -> _Looked:
     """Look at tree and base, and plan."""
     launcher = find_launcher()
-    with open_tree_root(env.tree) as tree, DirectoryView("/") as base:
+    with open_tree_root(env.tree, owners_of(env.policy)) as tree, DirectoryView("/") as base:
+        check_sources(base, env.binds)
         plan = make_plan(env, site.bindmaps[env.bindmap], tree, base, sysconfig=site.sysconfig, launcher=launcher)
         things = [os.fstat(tree.fd), *([os.stat(launcher.path)] if launcher else [])]
         # Binds keep the mount flags that the tree had when they were made: remounted, it is another.
@@ -210,7 +213,7 @@ def _new_namespace(env: Environment) -> None:
 
 def _build(worker: Worker, plan: Plan, env: Environment, uid: int) -> None:
     """Carry out the plan in this process's namespace, check the result, try the tree's shell, and end as that does."""
-    with open_tree_root(env.tree) as tree, DirectoryView("/") as base:
+    with open_tree_root(env.tree, owners_of(env.policy)) as tree, DirectoryView("/") as base:
         # After the pivot Python's library is found in the tree: what is not loaded by now never is, or root would run
         # the tree's (codecs are imported when they are first used).
         sys.meta_path.clear()

@@ -160,7 +160,9 @@ class Worker:
             raise BuildError(
                 f"its shell does not run ({ending})" + (f": {text[-200:]}" if text else ""),
                 object=self.environment,
-                hint="is the tree complete, and of this machine's architecture?",
+                hint="may everybody read and execute its /bin/sh, loader and libraries? compare their modes"
+                if "Permission denied" in text
+                else "is the tree complete, and of this machine's architecture?",
             )
 
     def _read_line(self) -> bytes:

@@ -183,6 +183,7 @@ def _policy(fields: Fields) -> Policy:
         linux32="linux32" in chosen,
         uname26="uname26" in chosen,
         trust=trust,
+        owner=_owner(fields, trust),
     )
     fields.close()
     return policy
@@ -200,6 +201,19 @@ def _trust(fields: Fields) -> str:
     return trust
 
 
+def _owner(fields: Fields, trust: str) -> str:
+    """Whose the tree may be. Only a foreign one: such an account decides what users run."""
+    owner = fields.text("owner")
+    if owner and not GROUP.fullmatch(owner):
+        fields.report(f"{quoted(owner)} is not the name of an account", "", "owner")
+        return ""
+    if owner and trust != FOREIGN:
+        message = f'owner = {quoted(owner)} needs trust = "foreign"'
+        fields.report(message, "who owns a tree decides what is in it: it cannot be trusted as the base is", "owner")
+        return ""
+    return owner
+
+
 def _binds(tables: list[Fields]) -> tuple[Bind, ...]:
     binds: list[Bind] = []
     first: dict[str, Origin] = {}
@@ -212,6 +226,7 @@ def _binds(tables: list[Fields]) -> tuple[Bind, ...]:
             optional=fields.flag("optional", False),
             devices=fields.flag("devices", False),
             origin=fields.origin(),
+            untrusted=fields.flag("untrusted", False),
         )
         fields.close()
         if _check_bind(fields, bind, first):

@@ -2,38 +2,74 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import platform
 import re
 import stat
+from collections.abc import Collection
 
-from chosns.errors import TreeError
-from chosns.plan.view import Kind, join, parent, resolve, split
+from chosns.errors import TreeError, UnsafeError, as_chos_error
+from chosns.plan.view import Kind, join, resolve, split
+from chosns.trees.owners import ROOT, Others, is_private, mount_of, others, others_inside, private_fuse
 from chosns.trees.view import DirectoryView, open_inside
 
-_STEPS = 1000  # components and links on the way to a tree; more is a loop
+# What everybody's login shell runs or reads first, root's too: the shell, its loader and libraries, where programs are
+# looked for, the profile. Not the whole tree: a tree may have a million files on a slow server.
+_JUDGED = (
+    "/bin/sh",
+    "/bin",
+    "/sbin",
+    "/usr/bin",
+    "/usr/sbin",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/usr/lib",
+    "/usr/lib64",
+    "/usr/lib64/libc.so.6",
+    f"/lib/{platform.machine()}-linux-gnu/libc.so.6",
+    "/lib64/ld-linux-x86-64.so.2",
+    "/lib/ld-linux-aarch64.so.1",
+    "/lib64/ld64.so.2",
+    f"/lib/ld-musl-{platform.machine()}.so.1",
+    "/etc/ld.so.preload",
+    "/etc/ld.so.cache",
+    "/etc/profile",
+    "/etc/profile.d",
+    "/etc/bash.bashrc",
+    "/etc/bashrc",
+    "/etc/environment",
+)
+_ANSWERS = "is its file system mounted? compare with the path in /etc/chos"
 
 
-def open_tree_root(path: str) -> DirectoryView:
+def open_tree_root(path: str, owners: Collection[int] = ROOT) -> DirectoryView:
     """Open an OS tree and check it.
 
-    :raises TreeError: it is missing, is not a directory, holds no shell, or others than root may write to it
+    :param owners: who may own the tree and write in it.
+    :raises TreeError: it is missing, is not a directory, holds no shell, or users cannot look into it.
+    :raises UnsafeError: others than `owners` may write to it, or could exchange it
         (a user's own tree needs a backend without privilege).
     """
     try:
-        _check_way(path)
+        _check_way(path, owners)
         view = DirectoryView(path)
     except FileNotFoundError:
-        raise TreeError(
-            "OS tree does not exist", object=path, hint="is its file system mounted? compare with the path in /etc/chos"
-        ) from None
+        raise TreeError("OS tree does not exist", object=path, hint=_ANSWERS) from None
     except NotADirectoryError:
         raise TreeError(
             "OS tree is not a directory", object=path, hint="give the directory that holds its /usr"
         ) from None
     except OSError as error:
-        raise TreeError(f"OS tree cannot be opened: {error.strerror}", object=path) from None
+        if error.errno == errno.ENOSYS:
+            raise as_chos_error(error, path) from None
+        if error.errno == errno.ELOOP:
+            raise TreeError("OS tree cannot be opened: too many symbolic links", object=path) from None
+        raise _closed(path, error) from None
     try:
-        _check_owner(view)
+        _check_public(view)
+        _check_content(view, owners)
         shell = resolve(view, "/bin/sh")
         if shell is None or shell.kind is not Kind.FILE:
             raise TreeError(
@@ -47,49 +83,68 @@ def open_tree_root(path: str) -> DirectoryView:
         raise
 
 
-def _check_way(path: str) -> None:
-    """Refuse a tree that somebody else than root could exchange: every directory on the way to it, links followed.
+def _closed(path: str, error: OSError) -> TreeError:
+    """Why root may not look at a tree."""
+    where = str(error.filename or path)
+    message = f"OS tree cannot be opened: {error.strerror}"
+    if error.errno not in (errno.EACCES, errno.EPERM):
+        return TreeError(message, object=path)
+    if mount := private_fuse(where):
+        return TreeError(f"{message}: {mount.target} is FUSE without allow_other", object=path, hint=_ALLOW_OTHER)
+    if os.geteuid() != 0:
+        return TreeError(message, object=path, hint="become root")
+    hint = f"{where} keeps root out: on NFS with root_squash, let everybody look into it"
+    return TreeError(message, object=path, hint=hint)
+
+
+_ALLOW_OTHER = "mount it with `-o allow_other` (who is not root needs user_allow_other in /etc/fuse.conf)"
+
+
+def _check_public(view: DirectoryView) -> None:
+    """Refuse a tree on a FUSE file system that only root may look at, so that users could not run its shell."""
+    if os.fstat(view.fd).st_dev == os.stat("/").st_dev:
+        return
+    mount = mount_of(view.fd)
+    if mount and is_private(mount):
+        raise TreeError(
+            f"users cannot look into the OS tree: {mount.target} is FUSE without allow_other",
+            object=view.path,
+            hint=_ALLOW_OTHER,
+        )
+
+
+def _check_way(path: str, owners: Collection[int]) -> None:
+    """Refuse a tree that somebody else than `owners` could exchange: every directory on the way, links followed.
 
     Otherwise its owner might mount or link something else there, which only pretends to be root's.
-    In a sticky directory nobody can move what is root's.
     """
-    done = "/"
-    todo = split(path)
-    for _ in range(_STEPS):
-        status = os.stat(done, follow_symlinks=False)
-        if stat.S_ISLNK(status.st_mode):
-            if status.st_uid != 0:
-                raise TreeError(
-                    f"the link {done} on the way to the OS tree is not root's", object=path, hint=f"remove {done}"
-                )
-            target = os.readlink(done)
-            done = "/" if target.startswith("/") else parent(done)
-            todo = [*split(target), *todo]
-            continue
-        if not todo:
-            return
-        others = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not status.st_mode & stat.S_ISVTX
-        if status.st_uid != 0 or others:
-            raise TreeError(
-                f"OS tree lies in {done}, which others than root can write",
-                object=path,
-                hint="they could put another tree in its place: move it, or make the directory root's alone",
-            )
-        part = todo.pop(0)
-        done = parent(done) if part == ".." else join([*split(done), part])
-    raise TreeError("OS tree cannot be opened: too many symbolic links", object=path)
+    base = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        found = others(base, path, owners)
+    finally:
+        os.close(base)
+    if found and found.last:
+        raise UnsafeError(f"OS tree {found.why}", object=path, hint=_mend(path, found._replace(path="/")))
+    if found:
+        hint = f"they could put another tree in its place: move it, or `{found.mend} {found.path}`"
+        raise UnsafeError(f"OS tree lies in {found.path}, which {found.why}", object=path, hint=hint)
 
 
-def _check_owner(view: DirectoryView) -> None:
-    status = os.fstat(view.fd)
-    if status.st_uid != 0:
-        raise TreeError(
-            f"OS tree belongs to uid {status.st_uid}, not to root",
-            object=view.path,
-            hint="whoever owns the tree decides what its users run: chown it to root",
-        )
-    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise TreeError("OS tree is writable by others than root", object=view.path, hint=f"chmod go-w {view.path}")
+def _check_content(view: DirectoryView, owners: Collection[int]) -> None:
+    """Judge the tree that was opened, which may have been mounted only then (autofs), and what _JUDGED lists in it."""
+    found = others_inside(view.fd, ("/", *_JUDGED), owners)
+    if found:
+        what = "OS tree" if found.path == "/" else f"{found.path} of the OS tree"
+        raise UnsafeError(f"{what} {found.why}", object=view.path, hint=_mend(view.path, found))
+
+
+def _mend(tree: str, found: Others) -> str:
+    if not found.why.startswith("belongs"):
+        return f"{found.mend} {join([*split(tree), *split(found.path)])}"
+    mend = f"look at what is in it, then `chown -hR root:root {tree}`"
+    return (
+        f"who owns it decides what users run, and root: {mend}; to let an account own it (CVMFS): `owner`, chos.toml(5)"
+    )
 
 
 def os_name(view: DirectoryView) -> str:

@@ -142,8 +142,8 @@ def test_extra_binds(node: Node, site: Path) -> None:
         """
         bind = [
           { source = "/srv/site", target = "/software/site" },
-          { source = "/srv/site/own", target = "/usr/local/share/own" },
-          { source = "/srv/site/own", target = "/opt/own-ro", read_only = true },
+          { source = "/srv/site/own", target = "/usr/local/share/own", untrusted = true },
+          { source = "/srv/site/own", target = "/opt/own-ro", read_only = true, untrusted = true },
           { source = "/srv/site/file", target = "/usr/share/one-file" },
           { source = "/srv/missing", target = "/opt/missing", optional = true },
         ]

@@ -21,8 +21,10 @@ def read(tmp_path: Path, text: str) -> list[Mount]:
 
 def test_one_line(tmp_path: Path) -> None:
     line = "40 36 0:50 /sub /mnt/x ro,nosuid,nodev master:7 - nfs4 server:/vol rw,vers=4.2\n"
-    wanted = Mount("/mnt/x", "/sub", ["ro", "nosuid", "nodev"], ["master:7"], "nfs4", "0:50", 40, 36, "server:/vol")
-    root = Mount("/", "/", ["rw", "relatime"], ["shared:1"], "ext4", "98:0", 36, 35, "/dev/sda1")
+    wanted = Mount(
+        "/mnt/x", "/sub", ["ro", "nosuid", "nodev"], ["master:7"], "nfs4", "0:50", 40, 36, "server:/vol", "rw,vers=4.2"
+    )
+    root = Mount("/", "/", ["rw", "relatime"], ["shared:1"], "ext4", "98:0", 36, 35, "/dev/sda1", "rw")
     assert read(tmp_path, PLAIN + line) == [root, wanted]
 
 

@@ -1,0 +1,170 @@
+"""Who could change what a path leads to: of an OS tree and on the way to it, in a tree, of what a bind shows.
+
+Every directory on the way and the thing itself are judged by owner and mode; where there is an ACL, its mask is the
+mode's group bits (acl(5)). Nothing is opened but for its place (O_PATH), and nothing is read.
+Called by `check` and `sources`, in a worker: a look may hang.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import pwd
+import re
+import stat
+from collections.abc import Collection, Iterator
+from typing import NamedTuple
+
+from chosns.errors import ConfigError
+from chosns.model import Policy
+from chosns.mountinfo import Mount, mount_number, read_mounts
+from chosns.plan.view import is_below, join, parent, split
+from chosns.trees.view import open_inside
+
+ROOT = frozenset({0})
+_STEPS = 1000  # components and links on the way; more is a loop
+_WRITABLE = stat.S_IWGRP | stat.S_IWOTH
+_FUSE_USER = re.compile(r"\buser_id=(\d+)")
+_ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
+
+
+class Others(NamedTuple):
+    """Who else than root decides: what is theirs, what makes it so, and the command that ends it. `last`: see Step."""
+
+    path: str
+    why: str
+    mend: str
+    last: bool
+
+
+class Step(NamedTuple):
+    """A directory, link or file on the way; `last`: the thing itself."""
+
+    path: str
+    status: os.stat_result
+    last: bool
+
+
+def steps(root: int, path: str) -> Iterator[Step]:
+    """Walk `path` in the directory `root`, every link followed there.
+
+    :raises OSError: with the path of the step that cannot be looked at; ELOOP after too many.
+    """
+    done, todo = "/", split(path)
+    for _ in range(_STEPS):
+        fd = _place(root, done)
+        try:
+            status = os.fstat(fd)
+            target = os.readlink("", dir_fd=fd) if stat.S_ISLNK(status.st_mode) else ""
+        finally:
+            os.close(fd)
+        if todo and not target and not stat.S_ISDIR(status.st_mode):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), done)
+        yield Step(done, status, not todo and not target)
+        if target:
+            done, todo = "/" if target.startswith("/") else parent(done), [*split(target), *todo]
+        elif todo:
+            part = todo.pop(0)
+            done = parent(done) if part == ".." else join([*split(done), part])
+        else:
+            return
+    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+
+
+def _place(root: int, path: str) -> int:
+    """A descriptor of what is at `path`: of what the automounter mounts there, once it is asked for as a directory."""
+    try:
+        return open_inside(root, path, os.O_PATH | os.O_NOFOLLOW | os.O_DIRECTORY)
+    except NotADirectoryError:
+        return open_inside(root, path, os.O_PATH | os.O_NOFOLLOW)
+
+
+def others(root: int, path: str, owners: Collection[int] = ROOT, *, sticky: bool = True) -> Others | None:
+    """The first step of `path` in `root` that somebody else than `owners` could change; None where nobody could.
+
+    :param sticky: a sticky directory may lie on the way, for there nobody can move what is root's.
+    :raises OSError: as `steps`.
+    """
+    device = None
+    for step in steps(root, path):
+        status, mode = step.status, step.status.st_mode
+        # Whose a link is counts where its owner may replace it, in a sticky directory.
+        if status.st_uid not in owners and (sticky or not stat.S_ISLNK(mode)):
+            why = f"belongs to {account(status.st_uid)}, not to root"
+            return Others(step.path, why, "chown -h root:root", step.last)
+        if not stat.S_ISLNK(mode) and mode & _WRITABLE and (step.last or not sticky or not mode & stat.S_ISVTX):
+            return Others(step.path, "is writable by others than root", "chmod go-w", step.last)
+        # The owner that FUSE shows is what its server says.
+        user = _fuse_user_at(root, step.path) if device not in (None, status.st_dev) else None
+        if user is not None and user not in owners:
+            return Others(step.path, f"was mounted by {account(user)} (FUSE)", "umount", step.last)
+        device = status.st_dev
+    return None
+
+
+def others_inside(tree: int, paths: Collection[str], owners: Collection[int] = ROOT) -> Others | None:
+    """`others` for each of these in a tree. What is not there is nobody's."""
+    for path in paths:
+        try:
+            found = others(tree, path, owners, sticky=False)
+        except OSError as error:
+            if error.errno in (*_ABSENT, errno.EACCES):
+                continue
+            raise
+        if found:
+            return found
+    return None
+
+
+def owners_of(policy: Policy) -> frozenset[int]:
+    """Who may own a tree. :raises ConfigError: there is no such account here."""
+    if not policy.owner:
+        return ROOT
+    try:
+        return ROOT | {pwd.getpwnam(policy.owner).pw_uid}
+    except KeyError:
+        message = f"account {policy.owner}, which may own the OS tree, is unknown on this node"
+        raise ConfigError(message, object="owner", hint="correct `owner`, or create the account") from None
+
+
+def account(uid: int) -> str:
+    """How messages call a user."""
+    try:
+        return f"{pwd.getpwuid(uid).pw_name} (uid {uid})"
+    except KeyError:
+        return f"uid {uid}"
+
+
+def is_fuse(mount: Mount) -> bool:
+    """Whether what is shown there comes from a process."""
+    return mount.fstype in ("fuse", "fuseblk") or mount.fstype.startswith("fuse.")
+
+
+def is_private(mount: Mount) -> bool:
+    """Whether nobody but who mounted it may look into it, root neither (fuse(8))."""
+    return is_fuse(mount) and "allow_other" not in mount.options.split(",")
+
+
+def private_fuse(path: str) -> Mount | None:
+    """The FUSE file system that keeps others out of `path`, which has no links; None where there is none."""
+    around = [mount for mount in read_mounts() if is_below(path, mount.target)]
+    # Of several at one place the last is on top.
+    top = max(reversed(around), key=lambda mount: len(split(mount.target)), default=None)
+    return top if top and is_private(top) else None
+
+
+def mount_of(fd: int) -> Mount | None:
+    """The mount that a descriptor is on, as mountinfo has it."""
+    number = mount_number(fd)
+    return next((mount for mount in read_mounts() if mount.number == number), None)
+
+
+def _fuse_user_at(root: int, path: str) -> int | None:
+    """Who mounted what is at `path`, where it is FUSE."""
+    fd = _place(root, path)
+    try:
+        mount = mount_of(fd)
+    finally:
+        os.close(fd)
+    match = _FUSE_USER.search(mount.options) if mount and is_fuse(mount) else None
+    return int(match[1]) if match else None

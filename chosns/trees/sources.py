@@ -1,0 +1,55 @@
+"""The sources of binds: what a configuration shows at another place than its own.
+
+A user's directory at its own place is that user's, there as on the base. Shown at /etc/profile.d or /usr/local/bin it
+decides what others run: then it is judged as an OS tree's path is, unless `untrusted` says that it may be anybody's.
+Called by the backend ns when it looks at tree and base, in a worker.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from chosns.errors import PlanError, UnsafeError
+from chosns.model import Bind
+from chosns.trees.owners import others, private_fuse
+from chosns.trees.view import DirectoryView
+
+_ABSENT = (errno.ENOENT, errno.ENOTDIR)
+
+
+def check_sources(base: DirectoryView, binds: tuple[Bind, ...]) -> None:
+    """Judge what is shown at another place.
+
+    :raises UnsafeError: others than root decide what is shown there.
+    :raises PlanError: it cannot be looked at. Of what is missing the planner speaks.
+    """
+    for bind in binds:
+        if bind.untrusted or bind.source == bind.target:
+            continue
+        try:
+            found = others(base.fd, bind.source)
+        except OSError as error:
+            # As for the planner: without root, what the caller may not look at counts as not there.
+            if error.errno in _ABSENT or (error.errno == errno.EACCES and os.geteuid() != 0):
+                continue
+            raise _unseen(bind, error) from None
+        if found is None:
+            continue
+        what = "" if found.last else f"could be exchanged: {found.path} "
+        meant = f"where others are meant to decide what everybody finds there, write `untrusted = true` ({bind.origin})"
+        raise UnsafeError(
+            f"what is shown at {bind.target} {what}{found.why}",
+            object=bind.source,
+            hint=f"look at what is in it, then `{found.mend} {found.path}`; {meant}",
+        )
+
+
+def _unseen(bind: Bind, error: OSError) -> PlanError:
+    where = str(error.filename or bind.source)
+    hint = "on NFS with root_squash, let everybody look into the directories on the way"
+    if mount := private_fuse(where):
+        hint = f"{mount.target} is FUSE without allow_other: mount it with `-o allow_other`"
+    return PlanError(
+        f"{where} cannot be looked at: {error.strerror}", object=bind.source, hint=f"{hint} ({bind.origin})"
+    )
