@@ -45,17 +45,26 @@ def restrict(env: Environment, site: Site, registry: RegistryWriter, group_ids: 
     else:
         left = registry.narrow(str(generation), group_ids)
     excess = [] if left else ["it was made for other groups"]
-    made_with = generation.manifest.get("policy")
-    if not isinstance(made_with, dict):
-        return [*excess, "it does not say with which policy it was made"]
-    excess += [
-        f"{name} is demanded now" for name in _RESTRICTIONS if getattr(env.policy, name) and not made_with.get(name)
-    ]
-    if made_with.get("owner") not in (None, "", env.policy.owner):
-        excess.append(f"an OS tree of {made_with['owner']}'s is not allowed now")
+    excess += policy_excess(generation.manifest, env)
     if generation.backend == "kmod":  # the module shows nothing for one environment alone
         return excess
     shown = from_json(generation.manifest.get("allows"))
     if shown is None:
         return [*excess, "an earlier version of chosctl made it and did not write down what it shows"]
     return excess + wider(shown, allowance(env, site.bindmaps[env.bindmap], site.sysconfig))
+
+
+def policy_excess(manifest: dict[str, Any], env: Environment) -> list[str]:
+    """What the policy that a generation was made with allows, and the configuration does not.
+
+    A policy of which the configuration leaves something open was made tighter where the tree asked for it.
+    """
+    made_with = manifest.get("policy")
+    if not isinstance(made_with, dict):
+        return ["it does not say with which policy it was made"]
+    excess = [
+        f"{name} is demanded now" for name in _RESTRICTIONS if getattr(env.policy, name) and not made_with.get(name)
+    ]
+    if made_with.get("owner") not in (None, "", env.policy.owner):
+        excess.append(f"an OS tree of {made_with['owner']}'s is not allowed now")
+    return excess

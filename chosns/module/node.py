@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from chosns.model import Environment, Site, escape_name
 from chosns.module import control, root
 from chosns.registry_writer import RegistryWriter
-from chosns.restrict import recorded
+from chosns.restrict import policy_excess
 
 
 def bring_up(site: Site, registry: RegistryWriter) -> list[str]:
@@ -48,12 +48,13 @@ def settle(registry: RegistryWriter, backends: Sequence[str]) -> list[str]:
 
 
 def withdraw(env: Environment, registry: RegistryWriter) -> None:
-    """What the module let in before its restrictions changed, it lets in no more until it has been looked at again."""
+    """What the module let in before its groups changed or its policy was tightened, it lets in no more until it has
+    been looked at again."""
     published = registry.published(env.name)
     generation = registry.generation(published) if published else None
-    now = recorded(env)
-    same = generation is not None and all(generation.manifest.get(key) == now[key] for key in now)
-    if not same and escape_name(env.name) in registry.module_trees():
+    same_groups = generation is not None and generation.manifest.get("groups") == list(env.groups)
+    narrower = generation is None or policy_excess(generation.manifest, env)
+    if (narrower or not same_groups) and escape_name(env.name) in registry.module_trees():
         registry.set_module_tree(env.name, "")
         settle(registry, registry.backends())
 

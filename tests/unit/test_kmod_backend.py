@@ -16,9 +16,11 @@ from chosns.backends.kmod import _require_possible
 from chosns.errors import BuildError
 from chosns.model import Bind, Environment, Policy, Site, Sysconfig
 from chosns.module import control
+from chosns.module.node import withdraw
 from chosns.module.root import tree_names
 from chosns.observe.homes import Homes
 from chosns.registry import Generation
+from chosns.restrict import recorded
 
 ENV = Environment("one", "/os/one", HERE)
 SITE = Site((ENV,), bindmaps={"default": DEFAULT})
@@ -136,3 +138,51 @@ def test_the_list_is_read_as_the_kernel_writes_it(tmp_path: Path, monkeypatch: p
     paths = ("/os/1\r", "/os/\u2028", os.fsdecode(b"/os/\xff"), "/os/\v 2")
     (tmp_path / "valid").write_bytes(b"".join(os.fsencode(path) + b"\n" for path in paths))
     assert control.allowed() == paths
+
+
+class OneGeneration:
+    """A registry that has one generation of `one`, which the module allows."""
+
+    def __init__(self, manifest: dict[str, Any]) -> None:
+        self.manifest = manifest
+        self.allowed = {"one": "/os/one"}
+
+    def published(self, name: str) -> str:
+        return f"{name}.1"
+
+    def generation(self, text: str) -> Generation:
+        return Generation("one", 1, 0, self.manifest, pinned=True)
+
+    def module_trees(self) -> dict[str, str]:
+        return dict(self.allowed)
+
+    def set_module_tree(self, name: str, tree: str) -> None:
+        self.allowed.pop(name)
+
+    def backends(self) -> list[str]:
+        return ["ns", "kmod"]
+
+    def module_is_ours(self) -> bool:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("made", "now", "stays"),
+    [
+        (Policy(), Policy(), True),
+        (Policy(trust="site"), Policy(), True),
+        (Policy(trust="foreign", no_new_privs=True), Policy(), True),
+        (Policy(nosuid=False), Policy(), False),
+        (Policy(), Policy(no_new_privs=True), False),
+        (Policy(owner="cvmfs"), Policy(), False),
+    ],
+)
+def test_the_module_lets_nobody_in_by_an_older_policy(made: Policy, now: Policy, stays: bool) -> None:
+    """And an `up` that changes nothing takes nothing away, not for a moment."""
+    before = replace(ENV, policy=made)
+    registry = OneGeneration(recorded(before))
+    withdraw(replace(ENV, policy=now), registry)  # type: ignore[arg-type]
+    assert bool(registry.allowed) is stays
+    registry = OneGeneration(recorded(replace(before, groups=("a",))))
+    withdraw(replace(ENV, policy=now), registry)  # type: ignore[arg-type]
+    assert not registry.allowed
