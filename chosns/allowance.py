@@ -131,6 +131,9 @@ def wider(made: Allowance, now: Allowance) -> list[str]:
 def _wider_at(point: str, made: Allowance, now: Allowance) -> Iterator[str]:
     name = "every other directory of the base" if point == _SOME else point
     before, after = list(_of_base(made, point)), list(_of_base(now, point))
+    if after and before and before[0].source == point != after[0].source:
+        # Something else in the place of what was at its own: that is still at /local, and there with these rights.
+        after.insert(0, next(_of_base(now, "/local" + point)))
     # What may lie beneath is compared with all that may be shown now; what lies on top, with what does now.
     excess = _excess(before[0], after[0]) if before and after else "is not the base's now" if before else ""
     if not excess and not all(any(not _excess(one, other) for other in after) for one in before):
