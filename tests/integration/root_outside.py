@@ -63,13 +63,21 @@ class Place:
             words, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             env=self.env(), cwd="/", start_new_session=True,
         )  # fmt: skip
-        wait_for(lambda: sleepers(user), "the user's process")
+        self.wait_until_inside(user)
         process.send_signal(number)
         if number != signal.SIGTERM:  # which hosts pass on; of the others some are ignored
             end_sleepers(user)
         text = process.communicate(timeout=LIMIT)[0]
         end_sleepers(user)
         return str(text)
+
+    def wait_until_inside(self, user: str = "alice") -> None:
+        """A process `sleep 1000` of the user's is there, and nobody who is root stands inside."""
+        wait_for(lambda: sleepers(user), "the user's process")
+        pin = self.node.pin(self.node.generation(NAME))
+        standing = [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if _is_root_inside(pid, pin)]
+        names = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in standing]
+        assert not standing, f"root stands inside: {names}"
 
     def terminal(self, *words: str, typed: str = "", after: Act | None = None, **env: str) -> str:
         """What a program shows on a terminal; `after` gets its pid and the terminal instead of what is typed."""
@@ -89,6 +97,17 @@ class Place:
             os.close(terminal)
         os.waitpid(pid, 0)
         return output.decode(errors="replace").replace("\r", "")
+
+
+def _is_root_inside(pid: int, pin: int) -> bool:
+    try:
+        if os.stat(f"/proc/{pid}/ns/mnt").st_ino != pin:
+            return False
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:  # it has ended
+        return False
+    values = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+    return "0" in values["Uid"].split() or int(values["CapPrm"], 16) != 0
 
 
 def sleepers(user: str = "alice") -> list[int]:

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 import traps
 from daemons import AUTH, Sshd, Stacks, wait_for
-from root_outside import INSIDE, NAME, SERVICES, SESSION, Place, end_all, end_sleepers, sleepers, trapped
+from root_outside import INSIDE, NAME, SERVICES, SESSION, Place, end_all, end_sleepers, trapped
 
 SLEEP = "cat /etc/os-release; sleep 1000"
 ID = f"ID={NAME}"
@@ -145,7 +145,7 @@ def on_a_terminal(place: Place, end: str, *words: str) -> str:
 
     def act(pid: int, terminal: int) -> None:
         os.write(terminal, f"{SLEEP}\n".encode())
-        wait_for(sleepers, "the user's process")
+        place.wait_until_inside()
         if end == "interrupt":
             os.write(terminal, b"\x03")
             os.write(terminal, b"exit\n")
@@ -172,6 +172,13 @@ def test_sudo_settings(place: Place, defaults: str) -> None:
     clean(place, place.terminal("sudo", "-u", "alice", "/bin/sh", "-c", command), inside=inside)
 
 
+@pytest.mark.parametrize("end", ["exit", "interrupt", "hang up"])
+def test_sudos_monitor(place: Place, end: str) -> None:
+    """On a terminal of sudo's own the command's parent is a process of root's that is not the first one."""
+    SUDOERS.write_text("Defaults use_pty, log_output\nalice ALL=(ALL) NOPASSWD: ALL\n")
+    clean(place, on_a_terminal(place, end, "sudo", "-u", "alice", "/bin/sh", "-i"))
+
+
 @pytest.mark.parametrize("invoker", ["root", "bob"])
 def test_sudoedit(place: Place, invoker: str) -> None:
     """sudo opens the target's session; the editor is the invoker's, and root's must not run in another's tree."""
@@ -187,7 +194,7 @@ def test_sudoedit(place: Place, invoker: str) -> None:
     words: tuple[str, ...] = ("sudo", "-u", "alice", "-e", str(file))
     if invoker == "bob":
         words = ("setpriv", "--reuid", "bob", "--regid", "bob", "--init-groups", *words)
-    text = place.run(*words, SUDO_EDITOR=str(editor), CHOS="root")
+    text = place.run(*words, SUDO_EDITOR=str(editor))
     clean(place, text, inside=False)
     text = said.read_text()
     assert ID not in text, text
@@ -215,7 +222,7 @@ def test_login_gives_no_groups(place: Place) -> None:
 def test_login_is_terminated(place: Place) -> None:
     def act(pid: int, terminal: int) -> None:
         os.write(terminal, f"{SLEEP}\n".encode())
-        wait_for(sleepers, "the user's process")
+        place.wait_until_inside()
         os.kill(pid, signal.SIGTERM)
         end_all()
 
@@ -320,7 +327,7 @@ def test_ssh_disconnects(place: Place, sshd: Callable[..., Sshd], terminal: bool
     with subprocess.Popen(
         [*command[:3], *(["-tt"] if terminal else []), *command[3:]], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
     ) as client:
-        wait_for(sleepers, "the user's process")
+        place.wait_until_inside()
         client.kill()
         text = client.stdout.read().decode() if client.stdout else ""
     settled(server)
@@ -331,7 +338,7 @@ def test_ssh_client_that_no_longer_answers(place: Place, sshd: Callable[..., Ssh
     """sshd's own time limit ends the session."""
     server = sshd("ClientAliveInterval 1\nClientAliveCountMax 1")
     with subprocess.Popen(server.command("alice", SLEEP), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as client:
-        wait_for(sleepers, "the user's process")
+        place.wait_until_inside()
         client.send_signal(signal.SIGSTOP)
         settled(server)
         client.kill()
@@ -350,7 +357,7 @@ def test_ssh_time_to_log_in(place: Place, sshd: Callable[..., Sshd]) -> None:
 def test_ssh_monitor_is_ended(place: Place, sshd: Callable[..., Sshd], number: signal.Signals) -> None:
     server = sshd()
     with subprocess.Popen(server.command("alice", SLEEP), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as client:
-        wait_for(sleepers, "the user's process")
+        place.wait_until_inside()
         for pid in server.children():
             os.kill(pid, number)
         settled(server)
