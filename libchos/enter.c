@@ -69,8 +69,8 @@ static int enter_base(struct chos_session *s, struct chos_error *e)
 
 /* CHOS_RETIRED has three causes. Known only inside: another generation has been published; the registry that we hold
  * shows that one, also from here. Else the pin is not there: this namespace is younger than it, which the base cures, or
- * the generation was retired under our eyes, which looking once more cures. And a generation that was closed to the user
- * may have been so because there is another for them. */
+ * the generation was retired under our eyes, which looking once more cures. And a generation that was closed to the user,
+ * or a tree that the module was told to forget, may be so because there is another. */
 static int enter(struct chos_session *s, struct chos_error *e)
 {
     for (int i = 0; i < TRIES; i++) {
@@ -81,7 +81,7 @@ static int enter(struct chos_session *s, struct chos_error *e)
             if (rc == 0)
                 return 0;
         }
-        if (e->reason == CHOS_DENIED && chos_leads_elsewhere(s))
+        if ((e->reason == CHOS_DENIED || e->reason == CHOS_NO_MODULE) && chos_leads_elsewhere(s))
             continue;
         if (e->reason != CHOS_RETIRED)
             return -1;
