@@ -61,7 +61,8 @@ void chos_path_put(struct chos_path *path);
 int chos_table_init(unsigned int size);
 void chos_table_exit(void);
 enum chos_mark { CHOS_KEEP, CHOS_MARKED, CHOS_UNMARKED };	/* marked: its no_new_privs is the module's */
-void chos_table_set(struct chos_path *path, enum chos_mark mark);	/* the caller's; NULL: as its ancestors; takes the reference */
+/* The caller's own; path NULL: ask the ancestors; takes the reference. */
+void chos_table_set(struct chos_path *path, enum chos_mark mark);
 bool chos_table_marked(void);
 void chos_table_unmark(const struct task_struct *task);	/* what is made of it later is not marked either */
 void chos_table_inherit(struct task_struct *child);

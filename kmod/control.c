@@ -49,14 +49,16 @@ static bool same_groups(const struct group_info *a, const struct group_info *b)
 
 /*
  * Who is more privileged than who opened the file, is a set-uid or set-gid program or the like that was given the
- * descriptor as its output: its messages are no commands. The saved ids count, and what is permitted: it can have them back.
+ * descriptor as its output: its messages are no commands. The saved ids count, and what is permitted: it can have them
+ * back.
  */
 static bool meant_it(const struct file *file)
 {
 	const struct cred *opener = file->f_cred, *writer = current_cred();
 
-	return uid_eq(opener->uid, writer->uid) && uid_eq(opener->euid, writer->euid) && uid_eq(opener->suid, writer->suid) &&
-	       gid_eq(opener->gid, writer->gid) && gid_eq(opener->egid, writer->egid) && gid_eq(opener->sgid, writer->sgid) &&
+	return uid_eq(opener->uid, writer->uid) && gid_eq(opener->gid, writer->gid) &&
+	       uid_eq(opener->euid, writer->euid) && gid_eq(opener->egid, writer->egid) &&
+	       uid_eq(opener->suid, writer->suid) && gid_eq(opener->sgid, writer->sgid) &&
 	       same_groups(opener->group_info, writer->group_info) && opener->user_ns == writer->user_ns &&
 	       cap_issubset(writer->cap_permitted, opener->cap_permitted) &&
 	       cap_issubset(writer->cap_effective, opener->cap_effective);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0
 /*
- * Nobody gains a right inside. From there, a set-uid program of the base can be executed by way of a working directory, a
- * descriptor or another process's root directory, and the kernel would start it with the tree's loader. So whoever
+ * Nobody gains a right inside. From there, a set-uid program of the base can be executed by way of a working directory,
+ * a descriptor or another process's root directory, and the kernel would start it with the tree's loader. So whoever
  * enters gets no_new_privs, which is handed on to children.
  *
  * Who leaves loses it again, so that sudo, su and chos work on the base as for anybody. But another may have wanted it
@@ -71,7 +71,7 @@ static int __maybe_unused on_landlock(struct kprobe *probe, struct pt_regs *regs
 /* Before the system calls do anything. Other machines' names for them are not known here: nothing is cleared there. */
 static struct kprobe probes[] = {
 	{ .symbol_name = "security_task_prctl", .pre_handler = on_prctl },
-#if __has_include(<uapi/linux/landlock.h>)
+#ifdef HAVE_LANDLOCK
 #if defined(CONFIG_X86_64)
 	{ .symbol_name = "__x64_sys_landlock_restrict_self", .pre_handler = on_landlock },
 #ifdef CONFIG_IA32_EMULATION

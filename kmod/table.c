@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0
 /*
- * Which task is in which environment: a hash table by task_struct. An entry is made by setchos or at fork, never
- * changes but for its mark, which can go, and goes when its task exits, before the task_struct can be used again. A task
- * that executes a program from a thread other than the leader keeps its task_struct, and so its entry, though not its number.
+ * Which task is in which environment: a hash table by task_struct. An entry is made by setchos or at fork. It never
+ * changes, but its mark can be taken away. It goes when its task exits, before the task_struct can be used again. A
+ * task that executes a program from a thread other than the leader keeps its task_struct, and so its entry, though not
+ * its number.
  *
  * Only a task itself, and whoever makes or ends it, writes its entry; everybody reads under RCU. The table has a fixed
  * size, so that recording a child needs no memory but its entry, and for that there is a reserve.
@@ -61,9 +62,9 @@ static void free_entry(struct rcu_head *rcu)
 	mempool_free(entry, entries);
 }
 
-/* Whoever takes away the mark of what this was copied from, sees the copy, or is seen here. */
 static void copy_mark(struct entry *entry, const struct entry *from)
 {
+	/* Whoever takes away the mark of what this was copied from, sees the copy, or is seen here. */
 	smp_mb();
 	if (!READ_ONCE(from->marked))
 		WRITE_ONCE(entry->marked, false);
@@ -127,6 +128,7 @@ void chos_table_unmark(const struct task_struct *task)
 	rcu_read_lock();
 	while ((entry = find(task)) && READ_ONCE(entry->marked)) {
 		WRITE_ONCE(entry->marked, false);
+		/* Against copy_mark() */
 		smp_mb();
 	}
 	rcu_read_unlock();
