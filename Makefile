@@ -9,18 +9,19 @@ FUZZ_SECONDS ?= 60
 PYTEST_ARGS ?=
 KERNELS ?= 6.1 6.12 uml
 KMOD_ARGS ?=
+MUTANTS_ARGS ?=
 BENCH_ARGS ?=
 BUILD ?= build
 # Debian's own tools come first: a Python from elsewhere lacks the distribution's modules.
 MESON := PATH="/usr/bin:$$PATH" meson
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build install uninstall demo check lint cunit fuzz unit system integration conformance kmod bench deb rpm wheel clean
+.PHONY: help deps build install uninstall demo check lint cunit fuzz unit system integration conformance kmod mutants bench deb rpm wheel clean
 
 help: ## Say what can be made (this list)
 	@echo "CHOS $$(sed -n 's/^__version__ = "\(.*\)"$$/\1/p' chosns/__init__.py). make …"
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)$$/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
-	@echo "Settings: PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) FUZZ_SECONDS=$(FUZZ_SECONDS) PYTEST_ARGS='$(PYTEST_ARGS)' KERNELS='$(KERNELS)' KMOD_ARGS='$(KMOD_ARGS)' BENCH_ARGS='$(BENCH_ARGS)'"
+	@echo "Settings: PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) FUZZ_SECONDS=$(FUZZ_SECONDS) PYTEST_ARGS='$(PYTEST_ARGS)' KERNELS='$(KERNELS)' KMOD_ARGS='$(KMOD_ARGS)' MUTANTS_ARGS='$(MUTANTS_ARGS)' BENCH_ARGS='$(BENCH_ARGS)'"
 
 deps: ## Install what this machine lacks to build, test and show CHOS (root)
 	@tools/deps
@@ -71,6 +72,10 @@ conformance: build ## What users can rely on, backend by backend, as a table (ro
 
 kmod: build ## Test the kernel module in virtual machines with KERNELS (root)
 	@PYTEST_ARGS='$(PYTEST_ARGS)' tools/kmod $(KMOD_ARGS) $(KERNELS)
+
+mutants: ## Break privileged code on purpose: each time a test must fail (root)
+	@tools/deps --quiet runtime build test batch demo
+	@tools/mutants $(MUTANTS_ARGS)
 
 bench: ## Measure what entering costs, beside other tools, on a throwaway node (root)
 	@bench/run $(BENCH_ARGS)
