@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from chosns.plan.view import Kind, is_below, join, parent, resolve, split
@@ -61,6 +61,7 @@ def test_resolve_agrees_with_realpath(tmp_path_factory: pytest.TempPathFactory, 
     top = make(root, tmp_path_factory.mktemp("view") / "root")
     found = resolve(root, path)
     real = os.path.realpath(f"{top}{path}")
+    assume(is_below(real, str(top)))  # a link to `.`, and `..` behind it
     if os.path.exists(f"{top}{path}"):
         assert found is not None
         assert f"{top}{found.path}".rstrip("/") == real
