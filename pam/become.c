@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/time.h>
@@ -20,7 +21,7 @@
 #include <unistd.h>
 #include <utmpx.h>
 
-enum { DESCRIPTORS = 256, SLAVE = 136, SLAVES = 8, USUAL_GROUP = 5 };
+enum { DESCRIPTORS = 256, SLAVE = 136, SLAVES = 8, MINORS = 256, USUAL_GROUP = 5 };
 
 static bool is_one_of(const char *service, const char *const *names)
 {
@@ -36,12 +37,24 @@ bool host_only_becomes_user(const char *service)
     return is_one_of(service, switchers) || is_one_of(service, logins);
 }
 
-/* The terminal that su --pty has made belongs to the user. */
+/* Whether this process holds the leader of a terminal, of which it made the other end, too. */
+static bool holds_leader(unsigned terminal)
+{
+    unsigned number;
+    for (int fd = 3; fd < DESCRIPTORS; fd++) {
+        if (ioctl(fd, TIOCGPTN, &number) == 0 && number == terminal)
+            return true;
+    }
+    return false;
+}
+
+/* The terminal that su --pty has made belongs to the user; not one that its caller left open. */
 static void give_terminal(const struct person *who)
 {
     struct stat st;
     for (int fd = 3; fd < DESCRIPTORS; fd++) {
-        if (fstat(fd, &st) || !S_ISCHR(st.st_mode) || major(st.st_rdev) < SLAVE || major(st.st_rdev) >= SLAVE + SLAVES)
+        if (fstat(fd, &st) || !S_ISCHR(st.st_mode) || major(st.st_rdev) < SLAVE || major(st.st_rdev) >= SLAVE + SLAVES
+            || !holds_leader((major(st.st_rdev) - SLAVE) * MINORS + minor(st.st_rdev)))
             continue;
         const struct group *group = getgrnam("tty");
         (void)!fchown(fd, who->uid, group != NULL ? group->gr_gid : USUAL_GROUP);

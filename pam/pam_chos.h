@@ -49,6 +49,10 @@ bool moment_is_armed(const pam_handle_t *pamh);
 bool moment_end(const pam_handle_t *pamh);
 void moment_setcred(pam_handle_t *pamh);
 
+/* cmdline.c: the words of the host, each ended by NUL */
+char *command_line(size_t *size);
+void command_line_free(char *line);
+
 /* sudo.c: what only sudo does */
 bool is_sudo(const char *service);
 bool sudo_edits(void);
@@ -61,7 +65,7 @@ bool host_prepare(struct session *session);
 bool become_user(const struct person *who);
 
 /* su.c: what only su and runuser do */
-const char *su_line_group(const char *line, size_t size);
+const char *su_line_group(const char *line, size_t size, bool options_first);
 bool su_group(gid_t *gid);
 
 /* child.c: in the process that is to become the user, root still: enters, or says why not and does as onerr= says */

@@ -3,13 +3,10 @@
  */
 #include "pam_chos.h"
 
-#include <fcntl.h>
 #include <grp.h>
+#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
-
-enum { LONGEST = 8 << 20 };   /* more than the kernel's own limit */
 
 /* Options that take a word, as short ones and as the shortest clear beginnings of long ones. */
 static const char with_word[] = "cCgGsuw";
@@ -50,15 +47,19 @@ static int take_cluster(const char *word, struct words *w, const char **value)
     return 0;
 }
 
-/* Of a command line whose words end in NUL: the group that the user gets, the last -g, else the first -G; or NULL. */
-const char *su_line_group(const char *line, size_t size)
+/* Of a command line whose words end in NUL: the group that the user gets, the last -g, else the first -G; or NULL.
+ * `options_first`: as getopt(3) with POSIXLY_CORRECT, no option is taken from behind another word. */
+const char *su_line_group(const char *line, size_t size, bool options_first)
 {
     struct words w = {line, line + size, line};
     const char *group = NULL, *first = NULL, *value, *word;
     (void)take(&w);
     while ((word = take(&w)) != NULL && strcmp(word, "--") != 0) {
-        if (word[0] != '-' || word[1] == '\0')
+        if (word[0] != '-' || word[1] == '\0') {
+            if (options_first)
+                break;
             continue;
+        }
         value = NULL;
         int option = word[1] == '-' ? take_long(word, &w, &value) : take_cluster(word, &w, &value);
         if (option == 'g')
@@ -69,30 +70,19 @@ const char *su_line_group(const char *line, size_t size)
     return group != NULL ? group : first;
 }
 
-static size_t read_all(char *text, size_t size)
-{
-    int fd = open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC);
-    size_t n = 0;
-    ssize_t more = -1;
-    while (fd >= 0 && n < size && (more = read(fd, text + n, size - n)) > 0)
-        n += (size_t)more;
-    if (fd >= 0)
-        close(fd);
-    return more == 0 ? n : 0;
-}
-
-/* False: it cannot be told. */
+/* False: it cannot be told. These options are root's alone; whoever is not may have such words for the shell. */
 bool su_group(gid_t *gid)
 {
-    char *text = mmap(NULL, LONGEST, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (text == MAP_FAILED)
+    if (getuid() != 0)
+        return true;
+    size_t size;
+    char *line = command_line(&size);
+    if (line == NULL)
         return false;
-    size_t n = read_all(text, LONGEST - 1);
-    const char *name = n > 0 ? su_line_group(text, n) : NULL;
+    const char *name = su_line_group(line, size, getenv("POSIXLY_CORRECT") != NULL);
     const struct group *group = name != NULL ? getgrnam(name) : NULL;
-    bool told = n > 0 && (name == NULL || group != NULL);
     if (group != NULL)
         *gid = group->gr_gid;
-    (void)munmap(text, LONGEST);
-    return told;
+    command_line_free(line);
+    return name == NULL || group != NULL;
 }

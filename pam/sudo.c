@@ -3,26 +3,14 @@
  */
 #include "pam_chos.h"
 
-#include <fcntl.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <unistd.h>
 
-enum { SIZE = 65536, DESCRIPTORS = 256 };
+enum { DESCRIPTORS = 256 };
 
 bool is_sudo(const char *service)
 {
     return strcmp(service, "sudo") == 0 || strcmp(service, "sudo-i") == 0;
-}
-
-static size_t command_line(char text[SIZE])
-{
-    int fd = open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? -1 : read(fd, text, SIZE - 1);
-    if (fd >= 0)
-        close(fd);
-    text[n > 0 ? n : 0] = '\0';
-    return n > 0 ? (size_t)n : 0;
 }
 
 static bool ends_in_edit(const char *name)
@@ -69,6 +57,13 @@ static bool word_edits(const char *word, bool *takes_next)
     return len > 2 && strncmp(word, "--edit", len) == 0;
 }
 
+/* sudo takes this command for -e. */
+static bool is_sudoedit(const char *command)
+{
+    const char *slash = strrchr(command, '/');
+    return strcmp(slash != NULL ? slash + 1 : command, "sudoedit") == 0;
+}
+
 /* Words that are ended by NUL, as in /proc/PID/cmdline. */
 bool sudo_line_edits(const char *line, size_t size)
 {
@@ -84,7 +79,7 @@ bool sudo_line_edits(const char *line, size_t size)
             if (word_edits(word, &skip))
                 return true;
         } else if (is_option || strchr(word, '=') == NULL)
-            return false;   /* the command */
+            return is_sudoedit(word);   /* the command */
     }
     return false;
 }
@@ -92,9 +87,13 @@ bool sudo_line_edits(const char *line, size_t size)
 /* Where it cannot be told, it does: then the command stays on the base. */
 bool sudo_edits(void)
 {
-    static char text[SIZE];
-    size_t n = command_line(text);
-    return n == 0 || sudo_line_edits(text, n);
+    size_t size;
+    char *line = command_line(&size);
+    if (line == NULL)
+        return true;
+    bool edits = sudo_line_edits(line, size);
+    command_line_free(line);
+    return edits;
 }
 
 /* It holds the leader of the terminal that it made. sudo closes all but 0, 1 and 2 when it starts, so that no other

@@ -68,7 +68,7 @@ static void test_sudo(void)
 {
     static const char *const yes[] = {
         "sudoedit f", "/usr/bin/sudoedit -u bob f", "sudo -e f", "sudo -u bob -e f", "sudo -ubob -e f", "sudo -ne f", "sudo -nu bob -e f",
-        "sudo --edit f", "sudo --ed f", "sudo --user bob --edit f", "sudo --us bob -e f", "sudo --new-option word -e f", "sudo --user=bob --edit f", "sudo A=b -e f", "sudo -C 3 -e f", "/opt/bin/sudo -En -e",
+        "sudo --edit f", "sudo --ed f", "sudo sudoedit f", "sudo -u bob /usr/bin/sudoedit f", "sudo --user bob --edit f", "sudo --us bob -e f", "sudo --new-option word -e f", "sudo --user=bob --edit f", "sudo A=b -e f", "sudo -C 3 -e f", "/opt/bin/sudo -En -e",
     };
     static const char *const no[] = {
         "sudo", "sudo ls -e", "sudo -u bob ls -e", "sudo -u -e ls", "sudo -ue ls", "sudo -- -e", "sudo -n -- ls --edit", "sudo A=b ls -e",
@@ -81,7 +81,7 @@ static void test_sudo(void)
 }
 
 /* Of a command line with blanks between its words: the group, or "" where there is none. */
-static const char *group_of(const char *line)
+static const char *group_of(const char *line, bool options_first)
 {
     static char text[256];
     size_t n = strlen(line);
@@ -90,7 +90,7 @@ static const char *group_of(const char *line)
         if (*p == ' ')
             *p = '\0';
     }
-    const char *group = su_line_group(text, n + 1);
+    const char *group = su_line_group(text, n + 1, options_first);
     return group != NULL ? group : "";
 }
 
@@ -104,7 +104,8 @@ static void test_su(void)
         {"runuser --user alice id", ""}, {"su --shell -g a", ""}, {"su -w -g a", ""}, {"su --pty alice -g a", "a"}, {"su -Pga", "a"},
     };
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
-        CHECK(strcmp(group_of(lines[i][0]), lines[i][1]) == 0);
+        CHECK(strcmp(group_of(lines[i][0], false), lines[i][1]) == 0);
+    CHECK(group_of("su alice -g a", true)[0] == '\0' && strcmp(group_of("su -l -g a alice -g b", true), "a") == 0);
 }
 
 /* The word of these bytes, in a buffer of exactly their size: the sanitizer sees one byte more. */

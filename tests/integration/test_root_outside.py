@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 import traps
-from daemons import AUTH, Sshd, Stacks, wait_for
+from daemons import AUTH, Sshd, Stacks, end, wait_for
 from root_outside import INSIDE, NAME, SERVICES, SESSION, Place, end_all, end_sleepers, trapped
 
 SLEEP = "cat /etc/os-release; sleep 1000"
@@ -179,8 +179,11 @@ def test_sudos_monitor(place: Place, end: str) -> None:
     clean(place, on_a_terminal(place, end, "sudo", "-u", "alice", "/bin/sh", "-i"))
 
 
+@pytest.mark.parametrize(
+    "how", [["-e"], ["sudoedit"], ["-p", "x" * 70000, "-e"]], ids=["-e", "sudo sudoedit", "long line"]
+)
 @pytest.mark.parametrize("invoker", ["root", "bob"])
-def test_sudoedit(place: Place, invoker: str) -> None:
+def test_sudoedit(place: Place, invoker: str, how: list[str]) -> None:
     """sudo opens the target's session; the editor is the invoker's, and root's must not run in another's tree."""
     SUDOERS.write_text("bob ALL=(ALL) NOPASSWD: ALL\n")
     editor = Path("/tmp/editor")
@@ -191,7 +194,7 @@ def test_sudoedit(place: Place, invoker: str) -> None:
     file = Path("/home/alice/edited")
     file.write_text("text\n")
     shutil.chown(file, "alice", "alice")
-    words: tuple[str, ...] = ("sudo", "-u", "alice", "-e", str(file))
+    words: tuple[str, ...] = ("sudo", "-u", "alice", *how, str(file))
     if invoker == "bob":
         words = ("setpriv", "--reuid", "bob", "--regid", "bob", "--init-groups", *words)
     text = place.run(*words, SUDO_EDITOR=str(editor))
@@ -453,8 +456,7 @@ def test_at(place: Place, how: str) -> None:
         task = Path(f"/proc/{daemon.pid}/task/{daemon.pid}/children")
         wait_for(lambda: not task.read_text().strip(), "the end of what atd does for it")
     finally:
-        daemon.terminate()
-        daemon.wait(20)
+        end(daemon)
     clean(place, ran.read_text())
 
 

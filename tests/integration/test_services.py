@@ -190,6 +190,26 @@ def test_what_the_hosts_child_does_as_root(ready: Node) -> None:
     assert "CapPrm:\t0000000000000000" in text and "CapInh:\t0000000000000000" in text, text
 
 
+def test_a_terminal_that_su_did_not_make(ready: Node) -> None:
+    """A script that keeps its output at hand (`exec 3>&1`) does not give root's terminal away."""
+    script = "exec 3>&1; su alice -c 'cat /etc/os-release'; stat -L -c 'owner %u' /proc/self/fd/0\n"
+    text = in_terminal(["/bin/sh", "-c", script], "")
+    assert os_id(text) == "ID=one", text
+    assert "owner 0\n" in text, text
+
+
+@pytest.mark.parametrize("caller", ["root", "alice"])
+def test_words_that_are_not_sus(ready: Node, stacks: Stacks, caller: str) -> None:
+    """With POSIXLY_CORRECT su takes no options behind the name: those words are the shell's, and give no group."""
+    stack = Path("/etc/pam.d/su").read_text()
+    stacks.write("su", f"auth sufficient pam_permit.so\n{stack}")
+    command = "POSIXLY_CORRECT=1 su alice -c 'cat /etc/os-release; id -u; id -g; id -G' -g disk"
+    done = run(["/bin/sh", "-c", command]) if caller == "root" else as_alice(command)
+    assert os_id(done.stdout) == "ID=one", done
+    home = os.stat("/home/alice")
+    assert done.stdout.split()[-3:] == [str(home.st_uid), str(home.st_gid), str(home.st_gid)], done
+
+
 @pytest.mark.parametrize(
     "words", [["su", "-g", "disk", "alice"], ["su", "alice", "--pty", "-G", "disk"], ["runuser", "-gdisk", "alice"]]
 )
