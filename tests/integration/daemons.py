@@ -5,6 +5,7 @@ The node's own names are here too, so that a test finds all that it needs in one
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import socket
@@ -24,6 +25,7 @@ __all__ = [
     "Node",
     "Sshd",
     "Stacks",
+    "end",
     "free_port",
     "install",
     "mount_points",
@@ -128,6 +130,14 @@ def run(command: list[str], *, stdin: str | None = None, **more: object) -> subp
     return subprocess.run(  # type: ignore[call-overload, no-any-return]
         command, text=True, errors="replace", capture_output=True, timeout=LIMIT, check=False, **given
     )
+
+
+def end(daemon: subprocess.Popen[bytes]) -> None:
+    """SIGTERM, again and again until it has ended: atd misses one that comes just before it begins to wait."""
+    while daemon.poll() is None:
+        daemon.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            daemon.wait(0.5)
 
 
 def free_port() -> int:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from daemons import BASE_ID, Node, Stacks, os_id, wait_for
+from daemons import BASE_ID, Node, Stacks, end, os_id, wait_for
 
 HERE = Path("/tmp/at-here")
 SHOW = "(cat /etc/os-release; pwd; id -un; echo CHOS=$CHOS)"
@@ -26,8 +26,7 @@ def atd(stacks: Stacks) -> Iterator[subprocess.Popen[bytes]]:
     # `at` finds the daemon, to wake it, by this file.
     wait_for(lambda: _pid_file() == str(daemon.pid), "atd")
     yield daemon
-    daemon.terminate()
-    daemon.wait(20)
+    end(daemon)
 
 
 def _pid_file() -> str:
