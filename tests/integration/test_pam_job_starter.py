@@ -379,10 +379,10 @@ def test_only_the_user_enters(mom: Mom, stacks: Stacks, tmp_path: Path, option: 
     assert [call for call in calls[entered:dropped] if re.search('"/[^"]', call)] == [], calls
 
 
-@pytest.mark.parametrize("call", ["prctl", "capset", "setns"])
+@pytest.mark.parametrize("call", ["prctl", "capset", "capset:when=2+", "setns"])
 def test_a_kernel_that_refuses(mom: Mom, call: str) -> None:
     """The module itself needs prctl(2), and denies; of the others it cannot know, and the session is closed."""
-    inject = f'exec strace -f -qq -o /dev/null -e trace={call} -e inject={call}:error=EPERM "$0" "$@"'
+    inject = f'exec strace -f -qq -o /dev/null -e trace=prctl,capset,setns -e inject={call}:error=EPERM "$0" "$@"'
     with mom.script(SHOW).open() as stdin:
         refused(finished(mom.start(stdin, before=inject, CHOS="one")), opened=True)
     assert events() == (session()[:1] if call == "prctl" else session())

@@ -230,12 +230,12 @@ def test_damage(slurm: Slurm, two: Node) -> None:
 
 
 @pytest.mark.parametrize("plugin", ["required", "optional"])
-@pytest.mark.parametrize("call", ["prctl", "capset", "setns"])
+@pytest.mark.parametrize("call", ["prctl", "capset", "capset:when=2+", "setns"])
 def test_a_kernel_that_refuses(slurm: Slurm, plugin: str, call: str) -> None:
     """Whatever fails on the way, nothing is executed."""
     slurm.set_plugin(plugin)
     slurm.stop_daemon("slurmd")
-    watched = ("-e", f"trace={call}", "-e", f"inject={call}:error=EPERM")
+    watched = ("-e", "trace=prctl,capset,setns", "-e", f"inject={call}:error=EPERM")
     slurm.start_slurmd(("strace", "-D", "-f", "-qq", "-o", "/dev/null", *watched))
     try:
         done = slurm.srun("--chos=one", *WHERE)
