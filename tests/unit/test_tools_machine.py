@@ -145,3 +145,16 @@ def test_a_bare_node_knows_nothing_of_the_machines_people() -> None:
     assert done.returncode == 0, done
     listing = [line.strip() for line in done.stdout.splitlines() if line and not line.endswith(":")]
     assert listing == ["4 chosdaemon", "tools/bare", "lo", "0022"], done.stdout
+
+
+# What runs a command as it is told, and what is only sourced.
+FREE = {"node", "bare", "environment"}
+
+
+def test_every_tool_begins_so() -> None:
+    """A tool of a later day, too."""
+    tools = [
+        path for path in (REPO / "tools").iterdir() if path.is_file() and path.read_bytes().startswith(b"#!/bin/bash")
+    ]
+    without = {path.name for path in tools if '/environment"\n' not in path.read_text()}
+    assert len(tools) > 12 and without <= FREE, without - FREE
