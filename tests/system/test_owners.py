@@ -128,17 +128,19 @@ def test_a_bind_that_is_nobody_elses(two: Node, what: str) -> None:
     assert two.chos("one", "/bin/true").returncode == 0
 
 
-@pytest.mark.parametrize("below", ["", "/sub"])
-def test_a_bind_of_what_the_automounter_brings(two: Node, automount: Callable[[], None], below: str) -> None:
+@pytest.mark.parametrize("source", ["/auto/red", "/auto/red/sub", "/auto-direct", "/auto-direct/sub"])
+def test_a_bind_of_what_the_automounter_brings(two: Node, automount: Callable[..., None], source: str) -> None:
     """Judged is what is mounted there, not the automounter's empty directory."""
     (EXPORT / "red/sub").mkdir(exist_ok=True)
     (EXPORT / "blue/sub").mkdir(exist_ok=True)
     shell(f"chown alice {EXPORT}/red; chown root {EXPORT}/red/sub {EXPORT}/blue")
-    automount()
-    two.configure("one:/os/one\ntwo:/os/two\n", one=bound(f"/auto/red{below}", "/etc/profile.d"))
+    automount(direct=source.startswith("/auto-direct"))
+    two.configure("one:/os/one\ntwo:/os/two\n", one=bound(source, "/etc/profile.d"))
+    # First by what looks at nothing else of the base: nobody has asked for the mount yet.
+    assert "belongs to alice" in two.chosctl("explain", "one", check=False).stderr
     refused(two, "/etc/profile.d", "belongs to alice")
     shell(f"chown root {EXPORT}/red")
-    two.configure("one:/os/one\ntwo:/os/two\n", one=bound(f"/auto/blue{below}", "/etc/profile.d"))
+    two.configure("one:/os/one\ntwo:/os/two\n", one=bound(source.replace("red", "blue"), "/etc/profile.d"))
     two.up()
 
 
