@@ -5,6 +5,8 @@ A mutation is a small change to code that holds privilege, or that decides for i
 
 from __future__ import annotations
 
+import ast
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,7 @@ else:
 ROOT = Path(__file__).resolve().parents[2]
 LIST = Path(__file__).with_name("mutants.toml")
 PAGE = ROOT / "docs/security.md"
+_ID = re.compile(r"(tests/[\w/]+\.c|tests/[\w/]+\.py(?=::))(?:(?<!\.c)::(test_\w+)(\[[^]]+\])?)?")
 BEGIN, END = "<!-- made by tools/mutants --table -->\n", "<!-- end -->\n"
 
 
@@ -84,11 +87,31 @@ def problems(mutant: Mutant, root: Path = ROOT) -> list[str]:
             found.append(f"{mutant.name}: nothing is left of {mutant.file}")
     except (OSError, ValueError) as error:
         found.append(str(error))
-    file, _, function = mutant.test.partition("::")
-    name = f"def {function.partition('[')[0]}(" if function else ""
-    if not (root / file).is_file() or name not in (root / file).read_text(encoding="utf-8"):
-        found.append(f"{mutant.name}: there is no test {mutant.test}")
-    return found
+    wrong = _wrong_test(mutant.test, root)
+    return [*found, f"{mutant.name}: {wrong}"] if wrong else found
+
+
+def _wrong_test(test: str, root: Path) -> str:
+    """What is wrong with the id of a test, as far as its file shows, or "". tests/unit/test_mutants.py asks pytest."""
+    parts = _ID.fullmatch(test)
+    if not parts:
+        return f"{test} is not the id of a test: FILE.c, or FILE.py::FUNCTION, or FILE.py::FUNCTION[PARAMETERS]"
+    file, function, parameters = parts.groups()
+    if not (root / file).is_file():
+        return f"there is no test {test}"
+    if not function:
+        return ""
+    tree = ast.parse((root / file).read_text(encoding="utf-8"))
+    found = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == function]
+    if not found:
+        return f"there is no test {test}"
+    decorators = {ast.unparse(one).partition("(")[0] for one in found[0].decorator_list}
+    if parameters and not any(name.endswith("parametrize") for name in decorators):
+        return f"{test}: {function} has no parameters"
+    # What is tried by chance kills a mutation most times, and lets it survive one day.
+    if "given" in decorators and "example" not in decorators:
+        return f"{test} tries values by chance: give it an @example that kills the mutation each time"
+    return ""
 
 
 def table(rules: list[Rule], mutants: list[Mutant]) -> str:

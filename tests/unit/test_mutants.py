@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "mutants"))
-from catalogue import PAGE, Mutant, Rule, apply, page, problems, read, table
+from catalogue import PAGE, ROOT, Mutant, Rule, apply, page, problems, read, table
 
 RULES, MUTANTS = read()
 
@@ -49,6 +51,40 @@ def test_problems() -> None:
     assert problems(Mutant("x", (1,), "no/such/file", "a", "b", "tests/c/test_names.c"))
     assert problems(Mutant("x", (1,), good.file, good.old, good.new, "tests/unit/test_mutants.py::test_nothing"))
     assert problems(Mutant("x", (1,), good.file, "no such text", "", "tests/c/test_names.c"))
+
+
+@pytest.mark.parametrize(
+    ("test", "said"),
+    [
+        ("tests/unit/test_mutants.py::test_names[", "is not the id of a test"),
+        ("tests/unit/test_mutants.py::test_names[]", "is not the id of a test"),
+        ("tests/unit/test_mutants.py::test_names[a", "is not the id of a test"),
+        ("tests/unit/test_mutants.py::test_names[a]", "has no parameters"),
+        ("tests/unit/test_mutants.py::test_name", "there is no test"),
+        ("tests/unit/test_mutants.py::", "is not the id of a test"),
+        ("tests/unit/test_mutants.py", "is not the id of a test"),
+        ("tests/c/test_names.c::test_x", "is not the id of a test"),
+        ("tests/unit/test_view.py::test_split_and_join", "by chance"),
+        ("tests/unit/test_mutants.py::test_names", ""),
+        ("tests/c/test_names.c", ""),
+    ],
+)
+def test_an_id_that_is_wrong(test: str, said: str) -> None:
+    good = MUTANTS[0]
+    found = problems(Mutant("x", (1,), good.file, good.old, good.new, test))
+    assert len(found) == bool(said), found
+    assert said in "".join(found)
+
+
+@pytest.mark.parametrize("folder", sorted({mutant.test.rpartition("/")[0] for mutant in MUTANTS} - {"tests/c"}))
+def test_pytest_knows_the_tests(folder: str) -> None:
+    """Parameters included. No conftest.py: most refuse to run on this machine, and none makes parameters."""
+    tests = sorted({mutant.test for mutant in MUTANTS if mutant.test.startswith(f"{folder}/test_")})
+    helpers = [str(ROOT / name) for name in ("tests/system", "tests/integration", folder)]
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", "--noconftest", *tests]
+    environment = {**os.environ, "PYTHONPATH": ":".join(helpers)}
+    done = subprocess.run(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_table() -> None:

@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from chosns.plan.view import Kind, is_below, join, parent, resolve, split
@@ -73,6 +73,10 @@ def test_resolve_agrees_with_realpath(tmp_path_factory: pytest.TempPathFactory, 
 
 @QUICK
 @given(ROOTS, QUESTIONS, st.booleans())
+# Where the kernel's answer differs when it is asked with fewer flags; chance finds these in most runs only.
+@example(Root({"/a": ("link", "/b"), "/b/c": "file"}), "/a/c", False)
+@example(Root({"/a": ("link", "../../b"), "/b/c": "dir"}), "/a/c", False)
+@example(Root({"/a": "file"}), "/../a", False)
 def test_resolve_agrees_with_the_kernel(
     tmp_path_factory: pytest.TempPathFactory, root: Root, path: str, follow: bool
 ) -> None:
