@@ -60,11 +60,12 @@ void chos_path_put(struct chos_path *path);
 /* table.c */
 int chos_table_init(unsigned int size);
 void chos_table_exit(void);
-enum chos_mark { CHOS_KEEP, CHOS_MARKED, CHOS_UNMARKED };	/* marked: its no_new_privs is the module's */
+/* A task's no_new_privs is ours where the module has set it, and may clear it when the task leaves. */
+enum chos_nnp { CHOS_NNP_AS_BEFORE, CHOS_NNP_OURS, CHOS_NNP_NOT_OURS };
 /* The caller's own; path NULL: ask the ancestors; takes the reference. */
-void chos_table_set(struct chos_path *path, enum chos_mark mark);
-bool chos_table_marked(void);
-void chos_table_unmark(const struct task_struct *task);	/* what is made of it later is not marked either */
+void chos_table_set(struct chos_path *path, enum chos_nnp nnp);
+bool chos_table_nnp_is_ours(void);
+void chos_table_nnp_is_not_ours(const struct task_struct *task);	/* nor that of its children from now on */
 void chos_table_inherit(struct task_struct *child);
 void chos_table_forget(struct task_struct *task);
 struct chos_path *chos_table_path(void);	/* a reference, NULL for "/", ERR_PTR(-EIO) if its entry was lost */
@@ -80,11 +81,10 @@ int chos_root_enter(bool inside);	/* true: to /chos; false: to the real root */
 bool chos_root_is_real(void);
 
 /* gains.c */
-bool chos_gains_forbid(void);	/* the caller; true: it could before */
-void chos_gains_allow(void);	/* undoes that */
-bool chos_gains_may_clear(void);	/* when it leaves */
-void chos_gains_watch(void);
-void chos_gains_unwatch(void);
+bool chos_nnp_set(void);	/* the caller's no_new_privs; true: it is ours */
+void chos_nnp_clear(void);	/* but not under a seccomp filter */
+void chos_nnp_watch(void);	/* for others that ask for it */
+void chos_nnp_unwatch(void);
 
 /* control.c */
 extern const struct file_operations chos_setchos_ops, chos_resetchos_ops, chos_valid_ops, chos_version_ops,

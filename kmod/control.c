@@ -64,16 +64,18 @@ static bool meant_it(const struct file *file)
 	       cap_issubset(writer->cap_effective, opener->cap_effective);
 }
 
-/* Bound before it is inside; freed when it is out. */
+/*
+ * no_new_privs is set after the root directory has moved, so that a refusal leaves the caller as it was. (It could not
+ * always be taken back: not under a seccomp filter.) Nothing is executed inside without it: the caller is in this system
+ * call, so it neither forks nor executes nor handles a signal before the end; and no other task has its root directory,
+ * because chos_root_enter() has ended the sharing.
+ */
 static int enter(struct chos_path *path)
 {
-	bool first = chos_gains_forbid();
 	int err = chos_root_enter(true);
 
 	if (!err)
-		chos_table_set(path, first && chos_gains_may_clear() ? CHOS_MARKED : CHOS_KEEP);
-	else if (first)
-		chos_gains_allow();
+		chos_table_set(path, chos_nnp_set() ? CHOS_NNP_OURS : CHOS_NNP_AS_BEFORE);
 	return err;
 }
 
@@ -83,9 +85,9 @@ static int leave(struct chos_path *path)
 
 	if (err)
 		return err;
-	if (chos_table_marked())
-		chos_gains_allow();
-	chos_table_set(path, CHOS_UNMARKED);
+	if (chos_table_nnp_is_ours())
+		chos_nnp_clear();
+	chos_table_set(path, CHOS_NNP_NOT_OURS);
 	return 0;
 }
 
@@ -123,7 +125,7 @@ static ssize_t resetchos_write(struct file *file, const char __user *buffer, siz
 		return -EOPNOTSUPP;
 	if (!meant_it(file))
 		return -EPERM;
-	chos_table_set(NULL, CHOS_KEEP);
+	chos_table_set(NULL, CHOS_NNP_AS_BEFORE);
 	chos_dbg("%s[%d] resetchos\n", current->comm, current->pid);
 	return size;
 }

@@ -4,9 +4,11 @@
  * a descriptor or another process's root directory, and the kernel would start it with the tree's loader. So whoever
  * enters gets no_new_privs, which is handed on to children.
  *
- * Who leaves loses it again, so that sudo, su and chos work on the base as for anybody. But another may have wanted it
- * meanwhile, to confine a program: by prctl(2), or for seccomp or Landlock, which rely on it. The flag looks the same
- * then. So those requests are watched, and end the right to clear it; where they cannot be watched nothing is cleared.
+ * The module takes it away again when the task leaves, so that sudo, su and chos work on the base as for anybody. But
+ * another may have wanted it meanwhile, to confine a program: by prctl(2), or for seccomp or Landlock, which rely on it.
+ * The flag looks the same then. So no_new_privs counts as the module's own ("ours") only where the task had none before
+ * and is its process's only thread, and only until somebody else asks for it, which two kprobes see; where they cannot
+ * be had it never does. What is not ours stays after leaving, and so does ours under a seccomp filter.
  */
 #include "chos.h"
 
@@ -19,22 +21,20 @@ static bool clears = true;
 module_param(clears, bool, 0444);
 MODULE_PARM_DESC(clears, "leaving clears the no_new_privs that entering has set (N: never; so it is where the kernel lacks kprobes)");
 
-bool chos_gains_forbid(void)
+/*
+ * The thread count: another thread may be about to restrict all threads of its process. on_landlock() may have been
+ * there before this task was in the table.
+ */
+bool chos_nnp_set(void)
 {
-	bool first = !task_no_new_privs(current);
+	bool had_none = !task_no_new_privs(current);
 
 	task_set_no_new_privs(current);
-	return first;
+	return had_none && clears && get_nr_threads(current) == 1;
 }
 
-/* With other threads, one may be about to restrict all, and has been seen already. */
-bool chos_gains_may_clear(void)
-{
-	return clears && get_nr_threads(current) == 1;
-}
-
-/* A filter that another thread installs for all comes under this lock, and sets the flag with it. */
-void chos_gains_allow(void)
+/* A filter that another thread installs for all threads comes under this lock, and sets the flag with it. */
+void chos_nnp_clear(void)
 {
 	spin_lock_irq(&current->sighand->siglock);
 #ifdef CONFIG_SECCOMP
@@ -52,7 +52,7 @@ static int on_prctl(struct kprobe *probe, struct pt_regs *regs)
 	if ((int)regs_get_kernel_argument(regs, 0) != PR_SET_NO_NEW_PRIVS)
 		return 0;
 #endif
-	chos_table_unmark(current);
+	chos_table_nnp_is_not_ours(current);
 	return 0;
 }
 
@@ -63,7 +63,7 @@ static int __maybe_unused on_landlock(struct kprobe *probe, struct pt_regs *regs
 
 	rcu_read_lock();
 	for_each_thread(current, thread)
-		chos_table_unmark(thread);
+		chos_table_nnp_is_not_ours(thread);
 	rcu_read_unlock();
 	return 0;
 }
@@ -101,7 +101,7 @@ static int watch(void)
 	return err;
 }
 
-void chos_gains_unwatch(void)
+void chos_nnp_unwatch(void)
 {
 	while (watching)
 		unregister_kprobe(&probes[--watching]);
@@ -114,16 +114,16 @@ static int watch(void)
 	return -EOPNOTSUPP;
 }
 
-void chos_gains_unwatch(void)
+void chos_nnp_unwatch(void)
 {
 }
 
 #endif
 
-void chos_gains_watch(void)
+void chos_nnp_watch(void)
 {
 	if (clears && watch()) {
-		chos_gains_unwatch();
+		chos_nnp_unwatch();
 		clears = false;
 		pr_notice("whoever enters keeps no_new_privs after leaving: this kernel does not show who else asks for it\n");
 	}

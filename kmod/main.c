@@ -39,7 +39,7 @@ static int __init chos_init(void)
 
 	if (err)
 		return err;
-	chos_gains_watch();
+	chos_nnp_watch();
 	err = chos_trace_start();
 	if (err)
 		goto no_trace;
@@ -52,7 +52,7 @@ static int __init chos_init(void)
 no_fs:
 	chos_trace_stop();
 no_trace:
-	chos_gains_unwatch();
+	chos_nnp_unwatch();
 	chos_table_exit();
 	return err;
 }
@@ -62,7 +62,7 @@ static void __exit chos_exit(void)
 {
 	chos_fs_exit();
 	chos_trace_stop();
-	chos_gains_unwatch();
+	chos_nnp_unwatch();
 	chos_table_exit();
 	chos_paths_clear();
 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0
 /*
  * Which task is in which environment: a hash table by task_struct. An entry is made by setchos or at fork. It never
- * changes, but its mark can be taken away. It goes when its task exits, before the task_struct can be used again. A
- * task that executes a program from a thread other than the leader keeps its task_struct, and so its entry, though not
- * its number.
+ * changes, except that `nnp_is_ours` can become false. It goes when its task exits, before the task_struct can be used
+ * again. A task that executes a program from a thread other than the leader keeps its task_struct, and so its entry,
+ * though not its number.
  *
  * Only a task itself, and whoever makes or ends it, writes its entry; everybody reads under RCU. The table has a fixed
  * size, so that recording a child needs no memory but its entry, and for that there is a reserve.
@@ -28,7 +28,7 @@ struct entry {
 	struct hlist_node node;
 	const struct task_struct *task;
 	struct chos_path *path;		/* NULL: has none of its own, ask the ancestors */
-	bool marked;			/* its no_new_privs is the module's, which may clear it */
+	bool nnp_is_ours;		/* the module has set its no_new_privs, and clears it when the task leaves */
 	struct rcu_head rcu;
 };
 
@@ -62,12 +62,12 @@ static void free_entry(struct rcu_head *rcu)
 	mempool_free(entry, entries);
 }
 
-static void copy_mark(struct entry *entry, const struct entry *from)
+static void copy_nnp(struct entry *entry, const struct entry *from)
 {
-	/* Whoever takes away the mark of what this was copied from, sees the copy, or is seen here. */
+	/* Whoever sets `from` to false meanwhile finds the copy as well, or is seen here. */
 	smp_mb();
-	if (!READ_ONCE(from->marked))
-		WRITE_ONCE(entry->marked, false);
+	if (!READ_ONCE(from->nnp_is_ours))
+		WRITE_ONCE(entry->nnp_is_ours, false);
 }
 
 /* Takes the reference on the path. The caller has seen to it that the task has no entry, or names it. */
@@ -89,7 +89,7 @@ static void put_in_place(struct entry *entry, struct task_struct *task, struct c
 	spin_unlock(lock);
 }
 
-void chos_table_set(struct chos_path *path, enum chos_mark mark)
+void chos_table_set(struct chos_path *path, enum chos_nnp nnp)
 {
 	struct entry *entry = mempool_alloc(entries, GFP_KERNEL);	/* waits, and never fails */
 	struct entry *old;
@@ -98,37 +98,37 @@ void chos_table_set(struct chos_path *path, enum chos_mark mark)
 	rcu_read_lock();
 	old = find(current);
 	rcu_read_unlock();
-	entry->marked = mark == CHOS_MARKED || (mark == CHOS_KEEP && old && READ_ONCE(old->marked));
+	entry->nnp_is_ours = nnp == CHOS_NNP_OURS || (nnp == CHOS_NNP_AS_BEFORE && old && READ_ONCE(old->nnp_is_ours));
 	put_in_place(entry, current, path, old);
-	if (old && mark == CHOS_KEEP)
-		copy_mark(entry, old);
+	if (old && nnp == CHOS_NNP_AS_BEFORE)
+		copy_nnp(entry, old);
 	if (old)
 		call_rcu(&old->rcu, free_entry);
 }
 
-bool chos_table_marked(void)
+bool chos_table_nnp_is_ours(void)
 {
 	struct entry *entry;
-	bool marked;
+	bool ours;
 
 	rcu_read_lock();
 	entry = find(current);
-	marked = entry && READ_ONCE(entry->marked);
+	ours = entry && READ_ONCE(entry->nnp_is_ours);
 	rcu_read_unlock();
-	return marked;
+	return ours;
 }
 
 /* Without a lock, for it is called from a probe. An entry that takes the place of this one meanwhile is found, too. */
-void chos_table_unmark(const struct task_struct *task)
+void chos_table_nnp_is_not_ours(const struct task_struct *task)
 {
 	struct entry *entry;
 
 	if (!atomic_read(&count))
 		return;
 	rcu_read_lock();
-	while ((entry = find(task)) && READ_ONCE(entry->marked)) {
-		WRITE_ONCE(entry->marked, false);
-		/* Against copy_mark() */
+	while ((entry = find(task)) && READ_ONCE(entry->nnp_is_ours)) {
+		WRITE_ONCE(entry->nnp_is_ours, false);
+		/* Against copy_nnp() */
 		smp_mb();
 	}
 	rcu_read_unlock();
@@ -145,9 +145,9 @@ void chos_table_inherit(struct task_struct *child)
 	if (mine) {
 		entry = mempool_alloc(entries, GFP_ATOMIC | __GFP_NOWARN);
 		if (entry) {
-			entry->marked = READ_ONCE(mine->marked);
+			entry->nnp_is_ours = READ_ONCE(mine->nnp_is_ours);
 			put_in_place(entry, child, mine->path ? chos_path_get(mine->path) : NULL, NULL);
-			copy_mark(entry, mine);
+			copy_nnp(entry, mine);
 		} else {
 			atomic_inc(&lost);
 			pr_err_ratelimited("no memory for the entry of a child of %s[%d]: it will find no environment\n",

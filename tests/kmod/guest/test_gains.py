@@ -417,6 +417,18 @@ def test_who_could_not_enter_is_as_before() -> None:
         os.rename("/chos.away", "/chos")
 
 
+def test_who_has_a_filter_and_could_not_enter_is_as_before() -> None:
+    """A container's manager installs a filter without no_new_privs, as root may: what is refused must not add it."""
+
+    def attempt() -> list[object]:
+        install_filter()
+        descriptor = os.open(f"{PROC}/setchos", os.O_WRONLY)
+        os.chroot("/os/c")
+        return [no_new_privs(), refused(os.write, descriptor, b"/os/a"), no_new_privs()]
+
+    assert child(attempt) == [False, "EPERM", False]
+
+
 def test_who_was_there_by_chroot(clears: bool) -> None:
     """Root's chroot(8) to /chos sets nothing; a write to setchos from there does."""
 
