@@ -15,7 +15,9 @@ from chosns.config.tomldoc import Fields, parse_toml
 from chosns.model import NAME_PATTERN, BindMap, Origin, Problem, Share
 
 MAX_DEPTH = 8
-RESERVED = ("/local", "/chos")
+RESERVED = ("/local", "/chos", "/run/chos")
+# Devices, what the kernel says, and the place of the registry: another's could mislead who looks there with privilege.
+_NEVER_THE_TREES = ("/dev", "/proc", "/run", "/sys")
 _ELSEWHERE = {
     "top": "it belongs into [tree]",
     "rest": "it belongs into [tree] or [base]",
@@ -202,7 +204,7 @@ def _top_level(fields: Fields) -> list[Share]:
         fault = strict_path_fault(path)
         if not fault and path.count("/") != 1:
             fault = "is not directly below /"
-        if not fault and reserved(path, (*RESERVED, "/proc")):
+        if not fault and reserved(path, (*RESERVED, *_NEVER_THE_TREES)):
             fault = "is not the tree's to give"
         if fault:
             fields.report(f"{quoted(path)} {fault}", 'name top-level directories, such as "/usr"', "top", number)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -234,20 +235,31 @@ def _build(worker: Worker, plan: Plan, env: Environment, uid: int) -> None:
 
 
 def _check_null(env: Environment) -> None:
-    """/dev/null of the environment: users need one, and it shows whether the place is the base's /dev."""
+    """/dev/null of the environment: users need one, and it shows whether the place is the base's /dev.
+
+    Only looked at, and no link is followed: opening what others have put there could set something going.
+    """
     try:
-        fd = os.open("/dev/null", os.O_RDWR)
+        fd = os.open("/dev/null", os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
-            if os.fstat(fd).st_rdev == os.makedev(1, 3):
-                return
+            status, mount_flags = os.fstat(fd), os.fstatvfs(fd).f_flag
         finally:
             os.close(fd)
-        why = "is not that device"
+        why = _null_fault(status, bool(mount_flags & os.ST_NODEV))
     except OSError as error:
         why = error.strerror or ""
-    raise BuildError(
-        f"its /dev/null cannot be used: {why}", object=env.name, hint="what does the configuration put at /dev?"
-    )
+    if why:
+        raise BuildError(
+            f"its /dev/null cannot be used: {why}", object=env.name, hint="what does the configuration put at /dev?"
+        )
+
+
+def _null_fault(status: os.stat_result, nodev: bool) -> str:
+    if not stat.S_ISCHR(status.st_mode) or status.st_rdev != os.makedev(1, 3):
+        return "is not that device"
+    if nodev:
+        return "devices do not work there (`devices = true` is not said)"
+    return "" if status.st_mode & 0o666 == 0o666 else f"its mode is {stat.S_IMODE(status.st_mode):04o}, not 0666"
 
 
 def _leave_keys(env: Environment) -> None:

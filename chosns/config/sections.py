@@ -20,7 +20,7 @@ from chosns.model import FOREIGN, NAME_PATTERN, SITE, Bind, Origin, Policy, Prob
 GROUP = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@\\+ -]{0,254}\$?")
 PERSONALITIES = ("linux32", "uname26")
 TRUST = (SITE, FOREIGN)
-FORBIDDEN_TARGETS = ("/local", "/proc", "/chos")
+FORBIDDEN_TARGETS = ("/local", "/proc", "/chos", "/run/chos")
 MAX_VARIABLES = 32
 MAX_POLICY_BYTES = 8191 - 1024  # what the registry's file `policy` has room for beside its other lines
 
@@ -246,6 +246,8 @@ def _check_bind(fields: Fields, bind: Bind, first: dict[str, Origin]) -> bool:
         fields.report(f"source {quoted(bind.source)} {fault}", hint, "source")
         return False
     fault = target_fault(bind.target)
+    if bind.target == "/run" and bind.source != "/run":
+        fault = "is above /run/chos, which CHOS itself needs"
     if fault:
         fields.report(f"target {quoted(bind.target)} {fault}", "choose another place", "target")
         return False

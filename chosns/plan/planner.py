@@ -14,8 +14,10 @@ from chosns.plan.view import Kind, View, join, resolve, split
 
 # Never taken from either side: /local is the base's root, /chos leads back to /.
 RESERVED = frozenset({"local", "chos", "lost+found"})
+# The base's or nobody's: devices, what the kernel says, and the place of the registry.
+NEVER_TREE = frozenset({"proc", "sys", "dev", "run"})
 # Always the base's, whatever MAKELINKS says: an environment without them cannot work.
-ALWAYS_BASE = frozenset({"proc", "sys", "dev", "tmp", "run"})
+ALWAYS_BASE = NEVER_TREE | {"tmp"}
 
 
 @dataclass(frozen=True)
@@ -154,7 +156,7 @@ def _rest_of_tree(layout: Layout, bindmap: BindMap, sysconfig: Sysconfig | None)
     """Top-level entries that only the tree has."""
     if bindmap.tree_rest is None:
         return
-    elsewhere = RESERVED | set(layout.top) | _bound(layout, sysconfig)
+    elsewhere = RESERVED | NEVER_TREE | set(layout.top) | _bound(layout, sysconfig)
     if bindmap.base_rest:  # what the base has, though it be a broken link, is not the tree's to show
         elsewhere |= set(layout.base.entries("/"))
     for name in sorted(layout.tree.entries("/")):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import subprocess
 from pathlib import Path
 
@@ -105,13 +106,23 @@ def test_a_command_that_the_tree_lacks(up: Node) -> None:
     message(up.chos("one", "gcc", "-v"), 127, "gcc", "not found in this environment", "installed in the OS tree")
 
 
-@pytest.mark.parametrize("kind", ["nothing", "file"])
+@pytest.mark.parametrize("kind", ["nothing", "file", "fifo", "link", "device", "nodev", "mode"])
 def test_a_dev_that_is_none(up: Node, kind: str) -> None:
+    """Whoever made it may mean root to open something else: no link is followed, and nothing is opened."""
+    shutil.rmtree("/srv/dev", ignore_errors=True)
     Path("/srv/dev").mkdir()
+    null = Path("/srv/dev/null")
     if kind == "file":
-        Path("/srv/dev/null").touch()
-    bind = '[environment.one]\nbind = [{ source = "/srv/dev", target = "/dev" }]\n'
-    up.configure("one:/os/one\n", site=bind)
+        null.touch()
+    elif kind == "fifo":
+        os.mkfifo(null)
+    elif kind == "link":
+        null.symlink_to("/local/dev/null")
+    elif kind != "nothing":
+        os.mknod(null, stat.S_IFCHR | 0o666, os.makedev(1, 8 if kind == "device" else 3))
+        null.chmod(0o600 if kind == "mode" else 0o666)
+    bind = f'source = "/srv/dev", target = "/dev", devices = {"false" if kind == "nodev" else "true"}'
+    up.configure("one:/os/one\n", site=f"[environment.one]\nbind = [{{ {bind} }}]\n")
     result = up.up(check=False)
     assert result.returncode == 1 and "/dev/null cannot be used" in result.stderr and "{" not in result.stderr
     assert up.generation("one") == "one.1"

@@ -116,6 +116,8 @@ def test_personality_as_a_word() -> None:
         ('bind = [{ source = "/local" }]', 2, 'target "/local" is at or below /local', "another place"),
         ('bind = [{ source = "/a", target = "/proc/x" }]', 2, 'target "/proc/x" is at or below /proc', ""),
         ('bind = [{ source = "/a", target = "/chos" }]', 2, 'target "/chos" is at or below /chos', ""),
+        ('bind = [{ source = "/a", target = "/run/chos" }]', 2, 'target "/run/chos" is at or below /run/chos', ""),
+        ('bind = [{ source = "/a", target = "/run" }]', 2, 'target "/run" is above /run/chos', "another place"),
         ('bind = [\n{ source = "/a" },\n{ source = "/a" }]', 4, f'target "/a" again; first in {FILE}:3', "remove"),
         ('bind = [{ source = "/a", readonly = true }]', 2, 'unknown key "readonly"', '"read_only"?'),
         ('bind = [{ source = "/a", optional = "yes" }]', 2, "optional must be true or false, not a string", ""),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from chosns.errors import PlanError, TreeError
@@ -90,6 +92,15 @@ def test_tree_without_a_directory_gets_none_of_the_base() -> None:
 def test_what_only_the_tree_has() -> None:
     assert built(UNMERGED).follow("/nix/store") == ("tree", "/nix/store")
     assert built(UNMERGED, bindmap=bare(rest=False)).follow("/nix/store") is None
+
+
+def test_what_a_tree_never_gives() -> None:
+    """Devices, the kernel's files, and the place of the registry: the base's, or nobody's."""
+    never = {"/dev/null": "other", "/sys/x": "dir", "/proc/x": "dir", "/run": link("/home/run")}
+    bindmap = replace(bare("/usr /etc"), base_rest=None)
+    inside = built(MERGED.plus({**never, "/nix": "dir"}), BASE.without("/dev", "/sys", "/proc", "/run"), bindmap)
+    assert inside.follow("/nix") == ("tree", "/nix")
+    assert [inside.follow(f"/{name}") for name in ("dev", "sys", "proc", "run")] == [None] * 4
 
 
 def test_other_kinds_at_the_trees_top_are_left_out() -> None:
