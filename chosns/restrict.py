@@ -11,8 +11,9 @@ from dataclasses import asdict
 from typing import Any
 
 from chosns.allowance import allowance, from_json, wider
-from chosns.model import Environment, Site
+from chosns.model import FOREIGN, Environment, Site
 from chosns.registry_writer import RegistryWriter
+from chosns.trust import decided
 
 _RESTRICTIONS = ("nosuid", "nodev", "read_only", "no_new_privs")
 
@@ -22,10 +23,13 @@ def recorded(env: Environment) -> dict[str, Any]:
     return {"groups": list(env.groups), "policy": asdict(env.policy)}
 
 
-def recorded_mounts(env: Environment, site: Site) -> dict[str, Any]:
-    """`recorded`, and what is shown: where the environment has mounts of its own."""
+def recorded_mounts(env: Environment, site: Site, image: str) -> dict[str, Any]:
+    """`recorded`, and what is shown: where the environment has mounts of its own.
+
+    :param image: what `trust.image_type` says of the tree.
+    """
     shown = allowance(env, site.bindmaps[env.bindmap], site.sysconfig)
-    return {**recorded(env), "allows": shown.to_json()}
+    return {**recorded(env), "image": image, "allows": shown.to_json()}
 
 
 def restrict(env: Environment, site: Site, registry: RegistryWriter, group_ids: Sequence[int] | None) -> list[str]:
@@ -57,14 +61,18 @@ def restrict(env: Environment, site: Site, registry: RegistryWriter, group_ids: 
 def policy_excess(manifest: dict[str, Any], env: Environment) -> list[str]:
     """What the policy that a generation was made with allows, and the configuration does not.
 
-    A policy of which the configuration leaves something open was made tighter where the tree asked for it.
+    A policy of which the configuration leaves something open was made tighter where the tree asked for it: so the
+    configuration's is completed in the same way, for the tree that the generation shows.
     """
     made_with = manifest.get("policy")
     if not isinstance(made_with, dict):
         return ["it does not say with which policy it was made"]
-    excess = [
-        f"{name} is demanded now" for name in _RESTRICTIONS if getattr(env.policy, name) and not made_with.get(name)
-    ]
+    policy, excess = env.policy, []
+    if manifest.get("backend") != "kmod":  # which sets no_new_privs in each environment, whatever the tree is
+        if "image" not in manifest and made_with.get("trust") != FOREIGN and not policy.trust:
+            excess.append("an earlier version of chosctl made it and did not write down whether its tree is an image")
+        policy = decided(policy, str(manifest.get("image", "")))
+    excess += [f"{name} is demanded now" for name in _RESTRICTIONS if getattr(policy, name) and not made_with.get(name)]
     if made_with.get("owner") not in (None, "", env.policy.owner):
         excess.append(f"an OS tree of {made_with['owner']}'s is not allowed now")
     return excess

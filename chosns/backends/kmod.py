@@ -16,7 +16,7 @@ from chosns.backends import Prepared
 from chosns.backends.current import current, with_groups
 from chosns.backends.worker import Worker
 from chosns.errors import BuildError, ChosError
-from chosns.model import BindMap, Environment, Site
+from chosns.model import BindMap, Environment, Policy, Site
 from chosns.module import control
 from chosns.module.root import ROOT, tree_names
 from chosns.plan.view import resolve
@@ -25,6 +25,7 @@ from chosns.restrict import recorded
 from chosns.trees.check import open_tree_root, os_name
 from chosns.trees.owners import owners_of
 from chosns.trees.view import DirectoryView
+from chosns.trust import decided, image_type
 
 _ACL = "system.posix_acl_access"  # acl(5)
 _SHOWN = 4  # links that a tree lacks, named in a message
@@ -47,6 +48,7 @@ class ModuleBackend:
         with Worker(lambda worker: _look(worker, env, site), env.name, self._limit) as worker:
             seen = worker.expect("seen")
             worker.finish()
+        _require_binding(env, decided(env.policy, seen["image"]))
         open_to_others = seen["mode"] & (stat.S_IROTH | stat.S_IXOTH) or seen["acl"] or seen["group"] not in group_ids
         if env.groups and open_to_others:
             raise BuildError(
@@ -107,18 +109,22 @@ def _require_possible(env: Environment, site: Site) -> None:
         raise BuildError(
             "kmod cannot make a tree read-only", object=env.name, hint="mount it read-only, or use the backend ns"
         )
-    if env.policy.no_new_privs and not control.binds():
-        raise BuildError(
-            "the loaded kernel module is an older one, which does not set no_new_privs",
-            object=env.name,
-            hint="load the installed one (docs/kmod.md, Upgrades), or use the backend ns",
-        )
     top = env.tree.split("/")[1]
     if top in tree_names(site):
         raise BuildError(
             f"kmod cannot show the tree {env.tree}: inside, /{top} is the tree's own",
             object=env.name,
             hint="move the tree to a top-level directory such as /os, or use the backend ns",
+        )
+
+
+def _require_binding(env: Environment, policy: Policy) -> None:
+    """:raises BuildError: the tree must not be entered without no_new_privs, which the module does not set."""
+    if policy.no_new_privs and not control.binds():
+        raise BuildError(
+            "the loaded kernel module is an older one, which does not set no_new_privs",
+            object=env.name,
+            hint="load the installed one (docs/kmod.md, Upgrades), or use the backend ns",
         )
 
 
@@ -129,6 +135,7 @@ def _look(worker: Worker, env: Environment, site: Site) -> None:
         worker.send(
             "seen",
             os=os_name(tree),
+            image=image_type(tree.fd),
             mode=status.st_mode,
             group=status.st_gid,
             acl=_ACL in os.listxattr(f"/proc/self/fd/{tree.fd}"),  # it was opened for paths only

@@ -97,7 +97,7 @@ class NamespaceBackend:
             env = replace(env, policy=decided(env.policy, planned["image"]))
             fingerprint, warnings = with_groups(planned["fingerprint"], group_ids), tuple(planned["warnings"])
             published = current(registry, env)
-            record = recorded_mounts(env, site)
+            record = recorded_mounts(env, site, planned["image"])
             if published and published[1] == fingerprint and not renew:
                 registry.note(published[0], record)
                 return Prepared(published[0], False, time.monotonic() - started, warnings)

@@ -147,17 +147,30 @@ def test_trust_is_explained(node: Node) -> None:
     assert json.loads(node.chosctl("explain", "--json", "one").stdout)["trust"] == "foreign"
 
 
-def test_an_image_is_foreign(node: Node, tmp_path: Path) -> None:
-    """Where nobody says otherwise; that is told until somebody says either."""
+@pytest.fixture
+def image(node: Node, tmp_path: Path) -> None:
+    """/os/one is a tree that is mounted from a file; skips where that cannot be."""
     node.tree("one")
-    image = tmp_path / "tree.img"
+    file = tmp_path / "tree.img"
     if not shutil.which("mksquashfs"):
         pytest.skip("no mksquashfs: apt-get install squashfs-tools")
-    subprocess.run(["mksquashfs", "/os/one", str(image), "-quiet", "-no-progress"], check=True)
+    subprocess.run(["mksquashfs", "/os/one", str(file), "-quiet", "-no-progress"], check=True)
     shutil.rmtree("/os/one")
     Path("/os/one").mkdir()
-    if subprocess.run(["mount", "-o", "loop,ro", str(image), "/os/one"], capture_output=True, check=False).returncode:
+    if subprocess.run(["mount", "-o", "loop,ro", str(file), "/os/one"], capture_output=True, check=False).returncode:
         pytest.skip("images cannot be mounted here")
+
+
+def said(trust: str) -> None:
+    """What /etc/chos.d says of the environment one; nothing where `trust` is empty."""
+    Path("/etc/chos.d").mkdir(exist_ok=True)
+    line = f'trust = "{trust}"\n' if trust else ""
+    Path("/etc/chos.d/one.toml").write_text(f"[environment.one.policy]\n{line}")
+
+
+@pytest.mark.usefixtures("image")
+def test_an_image_is_foreign(node: Node) -> None:
+    """Where nobody says otherwise; that is told until somebody says either."""
     node.configure("one:/os/one\n")
     told = "its OS tree is an image (squashfs) without a manifest, so it is foreign"
     assert told in node.up().stderr
@@ -167,11 +180,38 @@ def test_an_image_is_foreign(node: Node, tmp_path: Path) -> None:
     assert node.chos("one", "sh", "-c", status, check=True).stdout == "NoNewPrivs:\t1\n"
     assert "unchanged" in node.up().stdout
     for trust, expected in (("foreign", 1), ("site", 0)):
-        Path("/etc/chos.d").mkdir(exist_ok=True)
-        Path("/etc/chos.d/one.toml").write_text(f'[environment.one.policy]\ntrust = "{trust}"\n')
+        said(trust)
         assert told not in node.up().stderr
         assert told not in node.chosctl("check", check=False).stdout
         assert node.chos("one", "sh", "-c", status, check=True).stdout == f"NoNewPrivs:\t{expected}\n"
+
+
+@pytest.mark.usefixtures("image")
+@pytest.mark.parametrize(("before", "stays"), [("site", False), ("foreign", True), ("", True)])
+def test_trust_that_was_taken_back_from_an_image(node: Node, before: str, stays: bool) -> None:
+    """Where the configuration says nothing an image is foreign, also when the image is away and cannot be looked at."""
+    node.configure("one:/os/one\n")
+    said(before)
+    node.up()
+    subprocess.run(["umount", "-l", "/os/one"], check=True)
+    said("")
+    result = node.up(check=False)
+    assert result.returncode == 1
+    assert ("nobody can enter until this is mended" in result.stderr) is not stays
+    assert stays or "no_new_privs is demanded now" in result.stderr
+    assert node.chos("one", "true").returncode == (0 if stays else 125)
+
+
+def test_a_directory_that_is_trusted_without_a_word(node: Node) -> None:
+    """To say nothing takes nothing away from it."""
+    node.tree("one")
+    node.configure("one:/os/one\n")
+    said("site")
+    node.up()
+    os.rename("/os/one", "/os/away")
+    said("")
+    assert node.up(check=False).returncode == 1
+    assert node.chos("one", "true").returncode == 0
 
 
 def test_what_becomes_foreign_is_closed_at_once(node: Node) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import asdict
 
 import pytest
 
 from chosns import trust
+from chosns.backends import kmod
 from chosns.config.sections import parse_sections
-from chosns.model import Policy
+from chosns.errors import BuildError
+from chosns.model import Environment, Origin, Policy
 from chosns.mountinfo import parse_mount
 
 LINE = "77 1 {} / /os/image ro,relatime shared:1 - {} {} ro"
@@ -105,3 +108,23 @@ def test_a_directory_of_the_bases_own_file_system(monkeypatch: pytest.MonkeyPatc
         assert trust.image_type(root) == ""
     finally:
         os.close(root)
+
+
+@pytest.mark.parametrize(
+    ("image", "said", "binds", "refused"),
+    [
+        ("squashfs", "", False, True),
+        ("squashfs", "", True, False),
+        ("squashfs", "site", False, False),
+        ("", "", False, False),
+        ("", "foreign", False, True),
+    ],
+)
+def test_an_older_kernel_module(
+    monkeypatch: pytest.MonkeyPatch, image: str, said: str, binds: bool, refused: bool
+) -> None:
+    """It does not set no_new_privs, so nobody enters a foreign tree by it."""
+    monkeypatch.setattr(kmod.control, "binds", lambda: binds)
+    env = Environment("one", "/os/one", Origin("/etc/chos", 2), policy=section(f'trust = "{said}"' if said else "")[0])
+    with pytest.raises(BuildError, match="older one") if refused else contextlib.nullcontext():
+        kmod._require_binding(env, trust.decided(env.policy, image))
