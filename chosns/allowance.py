@@ -7,21 +7,27 @@ compared there. Must never call wider what merely shows less, nor pass over a ri
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from chosns.model import BindMap, Environment, Sysconfig
+from chosns.plan.planner import ALWAYS_BASE
 from chosns.plan.view import is_below, join, parent, split
 
-_VERSION = 1
+_VERSION = 2
 _SOME = "/\0"  # stands for any top-level name that nothing is said about: no configuration can name it
-# What a place may allow, and how a message says that it does so no more.
+_WORDS = re.compile(r"LANG|LANGUAGE|LC_[A-Z]+|TERM|COLORTERM|TZ")
+_NUMBER = re.compile(r"[0-9]+")
+# What a place may allow, and how a message says that it does so no more. `first`: whatever the OS tree has there.
 _RIGHTS = {
     "write": "is read-only now",
     "devices": "is without devices now",
     "untrusted": "may not be anybody's now",
+    "first": "is not shown now where the OS tree has one (MAKELINKS)",
 }
+_OPEN = frozenset({"write", "first"})
 
 
 @dataclass(frozen=True)
@@ -39,7 +45,7 @@ class Allowance:
     """What is shown: of the base (`places`, `base_rest`) and of the tree (`tree`, `tree_rest`, but not below `only`).
 
     tree_first: a top-level directory that both have is the tree's, though `base_rest` is said.
-    variables: those whose value names a file, `LD_PRELOAD` or `PATH`: what users run depends on them.
+    variables: those that may decide what users run, see `_decides`.
     """
 
     places: tuple[Place, ...] = ()
@@ -89,10 +95,11 @@ def from_json(recorded: Any) -> Allowance | None:
 def allowance(env: Environment, bindmap: BindMap, sysconfig: Sysconfig | None) -> Allowance:
     """Of the configuration as it is now. Of several things at one place the last counts, as in `planner`."""
     binds = (*(sysconfig.bind_mounts if sysconfig else ()), *env.binds)
-    taken = [*(bind.target for bind in binds), *(share.path for share in bindmap.base)]
     etc = [join(["etc", *split(share.path)]) for share in bindmap.etc]
-    # A bind of /etc itself leaves none of the links.
-    hidden = any(is_below("/etc", target) for target in taken)
+    # What is shown at /etc itself leaves none of the links. Where an optional source is missing they are seen,
+    # unless that source is the base's /etc, in which they end.
+    certain = [bind.target for bind in binds if not bind.optional or is_below("/etc", bind.source)]
+    hidden = any(is_below("/etc", target) for target in (*certain, *(share.path for share in bindmap.base)))
     places = [] if hidden else [Place(path, path, frozenset({"write"}), True) for path in etc]
     for share in bindmap.base:
         rights = frozenset({"write", "devices"} if share.devices else {"write"})
@@ -112,7 +119,7 @@ def allowance(env: Environment, bindmap: BindMap, sysconfig: Sysconfig | None) -
         bindmap.tree_rest is not None or make_links,
         bindmap.base_rest is not None,
         make_links,
-        tuple(sorted((name, value) for name, value in env.variables if "/" in value)),
+        tuple(sorted((name, value) for name, value in env.variables if _decides(name, value))),
     )
 
 
@@ -121,17 +128,28 @@ def wider(made: Allowance, now: Allowance) -> list[str]:
     points = {_SOME, *made.tree, *now.tree, *made.only, *now.only}
     points |= {place.target for place in (*made.places, *now.places)}
     found = [reason for point in sorted(points) for reason in _wider_at(point, made, now)]
-    if made.base_rest and now.tree_first and not made.tree_first:
-        found.append("a directory of the base is not shown now where the OS tree has one (MAKELINKS)")
     kept = dict(now.variables)
-    found += [f"{name} is set to {value}" for name, value in made.variables if kept.get(name) != value]
+    gone = [(name, value) for name, value in made.variables if kept.get(name) != value]
+    found += [f"{name} is set to {value}" if value else f"{name} is set to nothing" for name, value in gone]
     return found
+
+
+def _decides(name: str, value: str) -> bool:
+    """Whether a variable may decide which program, library or configuration is used, and so whose code users run.
+
+    Programs ask for variables of any name (LD_PRELOAD, PATH, GCONV_PATH, BASH_ENV, PERL5OPT, PROMPT_COMMAND), and a
+    value without a slash, even an empty one, can mean the working directory. So each counts, but for numbers and for
+    what is known to be a word for the locale, the terminal or the time zone.
+    """
+    return "/" in value or not (_WORDS.fullmatch(name) or _NUMBER.fullmatch(value))
 
 
 def _wider_at(point: str, made: Allowance, now: Allowance) -> Iterator[str]:
     name = "every other directory of the base" if point == _SOME else point
     before, after = list(_of_base(made, point)), list(_of_base(now, point))
-    if after and before and before[0].source == point != after[0].source:
+    # Where nothing of the base is seen now if what is optional is missing, the OS tree's is.
+    sure = after and not after[-1].optional and "first" in after[-1].rights
+    if after and before and before[0].source == point != after[0].source and (sure or "first" not in before[0].rights):
         # Something else in the place of what was at its own: that is still at /local, and there with these rights.
         after.insert(0, next(_of_base(now, "/local" + point)))
     # What may lie beneath is compared with all that may be shown now; what lies on top, with what does now.
@@ -158,15 +176,16 @@ def _of_base(all_: Allowance, point: str) -> Iterator[Place]:
     while here != "/":
         if here in placed:
             place = placed[here]
-            yield Place(point, join([*split(place.source), *split(point)[len(split(here)) :]]), place.rights)
+            source = join([*split(place.source), *split(point)[len(split(here)) :]])
+            yield Place(point, source, place.rights | {"first"}, place.optional)
             if not place.optional:
                 return
         here = parent(here)
     top = join(split(point)[:1])
     if top == "/local":
-        yield Place(point, join(split(point)[1:]), frozenset({"write"}))
+        yield Place(point, join(split(point)[1:]), _OPEN)
     elif all_.base_rest and top not in all_.tree:
-        yield Place(point, point, frozenset({"write"}))
+        yield Place(point, point, _OPEN - {"first"} if all_.tree_first and top[1:] not in ALWAYS_BASE else _OPEN)
 
 
 def _tree_at(all_: Allowance, point: str) -> bool:

@@ -14,7 +14,7 @@ from chosns.errors import ChosError
 from chosns.model import Bind as ExtraBind
 from chosns.model import BindMap, Environment, Origin, Sysconfig
 from chosns.plan.operations import Flags
-from chosns.plan.view import Kind, is_below, join, split
+from chosns.plan.view import Kind, is_below, join, resolve, split
 from tests.unit.plan_support import DEFAULT, Machine, Root, bind, plan_for, shares
 from tests.unit.test_plan_properties import MANY, bind_lists, bind_maps, paths, sysconfigs
 
@@ -85,13 +85,15 @@ def test_the_manifest_keeps_it(one: Allowance) -> None:
 
 @pytest.mark.parametrize(
     "recorded",
-    [None, {}, [], 3, "x", {"version": 1}, {**Allowance().to_json(), "version": 2}, {"version": 1, "places": 1}],
+    [None, {}, [], 3, "x", {"version": 2}, {**Allowance().to_json(), "version": 1}, {"version": 2, "places": 1}],
 )
 def test_what_is_no_record_is_none(recorded: object) -> None:
     assert from_json(recorded) is None
 
 
 HOME = bind("/home", read_only=True)
+REST = replace(DEFAULT, tree=())
+LINKS = Sysconfig(make_links=True)
 NOW_WIDER = [
     # made with, configured now: the reason
     (
@@ -109,6 +111,11 @@ NOW_WIDER = [
         {"binds": (bind("/a", "/home", read_only=True),)},
         "/home must not be missing now",
     ),
+    (
+        {"binds": (bind("/site", "/etc", optional=True),)},
+        {"binds": (bind("/site", "/etc", optional=True),), "bindmap": replace(DEFAULT, etc=())},
+        "/etc/passwd is not the base's /etc/passwd now",
+    ),
     ({"sysconfig": Sysconfig((bind("/opt/lsf", optional=True),))}, {}, "/opt/lsf is not the base's now"),
     (
         {"bindmap": replace(DEFAULT, base=shares("/var/lib/sss"))},
@@ -121,7 +128,22 @@ NOW_WIDER = [
         "/dev/shm is without devices now",
     ),
     ({"bindmap": replace(DEFAULT, base=shares("/var/log"))}, {"bindmap": replace(DEFAULT, base=())}, "/var/log is not"),
-    ({}, {"sysconfig": Sysconfig(make_links=True)}, "a directory of the base is not shown now"),
+    ({}, {"sysconfig": LINKS}, "every other directory of the base is not shown now where"),
+    (
+        {"sysconfig": LINKS, "bindmap": REST},
+        {"sysconfig": LINKS, "bindmap": replace(REST, etc=())},
+        "/etc/passwd is not shown now where the OS tree has one",
+    ),
+    (
+        {"sysconfig": LINKS, "bindmap": REST, "binds": (bind("/site", "/etc", optional=True),)},
+        {"sysconfig": LINKS, "bindmap": replace(REST, etc=()), "binds": (bind("/site", "/etc", optional=True),)},
+        "/etc/passwd is not the base's /etc/passwd now",
+    ),
+    (
+        {"sysconfig": LINKS},
+        {"sysconfig": LINKS, "bindmap": replace(DEFAULT, base_rest=None)},
+        "every other directory of the base is not the base's now",
+    ),
     ({}, {"bindmap": replace(DEFAULT, base_rest=None)}, "every other directory of the base is not the base's now"),
     ({}, {"bindmap": replace(DEFAULT, etc=())}, "/etc/passwd is not the base's now"),
     (
@@ -130,6 +152,16 @@ NOW_WIDER = [
         "/opt is not the OS tree's now",
     ),
     ({"variables": (("LD_PRELOAD", "/home/u/lib.so"),)}, {}, "LD_PRELOAD is set to /home/u/lib.so"),
+    # Looked for in the working directory, where somebody else's file may lie; an empty element means that, too.
+    ({"variables": (("LD_PRELOAD", "x.so"),)}, {}, "LD_PRELOAD is set to x.so"),
+    ({"variables": (("PATH", "."),)}, {"variables": (("PATH", "/usr/bin"),)}, "PATH is set to ."),
+    ({"variables": (("GCONV_PATH", "."),)}, {}, "GCONV_PATH is set to ."),
+    ({"variables": (("LD_LIBRARY_PATH", ":"),)}, {}, "LD_LIBRARY_PATH is set to :"),
+    ({"variables": (("PYTHONPATH", ""),)}, {}, "PYTHONPATH is set to nothing"),
+    ({"variables": (("BASH_ENV", "init"),)}, {"variables": (("BASH_ENV", "other"),)}, "BASH_ENV is set to init"),
+    ({"variables": (("PROMPT_COMMAND", "hook"),)}, {}, "PROMPT_COMMAND is set to hook"),
+    ({"variables": (("PERL5OPT", "-Mx"),)}, {}, "PERL5OPT is set to -Mx"),
+    ({"variables": (("LC_ALL", "../../../home/u/x"),)}, {}, "LC_ALL is set to ../../../home/u/x"),
 ]
 NOW_NOT = [
     ({}, {"binds": (bind("/scratch", "/opt/data", read_only=True),)}),
@@ -141,9 +173,14 @@ NOW_NOT = [
     ({"bindmap": replace(DEFAULT, base=())}, {"bindmap": replace(DEFAULT, base=shares("/var/log"))}),
     ({"bindmap": replace(DEFAULT, etc=())}, {}),
     ({"bindmap": replace(DEFAULT, base_rest=None)}, {}),
-    ({"sysconfig": Sysconfig(make_links=True)}, {}),
+    ({"sysconfig": LINKS}, {}),
+    ({"sysconfig": LINKS}, {"sysconfig": LINKS, "binds": (bind("/a", "/home", optional=True),)}),
     ({}, {"variables": (("LD_PRELOAD", "/usr/lib/x.so"),)}),
     ({"variables": (("LANG", "C"),)}, {"variables": (("LANG", "C.UTF-8"),)}),
+    ({"variables": (("LC_TIME", "de_DE@euro"), ("TERM", "xterm-256color"), ("TZ", "UTC"))}, {}),
+    ({"variables": (("OMP_NUM_THREADS", "4"), ("SITE_VERSION", "9"))}, {"variables": (("OMP_NUM_THREADS", "8"),)}),
+    ({"variables": (("LD_PRELOAD", "x.so"),)}, {"variables": (("LD_PRELOAD", "x.so"), ("PATH", "."))}),
+    ({"binds": (bind("/site", "/etc"),)}, {"binds": (bind("/site", "/etc"),), "bindmap": replace(DEFAULT, etc=())}),
     ({}, {"binds": (bind("/a", "/data"),)}),
     ({}, {"binds": (bind("/a", "/dev"),)}),
     ({"binds": (bind("/x", "/y/z"),)}, {"binds": (bind("/x", "/y/z"), bind("/a", "/opt/new"))}),
@@ -225,7 +262,8 @@ def test_plans_show_what_the_order_says(pair: tuple[dict, dict], tree: Root, bas
         shown = _shown(before, path)
         if shown is None or is_below(path, "/chos") or before.kind(path) is None:
             continue
-        still = _shown(after, path)
+        found = resolve(after, path)  # a file at the top of the base is shown as a link
+        still = _shown(after, found.path if found else path)
         if still and still[0] != path == shown[0]:  # something else is in the place of what is still at /local
             still = _shown(after, "/local" + path)
         assert still is not None and still[0] == shown[0], (path, shown, still)
