@@ -137,7 +137,7 @@ def test_an_older_installation_is_named(machine: Machine) -> None:
 SSHD_CONFIG = """
 Include /etc/ssh/sshd_config.d/*.conf
 ChrootDirectory none
-Match Group sftp,"up load" Address 10.0.0.0/8
+Match Group sftp,"upload" Address 10.0.0.0/8
     chrootdirectory="/srv/%u"
 Match User=carl
     ChrootDirectory /srv/carl # his
@@ -163,7 +163,7 @@ def test_jails() -> None:
         "/etc/ssh/sshd_config:5",
         "/etc/ssh/sshd_config:7",
     ]
-    assert [jail.condition for jail in found] == ["", "user ingroup sftp:up load", "user in carl"]
+    assert [jail.condition for jail in found] == ["", "user ingroup sftp:upload", "user in carl"]
     assert read_jails({"/etc/ssh/sshd_config": "ChrootDirectory /z\n"})[0].condition == ""
 
 
