@@ -11,7 +11,7 @@ from types import TracebackType
 import click
 
 from chosns import __version__
-from chosns.cli.output import discard_output, fail, say
+from chosns.cli.output import discard_output, fail, say, use_locale
 from chosns.errors import ChosError, as_chos_error
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -56,6 +56,7 @@ def chosctl() -> None:
 def main() -> None:
     """Run `chosctl`, turning every expected error into one message with a hint and an exit status."""
     _open_missing()
+    use_locale()
     sys.excepthook = _show_unexpected
     try:
         chosctl.main(standalone_mode=False)

@@ -8,10 +8,12 @@ move a terminal's cursor or make a line of a log look like two. No caller escape
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import sys
 import time
+from _locale import CODESET, nl_langinfo  # locale takes milliseconds to import
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -20,6 +22,17 @@ import click
 from chosns.errors import ChosError
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def use_locale() -> None:
+    """Print in the character set of the locale, though Python is in UTF-8 mode; what that lacks is escaped.
+
+    An old terminal takes some bytes of UTF-8 for control characters.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            with contextlib.suppress(LookupError):  # a character set that Python does not know
+                stream.reconfigure(encoding=nl_langinfo(CODESET), errors="backslashreplace")
 
 
 @contextlib.contextmanager
@@ -41,22 +54,29 @@ def discard_output() -> None:
 
 def say(line: str, *, err: bool = False) -> None:
     """Print one line, on standard error where `err`. A tab stays, any other character that is no text is escaped."""
-    click.echo("\t".join(map(printable, line.split("\t"))), err=err)
+    _write("\t".join(printable(part, err=err) for part in line.split("\t")) + "\n", err=err)
+
+
+def _write(text: str, *, err: bool = False) -> None:
+    # Not click.echo: where the locale has ASCII alone, that writes UTF-8.
+    stream = sys.stderr if err else sys.stdout
+    stream.write(text)
+    stream.flush()
 
 
 def print_json(value: object) -> None:
     """Print `value`, with keys in the order given, so that a diff of two outputs means something."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=True))
+    _write(json.dumps(value, indent=2, ensure_ascii=True) + "\n")
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print rows under their columns: with rich on a terminal, as plain aligned text elsewhere."""
-    safe = [[printable(cell) for cell in row] for row in rows]
+    head, *safe = [[printable(cell) for cell in row] for row in [[column.upper() for column in columns], *rows]]
     if sys.stdout.isatty():
-        _rich_table(columns, safe)
+        _rich_table(head, safe)
         return
-    widths = [max(len(row[at]) for row in [list(columns), *safe]) for at in range(len(columns))]
-    for row in [[column.upper() for column in columns], *safe]:
+    widths = [max(len(row[at]) for row in [head, *safe]) for at in range(len(head))]
+    for row in [head, *safe]:
         say("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip())
 
 
@@ -67,15 +87,17 @@ def _rich_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
     grid = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        grid.add_column(column.upper(), overflow="fold")
+        grid.add_column(column, overflow="fold")
     for row in rows:
         grid.add_row(*(Text(cell) for cell in row))
     Console().print(grid)
 
 
-def printable(text: str) -> str:
-    """`text` with everything escaped that could move a terminal's cursor."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+def printable(text: str, *, err: bool = False) -> str:
+    """`text` with everything escaped that could move a terminal's cursor, and what the output has no character for."""
+    encoding = (sys.stderr if err else sys.stdout).encoding or "ascii"
+    safe = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+    return safe.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def since(seconds: float) -> str:
@@ -96,7 +118,7 @@ def fail(error: ChosError) -> None:
 def show_progress(text: str) -> None:
     """Put `text` in the place of the line that a terminal shows last; nothing where standard error is none."""
     if sys.stderr.isatty():
-        click.echo(f"\r\033[K{printable(text)} …\r", nl=False, err=True)
+        _write(f"\r\033[K{printable(text + ' …', err=True)}\r", err=True)
 
 
 def outcome_error(error: ChosError | None) -> dict[str, Any]:

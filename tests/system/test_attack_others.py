@@ -104,6 +104,46 @@ def test_a_tree_whose_name_has_escape_sequences(node: Node) -> None:
     assert "evil" in node.chosctl("list").stdout
 
 
+@pytest.fixture(params=["C", "de_DE.ISO-8859-1", "C.UTF-8"])
+def locale(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
+    """Variables of a locale; that of many an old terminal is made here."""
+    if "8859" in request.param:
+        command = ["localedef", "-i", "de_DE", "-f", "ISO-8859-1", str(tmp_path / request.param)]
+        if not shutil.which("localedef") or subprocess.run(command, capture_output=True, check=False).returncode:
+            pytest.skip("the locale cannot be made here: apt-get install locales")
+    return {**os.environ, "LOCPATH": str(tmp_path), "LC_ALL": request.param}
+
+
+def test_whatever_the_locale(node: Node, locale: dict[str, str]) -> None:
+    """Names are bytes, so the same files are meant. What the terminal has no character for is escaped, so that it gets
+    no control character by it."""
+    tree = node.tree("größe-\u2603-\xdb")
+    (tree / "etc/os-release").write_text('PRETTY_NAME="Größe \u2603 \xdb"\n', encoding="utf-8")
+    Path("/os/größe-\u2603-\xdb/srv").mkdir(exist_ok=True)
+    node.configure("one:/os/größe-\u2603-\xdb\n", one='[environment.one]\ndescription = "Gr\u00f6\u00dfe \u2603"\n')
+    encoding = {"C": "ascii", "C.UTF-8": "utf-8"}.get(locale["LC_ALL"], "iso-8859-1")
+    for command in (
+        "up",
+        "up --renew",
+        "list",
+        "status",
+        "ps",
+        "check",
+        "explain one",
+        "list --json",
+        "explain no-\u2603",
+    ):
+        done = subprocess.run(["chosctl", *command.split()], env=locale, capture_output=True, check=False)
+        said = (done.stdout + done.stderr).decode(encoding)
+        assert "Traceback" not in said and "Unicode" not in said, said
+        assert done.returncode == ("no-" in command), said
+        assert all(char == "\n" or char.isprintable() for char in said), said
+    assert node.chos("one", "cat", "/etc/os-release", check=True).stdout
+    shown = subprocess.run(["chosctl", "explain", "one"], env=locale, capture_output=True, check=True).stdout
+    name = "größe-\u2603-\xdb".encode(encoding, "backslashreplace")
+    assert b"/os/" + name in shown
+
+
 def test_very_long_command_lines(node: Node) -> None:
     """A user's processes may have megabytes of arguments: `ps` reads the beginning of each, `up` and `status` none."""
     node.tree("one")

@@ -28,6 +28,26 @@ def test_say(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr() == (escaped, escaped)
 
 
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii", "utf-8"])
+@pytest.mark.parametrize("err", [False, True])
+def test_what_the_terminal_has_no_character_for(
+    monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes], encoding: str, err: bool
+) -> None:
+    """Escaped as well; it stopped the command, or reached an old terminal as control characters."""
+    name, fd = ("stderr", 2) if err else ("stdout", 1)
+    with open(fd, "w", encoding=encoding, closefd=False) as stream:
+        monkeypatch.setattr(sys, name, stream)
+        output.say("größe \u2603 \xdb", err=err)
+        if not err:
+            output.table(["größe"], [["\u2603 \xdb"]])
+            monkeypatch.setattr(stream, "isatty", lambda: True, raising=False)
+            output.table(["größe"], [["\u2603 \xdb"]])
+    said = re.sub(r"\x1b\[[0-9;]*m", "", b"".join(capfdbinary.readouterr()).decode(encoding))  # rich's own
+    assert said.startswith("größe \u2603 \xdb".encode(encoding, "backslashreplace").decode(encoding))
+    assert said.count("\n") == (1 if err else 5)
+    assert all(char == "\n" or char.isprintable() for char in said)
+
+
 def test_a_table(capsys: pytest.CaptureFixture[str]) -> None:
     output.table(["name"], [[HOSTILE]])
     said = capsys.readouterr().out
