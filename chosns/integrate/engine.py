@@ -97,7 +97,7 @@ def _taken_back(product: Product, machine: Machine, records: Records, record: Re
     """What undoes one record, and what the administrator should know."""
     if isinstance(record, SettingRecord):
         value = product.get(machine, record.name)
-        if value == record.after:
+        if value == record.after or product.unfinished(record.name, value):
             return Setting(record.name, value, record.before), ""
         return None, "" if value == record.before else f"{record.name} has been changed since, and stays: {value}"
     now = files.read(machine, record.name)

@@ -143,3 +143,7 @@ class Product(ABC):
     def put(self, machine: Machine, name: str, value: str) -> None:
         """Change the value of a Setting."""
         raise NotImplementedError(name)
+
+    def unfinished(self, name: str, value: str) -> bool:
+        """Whether a Setting has a value that only an interrupted change leaves: undo takes it away, too."""
+        return False

@@ -260,57 +260,6 @@ def test_arc() -> None:
 
 # --- what cannot be had -------------------------------------------------------------------------------------------
 
-QMGR = """#!/usr/bin/python3
-# A mock of OpenPBS's qmgr: one server's hooks, in a file.
-import json, os, re, sys
-path = "/tmp/qmgr.json"
-hooks = json.load(open(path)) if os.path.exists(path) else {}
-command = sys.argv[2]
-verb, name = re.match(r"(\\w+) hook (\\w+)", command).groups()
-if verb == "create":
-    hooks[name] = {"event": command.partition("event=")[2], "enabled": "true", "script": ""}
-elif name not in hooks:
-    sys.exit(f"qmgr obj={name} svr=default: Unknown Hook\\nqmgr: hook error returned from server")
-elif verb == "delete":
-    del hooks[name]
-elif verb == "import":
-    if os.path.exists("/tmp/qmgr-broken"):
-        sys.exit("qmgr: no permission")
-    hooks[name]["script"] = open(command.split()[-1]).read()
-elif verb == "export":
-    print(hooks[name]["script"])
-else:
-    print("Hook " + name)
-    for key in ("event", "enabled"):
-        print(f"    {key} = {hooks[name][key]}")
-json.dump(hooks, open(path, "w"))
-"""
-
-
-@pytest.fixture
-def mock_of_qmgr() -> Iterator[None]:
-    path = Path("/usr/local/bin/qmgr")
-    path.write_text(QMGR)
-    path.chmod(0o755)
-    yield
-    for file in (path, Path("/tmp/qmgr.json"), Path("/tmp/qmgr-broken")):
-        file.unlink(missing_ok=True)
-
-
-def test_openpbs_with_a_mock_of_qmgr(mock_of_qmgr: None) -> None:
-    state = Path("/tmp/qmgr.json")
-    chosctl("openpbs", "--dry-run")
-    chosctl("openpbs")
-    hook = json.loads(state.read_text())["chos_launch"]
-    assert hook["event"] == "execjob_launch" and "import pbs" in hook["script"]
-    there_and_back("openpbs")
-    chosctl("openpbs", "--undo")
-    assert json.loads(state.read_text()) == {}
-    Path("/tmp/qmgr-broken").touch()
-    done = chosctl("openpbs", check=False)
-    assert done.returncode == 1 and "no permission" in done.stderr, done
-    assert json.loads(state.read_text()) == {}, "a hook without a script was left behind"
-
 
 @pytest.mark.parametrize("product", ["slurm", "sge", "lsf", "torque", "openpbs", "htcondor", "globus", "arc"])
 def test_lines_for_sites_that_manage_them_elsewhere(product: str) -> None:

@@ -1,15 +1,13 @@
 """Starters for products that cannot be had here, each called exactly as its product documents: words, standard input,
 uid, variables, working directory. The names of the tests say whose documents.
 
-LSF: "JOB_STARTER" in lsb.queues(5). TORQUE 6: "Node manager configuration", start_exec.c. OpenPBS: "Event types" in the
-Hooks Guide. HTCondor: USER_JOB_WRAPPER in the Manual.
+LSF: "JOB_STARTER" in lsb.queues(5). TORQUE 6: "Node manager configuration", start_exec.c.
+HTCondor: USER_JOB_WRAPPER in the Manual.
 """
 
 from __future__ import annotations
 
 import subprocess
-import sys
-import types
 from pathlib import Path
 from typing import Any
 
@@ -86,78 +84,6 @@ def test_as_torque_6_documents(two: Node, starter: str) -> None:
         check(two.run([f"/usr/bin/{starter}", "sh", "-c", SHOW], env={**env, "CHOS": "two"}), "ID=two")
     finally:
         subprocess.run(["rm", "-r", "/var/spool/torque"], check=True)
-
-
-# --- OpenPBS --------------------------------------------------------------------------------------------------------
-
-
-class Event:
-    """pbs.event() of an execjob_launch hook: what it may read and change, and its two ends."""
-
-    def __init__(self, progname: str, argv: list[str], env: dict[str, str]) -> None:
-        self.progname, self.argv, self.env = progname, argv, env
-        self.message: str | None = None
-
-    def accept(self) -> None:
-        raise SystemExit
-
-    def reject(self, message: str) -> None:
-        self.message = message
-        raise SystemExit
-
-
-def hook(event: Event, text: str | None = None) -> Event:
-    """pbs_mom runs the hook's text, with the module `pbs`."""
-    module = types.ModuleType("pbs")
-    module.event = lambda: event  # type: ignore[attr-defined]
-    source = text or (STARTERS / "pbs/chos_launch.py").read_text()
-    sys.modules["pbs"] = module
-    try:
-        with pytest.raises(SystemExit):
-            exec(compile(source, "chos_launch", "exec"), {"__name__": "__main__"})
-    finally:
-        del sys.modules["pbs"]
-    return event
-
-
-def launched(node: Node, event: Event, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    """And then executes, as the user, `progname` with `argv` and `env`."""
-    event.argv[0] = event.progname
-    return node.run(event.argv, env=event.env, stdin=stdin)
-
-
-def test_as_openpbs_documents(two: Node) -> None:
-    """A job's shell, which reads the script from its standard input; a task; a name that is none; no name."""
-    env = {"PBS_JOBID": "3.server", "PBS_ENVIRONMENT": "PBS_BATCH"}
-    event = hook(Event("/bin/sh", ["-sh"], {**env, "CHOS": "one"}))
-    assert event.message is None
-    done = launched(two, event, f"{SHOW}\n")
-    check(done, "ID=one")
-    check(launched(two, hook(Event("/bin/sh", ["sh", "-c", SHOW], {**env, "CHOS": "two"}))), "ID=two")
-    check(launched(two, hook(Event("/bin/sh", ["sh"], env)), f"{SHOW}\n"), BASE_ID)
-    refused(launched(two, hook(Event("/bin/sh", ["-sh"], {**env, "CHOS": "nowhere"})), f"{SHOW}\n"))
-
-
-def test_openpbs_login_shells(two: Node) -> None:
-    profile = Path("/home/alice/.profile")
-    kept = profile.read_bytes() if profile.exists() else None
-    profile.write_text("export LOGIN=yes\n")
-    try:
-        for name, answer in (("-sh", "yes"), ("sh", "no")):
-            event = hook(Event("/bin/sh", [name], {"CHOS": "one"}))
-            assert launched(two, event, "echo ${LOGIN:-no}\n").stdout == f"{answer}\n"
-    finally:
-        profile.unlink() if kept is None else profile.write_bytes(kept)
-    assert hook(Event("/bin/tcsh", ["-tcsh"], {})).argv[1:] == ["/bin/tcsh"]
-
-
-def test_openpbs_hook_on_a_node_without_chos(two: Node) -> None:
-    """A job that asked for an environment does not run without one; the others do."""
-    text = (STARTERS / "pbs/chos_launch.py").read_text().replace("/usr/bin/chos-job-starter", "/usr/bin/missing")
-    event = hook(Event("/bin/sh", ["-sh"], {"CHOS": "one"}), text)
-    assert event.message and "has no /usr/bin/missing" in event.message
-    event = hook(Event("/bin/sh", ["-sh"], {}), text)
-    assert (event.message, event.progname, event.argv) == (None, "/bin/sh", ["-sh"])
 
 
 # --- HTCondor -------------------------------------------------------------------------------------------------------
