@@ -11,7 +11,7 @@ import fcntl
 import os
 import stat
 import struct
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from chosns.config.trusted import trusted_directory
 from chosns.errors import ConfigError
@@ -21,7 +21,12 @@ _MODE = 0o622
 _GETFLAGS, _SETFLAGS, _APPEND_ONLY = 0x80086601, 0x40086602, 0x20  # linux/fs.h, FS_IOC_*; ioctl_iflags(2)
 
 
-_REFUSED = "entries are not recorded: "
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with the file. `refused`: so much that nothing is recorded in it."""
+
+    text: str
+    refused: bool
 
 
 def with_record_file(jobs: Jobs) -> tuple[Jobs, str]:
@@ -30,12 +35,16 @@ def with_record_file(jobs: Jobs) -> tuple[Jobs, str]:
     :return: `jobs`, without the file where it is refused: what is refused is not published, and nobody writes in it.
         And why entries are not recorded there, or not safely; empty where all is well.
     """
-    problem = _make(jobs.file) if jobs.file else ""
-    return (replace(jobs, file="") if problem.startswith(_REFUSED) else jobs), problem
+    fault = _make(jobs.file) if jobs.file else None
+    if fault is None:
+        return jobs, ""
+    if not fault.refused:
+        return jobs, fault.text
+    return replace(jobs, file=""), f"entries are not recorded: {fault.text}"
 
 
-def _make(path: str) -> str:
-    """The problem with it, as above."""
+def _make(path: str) -> Fault | None:
+    """Make it, with its directory."""
     directory, name = os.path.split(path)
     above, last = os.path.split(directory)
     try:
@@ -45,7 +54,7 @@ def _make(path: str) -> str:
                     os.mkdir(last, 0o755, dir_fd=parent)
         with trusted_directory("/", directory) as parent:
             if parent is None:
-                return f"{_REFUSED}{directory} does not exist"
+                return Fault(f"{directory} does not exist", refused=True)
             fd, new = _open(name, parent)
             try:
                 if new:
@@ -54,9 +63,9 @@ def _make(path: str) -> str:
             finally:
                 os.close(fd)
     except ConfigError as error:
-        return f"{_REFUSED}{error}"
+        return Fault(str(error), refused=True)
     except OSError as error:
-        return f"{_REFUSED}{path}: {error.strerror}"
+        return Fault(f"{path}: {error.strerror}", refused=True)
 
 
 def _open(name: str, parent: int) -> tuple[int, bool]:
@@ -67,13 +76,14 @@ def _open(name: str, parent: int) -> tuple[int, bool]:
         return os.open(name, flags, dir_fd=parent), False
 
 
-def _state(fd: int, path: str, new: bool) -> str:
+def _state(fd: int, path: str, new: bool) -> Fault | None:
     info = os.fstat(fd)
     if not stat.S_ISREG(info.st_mode) or info.st_uid != 0:
-        return f"{_REFUSED}{path} is not a file of root's"
+        return Fault(f"{path} is not a file of root's", refused=True)
     if not new and info.st_mode & 0o022 == 0:
-        return (
-            f"users' jobs leave no record in {path}: its mode is {info.st_mode & 0o777:04o}, theirs to write with 0622"
+        mode = f"{info.st_mode & 0o777:04o}"
+        return Fault(
+            f"users' jobs leave no record in {path}: its mode is {mode}, theirs to write with 0622", refused=False
         )
     try:
         flags = struct.unpack("l", fcntl.ioctl(fd, _GETFLAGS, bytes(8)))[0]
@@ -83,5 +93,6 @@ def _state(fd: int, path: str, new: bool) -> str:
     except OSError:
         flags = 0
     if info.st_mode & 0o022 and not flags & _APPEND_ONLY:
-        return f"{path} is not append-only (chattr +a), so users can overwrite each other's records in it"
-    return ""
+        text = f"{path} is not append-only (chattr +a), so users can overwrite each other's records in it"
+        return Fault(text, refused=False)
+    return None
