@@ -66,9 +66,9 @@ static bool meant_it(const struct file *file)
 
 /*
  * no_new_privs is set after the root directory has moved, so that a refusal leaves the caller as it was. (It could not
- * always be taken back: not under a seccomp filter.) Nothing is executed inside without it: the caller is in this system
- * call, so it neither forks nor executes nor handles a signal before the end; and no other task has its root directory,
- * because chos_root_enter() has ended the sharing.
+ * always be taken back: not under a seccomp filter.) Nothing is executed inside without it: the caller is in this
+ * system call, so it neither forks nor executes nor handles a signal before the end; and no other task has its root
+ * directory, because chos_root_enter() has ended the sharing.
  */
 static int enter(struct chos_path *path)
 {

@@ -5,10 +5,10 @@
  * enters gets no_new_privs, which is handed on to children.
  *
  * The module takes it away again when the task leaves, so that sudo, su and chos work on the base as for anybody. But
- * another may have wanted it meanwhile, to confine a program: by prctl(2), or for seccomp or Landlock, which rely on it.
- * The flag looks the same then. So no_new_privs counts as the module's own ("ours") only where the task had none before
- * and is its process's only thread, and only until somebody else asks for it, which two kprobes see; where they cannot
- * be had it never does. What is not ours stays after leaving, and so does ours under a seccomp filter.
+ * another may have wanted it meanwhile, to confine a program: by prctl(2), or for seccomp or Landlock, which rely on
+ * it. The flag looks the same then. So no_new_privs counts as the module's own ("ours") only where the task had none
+ * before and is its process's only thread, and only until somebody else asks for it, which two kprobes see; where they
+ * cannot be had it never does. What is not ours stays after leaving, and so does ours under a seccomp filter.
  */
 #include "chos.h"
 
