@@ -11,6 +11,7 @@ from chosns.cli.output import json_option, print_json, say
 from chosns.config import broken, check_groups, read_site
 from chosns.doctor.mounts import exposed_inside
 from chosns.doctor.pam import stacks_with_problems
+from chosns.doctor.torque import job_starter_problems
 from chosns.doctor.trees import try_plan, unplannable
 from chosns.errors import ConfigError
 from chosns.install import launcher_problem
@@ -28,9 +29,9 @@ _EXPOSED_SHOWN = 10  # file systems, for people
 def check(root: str, as_json: bool) -> None:
     """Report every problem of the configuration as FILE:LINE: MESSAGE — HINT.
 
-    Without --root this looks at the OS trees, the launcher and the PAM stacks too, and plans; for root also into what
-    is prepared, for file systems whose set-uid programs work there. Exit status 1 when there is any problem; a note is
-    none. Nothing is changed, and no privilege is needed.
+    Without --root this looks at the OS trees, the launcher, the PAM stacks and the job starter of TORQUE too, and
+    plans; for root also into what is prepared, for file systems whose set-uid programs work there. Exit status 1 when
+    there is any problem; a note is none. Nothing is changed, and no privilege is needed.
     """
     site = read_site(root)
     problems = [*site.problems, *check_groups(site)]
@@ -40,6 +41,7 @@ def check(root: str, as_json: bool) -> None:
         if launcher := launcher_problem():
             problems.append(Problem(Origin("chos"), launcher))
         problems += stacks_with_problems(Machine())
+        problems += job_starter_problems(Machine())
         inside = exposed_inside()
         problems += inside if as_json else inside[:_EXPOSED_SHOWN]
     mistakes = [problem for problem in problems if problem.severity is not Severity.NOTE]

@@ -118,6 +118,8 @@ def _undo(product: Product, request: Request, dry_run: bool, as_json: bool) -> N
         machine = product.machine(Machine(), request)
     except ChosError:  # the product may be gone; what is ours has to go all the same
         machine = Machine()
+    if not dry_run:
+        product.before_undo(machine)
     known = engine.installed(product, machine, request)
     plan = engine.plan_undo(product, machine, request)
     _show(plan, as_json)

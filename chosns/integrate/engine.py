@@ -112,6 +112,8 @@ def _taken_back(product: Product, machine: Machine, records: Records, record: Re
     if record.before is None and not then.strip():
         then = None
     note = f"{record.name} has been changed since; a line of ours that is not there: {missing[0]}" if missing else ""
+    if record.before is None and then is not None:
+        note = f"{record.name} stays: somebody has added lines to it since; remove it if nothing needs them"
     return (FileEdit(record.name, now, then, record.lines, record.instead) if then != now else None), note
 
 
@@ -129,7 +131,7 @@ def _write(product: Product, machine: Machine, change: Change) -> None:
     elif change.after is None:
         files.remove(machine, change.path)
     else:
-        files.put(machine, change.path, change.after)
+        files.put(machine, change.path, change.after, change.mode)
 
 
 def _now(product: Product, machine: Machine, change: Change) -> str | None:

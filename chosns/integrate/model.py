@@ -23,6 +23,7 @@ class FileEdit:
 
     :param lines: what is added; all of ours that there is in the file.
     :param instead: lines that had to go for them.
+    :param mode: of a file that there was not before.
     """
 
     path: str
@@ -30,6 +31,7 @@ class FileEdit:
     after: str | None
     lines: tuple[str, ...]
     instead: tuple[str, ...] = ()
+    mode: int = 0o644
 
     @property
     def name(self) -> str:
@@ -131,6 +133,9 @@ class Product(ABC):
 
     def verify(self, machine: Machine, plan: Plan) -> None:  # noqa: B027 -- nothing to look at is fine
         """Look at the result. :raises InstallError: it has to be taken back."""
+
+    def before_undo(self, machine: Machine) -> None:  # noqa: B027 -- as a rule nothing is in the way
+        """Look whether everything may be taken back now. :raises InstallError: it would do harm."""
 
     def part(self, name: str) -> str:
         """The service or queue that a change of this name belongs to; empty: to all of them."""

@@ -133,7 +133,8 @@ def test_edited_since(place: Place) -> None:
     place.install("x", "y", "z")
     path.write_text("b\n" + path.read_text() + "c\n")
     (place.directory / "z").write_text("# ours\nours\ntheirs\n")
-    assert not place.undo()
+    (note,) = place.undo()
+    assert "z stays" in note and "somebody has added lines" in note
     assert path.read_text() == "b\na\nc\n"
     assert (place.directory / "z").read_text() == "theirs\n"
 

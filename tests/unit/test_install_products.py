@@ -168,12 +168,6 @@ def test_torque(site: Site) -> None:
     site.write({"/var/spool/torque/mom_priv/config": config})
     (text,) = site.install("torque").values()
     assert text.startswith(config + "\n# CHOS") and text.endswith("\n$job_starter /usr/bin/chos-job-starter\n")
-    site.write({"/etc/pam.d/other": ""})
-    changed = site.install("torque", options=("privileged",))
-    assert "\n$job_starter_run_privileged true\n$job_starter /usr/bin/pam_job_starter\n" in changed.pop(
-        "/var/spool/torque/mom_priv/config"
-    )
-    assert changed == {"/etc/pam.d/jobstarter": "session required pam_chos.so\n"}
     with pytest.raises(ChosError, match="one option"):
         site.plan("torque", options=("nonsense",))
 
