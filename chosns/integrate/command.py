@@ -31,16 +31,20 @@ def find(program: str) -> str | None:
     return shutil.which(program, path=PATH)
 
 
-def find_also(machine: Machine, program: str, directories: Sequence[str]) -> str | None:
+def find_also(machine: Machine, program: str, directories: Sequence[str], *, preferred: bool = False) -> str | None:
     """The same; if it is not there, in the product's own directories.
 
+    :param preferred: look in these first, because another product's program has the same name.
     :raises InstallError: root would run a program there that somebody else may change.
     """
-    if found := find(program):
-        return found
+    usual = find(program)
+    if usual and not preferred:
+        return usual
     shown = [display_path(machine.root, directory) for directory in directories]
     found = shutil.which(program, path=os.pathsep.join(shown)) if shown else None
-    if found and os.geteuid() == 0:
+    if found is None:
+        return usual
+    if os.geteuid() == 0:
         try:
             _require_ours(machine, found[len(machine.root.rstrip("/")) :])
         except ChosError as error:

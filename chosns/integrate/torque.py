@@ -203,7 +203,8 @@ def _require_safe(machine: Machine, path: str) -> None:
 
 def _qstat(machine: Machine) -> str:
     """TORQUE's own: in PATH, beside a running pbs_mom, or where it is installed from source."""
-    found = find_also(machine, "qstat", [*_beside(machine), "/opt/torque/bin", "/usr/local/torque/bin"])
+    directories = [*_beside(machine), "/opt/torque/bin", "/usr/local/torque/bin"]
+    found = find_also(machine, "qstat", directories, preferred=True)  # Grid Engine has one, too
     if found is None:
         hint = "install TORQUE's client commands on this node, or use the plain starter (without --option privileged)"
         raise InstallError("is not here, and the guard of a privileged starter needs it", object="qstat", hint=hint)
