@@ -25,7 +25,7 @@
 
 enum { TEXT = 4096 };
 
-static const int passed[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGXCPU, SIGALRM, SIGWINCH};
+const int passed[PASSED_COUNT] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGXCPU, SIGALRM, SIGWINCH};
 
 /* Not libc's calls: where a module has threads those look for them, and in this process there are none. */
 static void become(const struct account *who)
@@ -41,14 +41,30 @@ static void become(const struct account *who)
         refuse(who->name, "could not become this user");
 }
 
-_Noreturn static void refuse_entry(const struct chos_error *e)
+_Noreturn static void end_with(const struct chos_error *e, int status)
 {
     char text[TEXT] = "";
     struct chos_text t = {text, sizeof text, 0};
     chos_put(&t, "chos: ");
     chos_error_text(e, &t);
     (void)!write(2, text, t.len);
-    _exit(FAILED);
+    _exit(status);
+}
+
+_Noreturn static void refuse_entry(const struct chos_error *e)
+{
+    end_with(e, FAILED);
+}
+
+/* With the hint that chos-job-starter has. */
+_Noreturn static void not_executed(const char *name, int err)
+{
+    struct chos_error e;
+    bool missing = err == ENOENT || err == ENOTDIR;
+    enum chos_reason reason = !missing ? CHOS_NOT_EXECUTABLE
+        : strchr(name, '/') != NULL && access(name, F_OK) == 0 ? CHOS_NOT_INSIDE : CHOS_NOT_FOUND;
+    chos_fail(&e, reason, missing ? 0 : err, name);
+    end_with(&e, missing ? NOT_FOUND : NOT_EXECUTABLE);
 }
 
 static void open_record(struct chos_record *record)
@@ -109,13 +125,12 @@ _Noreturn static void run(const struct job *job, const sigset_t *mask, pid_t par
     go(job->directory);
     sigprocmask(SIG_SETMASK, mask, NULL);
     execvp(job->argv[0], job->argv);
-    int err = errno;
-    tell(job->argv[0], strerror(err));
-    _exit(err == ENOENT || err == ENOTDIR ? NOT_FOUND : NOT_EXECUTABLE);
+    not_executed(job->argv[0], errno);
 }
 
-/* Not fork(3): that would run handlers of the modules' in the child, which is still root and still without its identity. */
-static pid_t divide(void)
+/* Not fork(3): that would run handlers of the modules' in the child, which is still root and, if it is the job's, still
+ * without its identity. */
+pid_t divide(void)
 {
     struct { uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls; } how = {.exit_signal = SIGCHLD};
     return (pid_t)syscall(SYS_clone3, &how, sizeof how);
@@ -135,7 +150,7 @@ static void watch(sigset_t *set)
 {
     sigemptyset(set);
     sigaddset(set, SIGCHLD);
-    for (size_t i = 0; i < sizeof passed / sizeof *passed; i++)
+    for (size_t i = 0; i < PASSED_COUNT; i++)
         sigaddset(set, passed[i]);
 }
 

@@ -5,7 +5,8 @@
  * What users cannot make is the standard input of the job's first process. pbs_mom opens it as root, in one of three ways
  * (TMomFinalizeChild): the script; a pipe in which it wrote the script's path; the terminal of an interactive job. It
  * gives the script, in its own directory, and the terminal to the job's user and group beforehand. So the owner of
- * that is the user. A task of TM gets /dev/null or a socket, and is refused.
+ * that is the user. A task of TM gets /dev/null or a socket, and is refused. So is every job of a pbs_mom that was built
+ * with --enable-shell-use-argv: it names the script in an argument, and the arguments of a task are its user's words.
  */
 #include "session.h"
 
@@ -67,7 +68,18 @@ static void look_up(char *path, struct stat *st)
     refuse(NULL, "what standard input names is no script of pbs_mom's");
 }
 
-static void script(struct stat *st)
+/* Only for the message. */
+_Noreturn static void refuse_task(const char *last)
+{
+    size_t length = strlen(last);
+    if (length > 3 && strcmp(last + length - 3, ".SC") == 0)
+        refuse(NULL, "standard input does not show whose job this is: either pbs_mom was built with --enable-shell-use-argv, which a "
+            "privileged starter cannot serve, or this is a task of TM. The plain starter serves both: `chosctl install torque --undo`, "
+            "then without --option privileged");
+    refuse(NULL, "standard input does not show whose job this is; tasks cannot be started through TM by a privileged starter");
+}
+
+static void script(const char *last, struct stat *st)
 {
     char line[LINE_SIZE];
     if (fstat(0, st))
@@ -76,7 +88,7 @@ static void script(struct stat *st)
         peek(line);
         look_up(line, st);
     } else if (!S_ISREG(st->st_mode) && !isatty(0)) {
-        refuse(NULL, "standard input does not show whose job this is; tasks cannot be started through TM by a privileged starter");
+        refuse_task(last);
     }
 }
 
@@ -96,10 +108,10 @@ static void find_groups(struct account *who, gid_t wanted)
 }
 
 /* Several accounts may have one number; which of them it is, LOGNAME may say. */
-void owner_find(const char *logname, struct account *who)
+void owner_find(const char *logname, const char *last, struct account *who)
 {
     struct stat st;
-    script(&st);
+    script(last, &st);
     if (st.st_uid == 0)
         refuse("root", "no job is started as root");
     struct passwd *pw = logname != NULL ? getpwnam(logname) : NULL;

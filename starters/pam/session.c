@@ -172,7 +172,7 @@ int main(int argc, char **argv)
     require_stack();
     if (getcwd(directory, sizeof directory) == NULL)
         directory[0] = '\0';
-    owner_find(variable(job, "LOGNAME"), &who);
+    owner_find(variable(job, "LOGNAME"), argv[argc - 1], &who);
     const char *wish = variable(job, "CHOS");
     if (wish != NULL && wish[0] == '\0')
         wish = NULL;
@@ -181,6 +181,7 @@ int main(int argc, char **argv)
 
     int rc = open_session(pamh, wish);
     bool opened = rc == PAM_SUCCESS;
+    int closer = opened ? closer_start(pamh) : -1;
     struct job j = {.who = &who, .argv = argv + 1, .directory = directory, .environment = pam_getenv(pamh, "CHOS")};
     if (j.environment != NULL && j.environment[0] == '\0')
         j.environment = NULL;
@@ -193,6 +194,7 @@ int main(int argc, char **argv)
     int status = pid > 0 ? job_wait(pid) : -1;
     if (opened)
         rc = pam_close_session(pamh, PAM_SILENT);
+    closer_tell(closer);
     (void)pam_end(pamh, rc);
     end_as(status);
 }

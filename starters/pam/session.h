@@ -2,6 +2,8 @@
 #ifndef SESSION_H
 #define SESSION_H
 
+#include <security/pam_appl.h>
+#include <signal.h>
 #include <sys/types.h>
 
 enum { FAILED = 125, NOT_EXECUTABLE = 126, NOT_FOUND = 127 };
@@ -18,7 +20,7 @@ struct account {
     gid_t *groups;
     int count;
 };
-void owner_find(const char *logname, struct account *who);
+void owner_find(const char *logname, const char *last, struct account *who);
 
 /* job.c: the user's process, or -1; and its status as from wait(2), or -1. Waiting lets go of the standard input and output,
  * and signals are blocked from the start on. */
@@ -30,5 +32,16 @@ struct job {
 };
 pid_t job_start(const struct job *job);
 int job_wait(pid_t pid);
+
+/* What a signal to us means for the job. */
+enum { PASSED_COUNT = 9 };
+extern const int passed[PASSED_COUNT];
+
+/* A copy of this process, made by no handler of a module's. */
+pid_t divide(void);
+
+/* closer.c: closes the session if this process is killed; closer_tell says that it was closed. */
+int closer_start(pam_handle_t *pamh);
+void closer_tell(int closer);
 
 #endif

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from conftest import BASE_ID, LIMIT, Node, Stacks, os_id, wait_for
-from torque_mom import JOBS, PRIV, QSTAT, SERVER, PbsMom
+from torque_mom import JOBS, PRIV, QSTAT, SERVER, PbsMom, kill_session
 
 pytestmark = pytest.mark.skipif(shutil.which("musl-gcc") is None, reason="without musl-gcc there is no pam_job_starter")
 WHERE = "cat /etc/os-release; id -u\n"
@@ -299,3 +299,112 @@ def test_users_cannot_stand_in_the_way(privileged: PbsMom) -> None:
         process.kill()
         process.wait()
     assert not JOBS.parent.joinpath("prologue").exists()
+
+
+# --- how a privileged job ends, and what is said --------------------------------------------------------------------
+
+
+@pytest.fixture
+def events(privileged: PbsMom, stacks: Stacks) -> Path:
+    """A file in which each opening and closing of a session is noted."""
+    note, events = Path("/tmp/note"), Path("/tmp/events")
+    note.write_text(f"#!/bin/sh\necho $PAM_TYPE >>{events}\n")
+    note.chmod(0o755)
+    events.unlink(missing_ok=True)
+    stack = Path("/etc/pam.d/jobstarter")
+    stacks.write("jobstarter", f"session required pam_exec.so {note}\n{stack.read_text()}")
+    return events
+
+
+def starters() -> list[int]:
+    """Processes of pam_job_starter's second program."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/exe"):
+        try:
+            if os.readlink(path).startswith("/usr/lib/chos/starters/pam/session"):
+                found.append(int(path.parent.name))
+        except OSError:
+            continue
+    return found
+
+
+def test_a_session_is_closed_after_sigkill(privileged: PbsMom, events: Path) -> None:
+    """qdel: pbs_mom kills every process of the job's session, and the starter with them."""
+    ready = Path("/tmp/ready")
+    ready.unlink(missing_ok=True)
+    job = privileged.submit(f"touch {ready}; sleep 1000 & wait\n", {"CHOS": "one"})
+    assert job.prologue() == 0
+    process = job.start()
+    wait_for(ready.exists, "the job")
+    kill_session(process.pid)
+    assert process.wait(LIMIT) == -signal.SIGKILL
+    wait_for(lambda: events.read_text() == "open_session\nclose_session\n", "the session to be closed")
+    wait_for(lambda: not starters(), "the end of whoever closed it")
+
+
+def test_a_session_is_closed_once(privileged: PbsMom, events: Path) -> None:
+    done = ran(privileged.submit("exit 3\n", {"CHOS": "one"}).run())
+    assert (done.returncode, done.stdout, done.stderr) == (3, "", "")
+    wait_for(lambda: not starters(), "the end of all processes")
+    assert events.read_text() == "open_session\nclose_session\n"
+
+
+def test_who_closes_was_killed(privileged: PbsMom, events: Path) -> None:
+    """The job ends as it would."""
+    ready, go_on = Path("/tmp/ready"), Path("/tmp/go-on")
+    for path in (ready, go_on):
+        path.unlink(missing_ok=True)
+    text = f"touch {ready}; while [ ! -e {go_on} ]; do sleep 0.02; done; exit 4\n"
+    job = privileged.submit(text, {"CHOS": "one"})
+    process = job.start()
+    wait_for(ready.exists, "the job")
+    [closer] = [pid for pid in starters() if os.getsid(pid) != process.pid]
+    os.kill(closer, signal.SIGKILL)
+    go_on.touch()
+    assert process.wait(LIMIT) == 4
+    assert events.read_text() == "open_session\nclose_session\n"
+
+
+@pytest.mark.parametrize("option", [(), ("--option", "privileged")], ids=["plain", "privileged"])
+def test_a_shell_that_the_tree_lacks(mom: PbsMom, option: tuple[str, ...]) -> None:
+    """Both starters have the same hint."""
+    assert install(*option).returncode == 0
+    mom.read_config()
+    done = ran(mom.submit(WHERE, {"CHOS": "one"}).run(shell="/opt/site/bin/fish"))
+    assert done.returncode == 127 and done.stdout == ""
+    assert done.stderr.startswith("chos: /opt/site/bin/fish: ") and "is it installed in the OS tree" in done.stderr
+
+
+def test_shell_use_argv(mom: PbsMom) -> None:
+    """The plain starter serves it; the privileged one cannot know whose job it is, and says what it may be."""
+    assert install().returncode == 0
+    mom.read_config()
+    done = ran(mom.submit(WHERE, {"CHOS": "one"}).run(how="argv"))
+    assert (done.returncode, os_id(done.stdout)) == (0, "ID=one"), done
+    assert install("--undo").returncode == 0 and install("--option", "privileged").returncode == 0
+    mom.read_config()
+    done = ran(mom.submit(WHERE, {"CHOS": "one"}).run(how="argv"))
+    assert (done.returncode, done.stdout) == (125, "")
+    assert "--enable-shell-use-argv" in done.stderr and "chosctl install torque --undo" in done.stderr
+
+
+def test_an_argument_makes_nobody_somebody_else(privileged: PbsMom) -> None:
+    """pbsdsh /bin/sh SCRIPT of bob's: a task of alice's has these words, too."""
+    bobs = privileged.submit("id -u\n", user="bob", job="2.server")
+    alices = privileged.submit(WHERE, {"CHOS": "one"})
+    alices.script = bobs.script
+    done = ran(alices.run(how="argv"))
+    assert (done.returncode, done.stdout) == (125, "")
+
+
+def test_switching_on_a_node(mom: PbsMom) -> None:
+    """It says how, and which jobs move."""
+    assert "run on the base" in install().stderr
+    done = install("--option", "privileged")
+    assert done.returncode == 1 and "--undo" in done.stderr and "moves jobs" in done.stderr, done
+    assert install("--undo").returncode == 0
+    assert "`default`" in install("--option", "privileged").stderr
+    stack = Path("/etc/pam.d/jobstarter")
+    stack.write_text(stack.read_text() + "session optional pam_limits.so\n")
+    done = install("--undo")
+    assert done.returncode == 0 and "/etc/pam.d/jobstarter stays" in done.stderr, done

@@ -10,9 +10,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import shutil
+import signal
 import stat
 import subprocess
 from collections.abc import Mapping
@@ -95,6 +97,23 @@ class PbsMom:
         QSTAT.unlink()
 
 
+def kill_session(session: int) -> None:
+    """kill_task, for qdel: SIGKILL to every process of the session, and to those that it has as ancestors."""
+    for path in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            pid = int(path.name)
+            if os.getsid(pid) == session or session in _ancestors(pid):
+                os.kill(pid, signal.SIGKILL)
+
+
+def _ancestors(pid: int) -> set[int]:
+    found: set[int] = set()
+    while pid > 1:
+        pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        found.add(pid)
+    return found
+
+
 class Job:
     """A job that the server has sent to this pbs_mom."""
 
@@ -133,22 +152,23 @@ class Job:
         self.said = done.stdout + done.stderr
         return done.returncode
 
-    def run(self, how: str = "script", arguments: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str] | None:
+    def run(self, how: str = "script", shell: str = "") -> subprocess.CompletedProcess[str] | None:
         """The whole of it; None: the prologue has refused the job.
 
         :param how: what standard input is: the `script`, or /dev/null with the script's path as an argument (`argv`,
             --enable-shell-use-argv).
+        :param shell: qsub -S.
         """
         if self.prologue() != 0:
             return None
-        process = self.start(how, arguments)
+        process = self.start(how, shell)
         out, err = process.communicate(timeout=LIMIT)
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
-    def start(self, how: str = "script", arguments: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+    def start(self, how: str = "script", shell: str = "") -> subprocess.Popen[str]:
         """What comes after the prologue."""
-        shell = self.account.pw_shell
-        words = [*arguments, *([str(self.script)] if how == "argv" else [])]
+        shell = shell or self.account.pw_shell
+        words = [str(self.script)] if how == "argv" else []
         env = {
             **self.variables,
             "PATH": "/usr/bin:/bin",
