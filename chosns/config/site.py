@@ -16,6 +16,7 @@ from chosns import bindmap
 from chosns.config.allowlist import AllowList, parse_allow_list
 from chosns.config.grouping import group, leaving, name_problems
 from chosns.config.login import BUILTIN, parse_login
+from chosns.config.nearmiss import ELSEWHERE, near_misses
 from chosns.config.node import NodeSettings
 from chosns.config.sections import Section, Unread, parse_sections
 from chosns.config.sysconfig import parse_sysconfig
@@ -96,6 +97,7 @@ def read_site(
         raise ConfigError("does not exist", object=reading.shown(ALLOW_LIST), hint=MISSING_HINT)
     allowed = parse_allow_list(text, reading.shown(ALLOW_LIST))
     reading.problems.extend(allowed.problems)
+    reading.problems.extend(_unread_files(reading))
     login, blocked = _login(reading)
     sysconfig = _sysconfig(reading)
     sections, settings = _sections(reading, allowed)
@@ -154,6 +156,17 @@ def shipped_bindmap_dirs() -> tuple[str, ...]:
 def as_problem(error: ConfigError, environment: str = "") -> Problem:
     """A file that was refused, as a finding among others."""
     return Problem(Origin(error.object), error.message, error.hint, environment=environment)
+
+
+def _unread_files(reading: _Reading) -> list[Problem]:
+    """What looks like configuration, in places that are not read."""
+    try:
+        missed = [(f"/etc/{name}", hint) for name, hint in near_misses(os.listdir(reading.shown("/etc")))]
+    except OSError:
+        missed = []
+    missed += [(path, hint) for path, hint in ELSEWHERE.items() if os.path.lexists(reading.shown(path))]
+    message = "is not read: CHOS has no file of this name"
+    return [Problem(Origin(reading.shown(path)), message, hint, Severity.WARNING) for path, hint in missed]
 
 
 def _login(reading: _Reading) -> tuple[LoginShell, Problem | None]:

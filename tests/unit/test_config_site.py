@@ -355,3 +355,59 @@ def test_a_primary_name_needs_room_for_its_generation() -> None:
     fits, not_ = "/" + "a" * 242, "/" + "b" * 243
     problems: list[Problem] = name_problems(group(entries((fits, "/x"), (not_, "/y")), {}))
     assert [problem.environment for problem in problems] == [not_]
+
+
+NEAR = [
+    "etc/chos.toml",
+    "etc/CHOS.toml",
+    "etc/chosctl.toml",
+    "etc/chos.conf.d/el9.toml",
+    "etc/chosd/el9.toml",
+    "etc/chos.d.toml",
+    "etc/chos.cfg",
+    "etc/chos.yaml",
+    "etc/chos.rpmnew",
+    "etc/chos.conf.dpkg-dist",
+    "etc/chos.d/el9.toml.rpmnew",
+    "etc/chos.d/el9.toml.dpkg-dist",
+    "etc/chos.d/el9.conf",
+    "etc/chos.d/conf.d/el9.toml",
+    "etc/default/chos",
+    "usr/local/etc/chos.d/el9.toml",
+    "usr/local/etc/chos",
+]
+
+
+@pytest.mark.parametrize("name", NEAR)
+def test_a_file_in_a_place_that_is_not_read(reader: Reader, name: str) -> None:
+    """It is named, once, and is no reason to stop."""
+    site = reader({"etc/chos": ALLOWED, name: '[environment.el9]\ngroups = ["physics"]\n'})
+    [problem] = [p for p in site.problems if "is not read" in p.message]
+    assert f"/{name}".startswith(str(problem.origin).partition("/root")[2])
+    assert problem.severity is Severity.WARNING and problem.hint
+    assert broken(site) == {}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "etc/chos~",
+        "etc/chos.bak",
+        "etc/chos.old",
+        "etc/chos.rpmsave",
+        "etc/chos.conf.dpkg-old",
+        "etc/chos.2024-05-01",
+        "etc/chos.conf.orig",
+        "etc/chosen",
+        "etc/init.d/chos",
+        "etc/.chos.chosctl-new",
+        "etc/echos.toml",
+    ],
+)
+def test_copies_and_strangers_are_left_alone(reader: Reader, name: str) -> None:
+    assert reader({"etc/chos": ALLOWED, name: "x"}).problems == ()
+
+
+def test_a_directory_instead_of_the_list(reader: Reader) -> None:
+    with pytest.raises(ConfigError, match="not a regular file"):
+        reader({"etc/chos/el9.toml": ""})
