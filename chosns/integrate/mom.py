@@ -38,7 +38,7 @@ class Config:
 def parse(text: str, path: str = "") -> Config:
     """The settings about job starters in the text of a configuration."""
     found, privileged, number = "", False, 0
-    for at, line in enumerate(text.splitlines(), 1):
+    for at, line in enumerate(text.split("\n"), 1):
         if match := re.fullmatch(STARTER, line):
             found, number = match[1].strip(), at
         elif match := _PRIVILEGED.fullmatch(line):

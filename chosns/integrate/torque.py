@@ -174,12 +174,16 @@ def _guard(machine: Machine, home: str, name: str) -> Plan:
     require(machine, starter("torque/guard"))
     path = f"{home}/mom_priv/{name}"
     call = _call(home, _qstat(machine))
-    text = files.read(machine, path)
+    text = read_trusted(machine.root, path, machine.uids)  # a link is fine: pbs_mom follows it
     if text is None:
         lines = tuple(_prologue(home, _qstat(machine)))
         # The first line stays, if somebody adds others to it.
         return Plan((FileEdit(path, None, append("", lines), lines[1:], mode=0o500),))
-    shebang, *rest = text.splitlines() or [""]
+    if "\r" in text:
+        raise InstallError(
+            "has carriage returns, with which no script runs", object=path, hint=f"sed -i 's/\\r$//' {path}"
+        )
+    shebang, *rest = text.split("\n")  # the shell's lines; Python would see more
     commands = [line.strip() for line in rest if line.strip() and not line.strip().startswith("#")]
     if not mom.is_shell(shebang):
         hint = f"move it to another name, and let a shell script {path} begin with these two lines:\n#!/bin/sh\n{call}"
@@ -194,7 +198,7 @@ def _guard(machine: Machine, home: str, name: str) -> Plan:
 def _require_safe(machine: Machine, path: str) -> None:
     """What pbs_mom asks of a prologue, or it does not run it (run_pelog)."""
     shown = display_path(machine.root, path)
-    status = os.stat(shown, follow_symlinks=False)
+    status = os.stat(shown)
     if status.st_uid not in machine.uids or not stat.S_ISREG(status.st_mode):
         raise InstallError("is not a regular file of root's", object=shown, hint=f"chown root {shown}")
     if status.st_mode & 0o500 != 0o500 or status.st_mode & 0o022:

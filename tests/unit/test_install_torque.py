@@ -143,6 +143,8 @@ SITES_PROLOGUES = {
     "without a first line": f"{CALL}\n",
     "another PBS_HOME": f"#!/bin/sh\n{CALL.replace('/var/spool', '/srv')}\n",
     "a program": "\x7fELF\x02\x01\n",
+    "a line of Python's only": f"#!/bin/sh\n# form feed:\x0c{CALL}\nexit 0\n",
+    "a line separator": f"#!/bin/sh\n#\u2028{CALL}\nexit 0\n",
 }
 
 
@@ -166,6 +168,21 @@ def test_a_sites_prologue_with_the_guard(node: Node, shebang: str) -> None:
     assert PROLOGUES[0] not in node.install()
     node.undo()
     assert node.path(PROLOGUES[0]).read_text() == text
+
+
+def test_a_prologue_from_windows(node: Node) -> None:
+    """pbs_mom: "execv of …/prologue failed: No such file or directory", and no job runs any more."""
+    node.write(PROLOGUES[0], f"#!/bin/sh\r\n{CALL}\r\n", 0o500)
+    with pytest.raises(ChosError, match="carriage returns"):
+        node.install()
+
+
+def test_one_prologue_for_all_nodes(node: Node) -> None:
+    """A link, as many sites have it."""
+    node.write(PROLOGUES[0], f"#!/bin/bash\n{CALL}\n. /etc/site/prologue.common\n", 0o755)
+    node.path(PROLOGUES[1]).symlink_to("prologue")
+    assert node.install() == [STACK, CONFIG]
+    assert node.problems() == []
 
 
 @pytest.mark.parametrize("mode", [0o400, 0o100, 0o520, 0o502])
@@ -265,6 +282,35 @@ def test_a_privileged_line_by_other_hands(node: Node, monkeypatch: pytest.Monkey
     monkeypatch.setattr(integrate, "require_base", lambda words: None)
     done = CliRunner().invoke(integrate.install, ["torque", "--undo"])
     assert done.exit_code != 0 and "privileged job starter" in str(done.exception)
+
+
+# As people have them: cbatch's and docquer's ways to change the file, a puppet module's, a container's.
+CONFIGS = {
+    "cbatch": "$pbsserver      master\n$logevent       255\n$usecp *:/home  /mnt/nfs/home/\n"
+    "$job_starter /vagrant/cbatch\n$job_starter_run_privileged true\n",
+    "docquer": "$logevent 255\n$job_starter /var/spool/torque/mom_priv/job_starter\n",
+    "a wrapper": "$prologalarm 600\n\t$job_starter\t/usr/local/bin/job_wrapper.sh\n",
+    "twice": "$job_starter /usr/bin/chos-job-starter\n$job_starter /site/starter\n",
+}
+
+
+@pytest.mark.parametrize("text", CONFIGS.values(), ids=CONFIGS)
+@pytest.mark.parametrize("request_", [Request(), PRIVILEGED], ids=["plain", "privileged"])
+def test_a_sites_starter_is_not_replaced(node: Node, text: str, request_: Request) -> None:
+    node.write(CONFIG, text)
+    with pytest.raises(ChosError, match="is set already"):
+        node.install(request_)
+    assert node.path(CONFIG).read_text() == text
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\n\n# the end"])
+def test_the_end_of_a_configuration(node: Node, end: str) -> None:
+    """Some tools that append forget the end of the last line."""
+    node.write(CONFIG, f"$usecp *:/home /home{end}")
+    node.install()
+    assert mom.parse(node.path(CONFIG).read_text()).privileged
+    node.undo()
+    assert node.path(CONFIG).read_text() == f"$usecp *:/home /home{end}"
 
 
 # --- what `check` sees ----------------------------------------------------------------------------------------------
