@@ -99,6 +99,23 @@ def test_a_starter_that_cannot_be_executed(privileged: PbsMom, two: Node) -> Non
     assert check.returncode == 1 and "executes the users' shells as root" in check.stdout
 
 
+def test_a_plain_starter_that_cannot_be_executed(mom: PbsMom) -> None:
+    """As the user, on the base, with status 0."""
+    assert install().returncode == 0
+    mom.read_config()
+    starter = Path("/usr/bin/chos-job-starter")
+    away = starter.with_suffix(".away")
+    starter.rename(away)
+    try:
+        done = ran(mom.submit(WHERE, {"CHOS": "one"}).run())
+        check = subprocess.run(["chosctl", "check"], capture_output=True, text=True)
+    finally:
+        away.rename(starter)
+    assert done.returncode == 0 and os_id(done.stdout) == BASE_ID
+    assert done.stdout.endswith(f"\n{pwd.getpwnam('alice').pw_uid}\n")
+    assert check.returncode == 1 and "jobs with $CHOS run on the base" in check.stdout
+
+
 @pytest.mark.parametrize("option", [(), ("--option", "privileged")], ids=["plain", "privileged"])
 def test_a_starter_that_was_missing_at_the_start(mom: PbsMom, option: tuple[str, ...]) -> None:
     """The job runs on the base with status 0; `check` says so."""

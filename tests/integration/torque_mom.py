@@ -210,5 +210,3 @@ class Job:
                 text=True,
                 preexec_fn=become_the_job,
             )
-
-
