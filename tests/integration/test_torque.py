@@ -224,7 +224,8 @@ def test_the_guard_cannot_ask(privileged: PbsMom) -> None:
     (SERVER / "down").unlink()
     (SERVER / job.id).unlink()
     assert job.prologue() == 1
-    for text in ("", "#!/bin/sh\nexit 0\n", "#!/bin/sh\necho; exit 0\n", "#!/bin/sh\nkill -9 $$\n"):
+    half = "#!/bin/sh\necho '    Variable_List = A=b'; exit 1\n"
+    for text in (half, "", "#!/bin/sh\nexit 0\n", "#!/bin/sh\necho; exit 0\n", "#!/bin/sh\nkill -9 $$\n"):
         QSTAT.write_text(text)
         assert job.prologue() == 1, text
     QSTAT.chmod(0o644)

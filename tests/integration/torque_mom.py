@@ -98,10 +98,12 @@ class PbsMom:
 
 
 def kill_session(session: int) -> None:
-    """kill_task, for qdel: SIGKILL to every process of the session, and to those that it has as ancestors."""
-    for path in Path("/proc").glob("[0-9]*"):
+    """kill_task, for qdel: SIGKILL to every process of the session, and to those that it has as ancestors.
+
+    The order is /proc's. The youngest first is the worst: who would close something has gone before it can.
+    """
+    for pid in sorted((int(path.name) for path in Path("/proc").glob("[0-9]*")), reverse=True):
         with contextlib.suppress(OSError):
-            pid = int(path.name)
             if os.getsid(pid) == session or session in _ancestors(pid):
                 os.kill(pid, signal.SIGKILL)
 
