@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from chosns.formats import acl, acl_groups
 
 _ACL_XATTR = "system.posix_acl_access"
+_CLOSED = (0, 0, 0o700, None)  # owner, group, mode and ACL of a directory that only root may enter
 _NO_ACL = (errno.ENODATA, errno.EOPNOTSUPP)
 
 
@@ -25,16 +26,42 @@ def narrow(fd: int, group_ids: Sequence[int]) -> bool:
 
     :returns: whether anybody but root is left who may enter.
     """
-    wanted, found = set(group_ids), _groups(fd)
-    if found is None:
+    left = narrowed(may_enter(fd), group_ids)
+    if left is None:
         grant(fd, group_ids)
         return True
-    left = found & wanted if wanted else found
     if left:
         grant(fd, sorted(left))
     else:
-        _set(fd, (0, 0, 0o700, None))
+        _set(fd, _CLOSED)
     return bool(left)
+
+
+def narrowed(entrants: frozenset[int] | None, group_ids: Sequence[int]) -> frozenset[int] | None:
+    """Who may enter once `narrow` has closed a directory: groups by number; None: everyone. Pure.
+
+    :param entrants: who may enter now.
+    """
+    wanted = frozenset(group_ids)
+    if entrants is None:
+        return wanted or None
+    return entrants & wanted if wanted else entrants
+
+
+def may_enter(fd: int) -> frozenset[int] | None:
+    """The groups that may enter the directory `fd`; None where everyone may."""
+    _, gid, mode, entries = _found(fd)
+    if mode & 0o001:
+        return None
+    if entries is not None:
+        return frozenset(acl_groups(entries))
+    return frozenset({gid}) if mode & 0o010 else frozenset()
+
+
+def is_granted(fd: int) -> bool:
+    """Whether owner, mode and ACL of the directory `fd` are exactly what `grant` or `narrow` makes for its entrants."""
+    entrants = may_enter(fd)
+    return _found(fd) == (_CLOSED if entrants == frozenset() else _wanted(sorted(entrants or ())))
 
 
 def _set(fd: int, wanted: tuple[int, int, int, bytes | None]) -> None:
@@ -70,16 +97,6 @@ def _wanted(group_ids: Sequence[int]) -> tuple[int, int, int, bytes | None]:
 def _found(fd: int) -> tuple[int, int, int, bytes | None]:
     status = os.fstat(fd)
     return status.st_uid, status.st_gid, status.st_mode & 0o7777, _acl(fd)
-
-
-def _groups(fd: int) -> set[int] | None:
-    """The groups that may enter; None where everyone may."""
-    _, gid, mode, entries = _found(fd)
-    if mode & 0o001:
-        return None
-    if entries is not None:
-        return acl_groups(entries)
-    return {gid} if mode & 0o010 else set()
 
 
 def _acl(fd: int) -> bytes | None:

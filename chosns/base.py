@@ -71,6 +71,12 @@ def private_mounts() -> list[str]:
     )
 
 
+def is_shared() -> bool:
+    """Whether the base's root passes its mounts on."""
+    root = [mount for mount in read_mounts() if mount.target == "/"][-1]
+    return any(tag.startswith("shared:") for tag in root.propagation)
+
+
 def ensure_shared() -> bool:
     """Make the base's mounts shared where its root is not, so that later mounts appear inside environments.
 
@@ -78,8 +84,7 @@ def ensure_shared() -> bool:
 
     :returns: True when it had to be done.
     """
-    root = [mount for mount in read_mounts() if mount.target == "/"][-1]
-    if any(tag.startswith("shared:") for tag in root.propagation):
+    if is_shared():
         return False
     syscalls.mount("", "/", syscalls.MS_REC | syscalls.MS_SHARED)
     return True

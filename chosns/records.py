@@ -29,13 +29,14 @@ class Fault:
     refused: bool
 
 
-def with_record_file(jobs: Jobs) -> tuple[Jobs, str]:
+def with_record_file(jobs: Jobs, *, make: bool = True) -> tuple[Jobs, str]:
     """Make the file where it is missing, and its directory; what is there already stays as it is.
 
+    :param make: False to change nothing: what is missing counts as made.
     :return: `jobs`, without the file where it is refused: what is refused is not published, and nobody writes in it.
         And why entries are not recorded there, or not safely; empty where all is well.
     """
-    fault = _make(jobs.file) if jobs.file else None
+    fault = _make(jobs.file, make) if jobs.file else None
     if fault is None:
         return jobs, ""
     if not fault.refused:
@@ -43,12 +44,14 @@ def with_record_file(jobs: Jobs) -> tuple[Jobs, str]:
     return replace(jobs, file=""), f"entries are not recorded: {fault.text}"
 
 
-def _make(path: str) -> Fault | None:
+def _make(path: str, make: bool) -> Fault | None:
     """Make it, with its directory."""
     directory, name = os.path.split(path)
     above, last = os.path.split(directory)
     try:
-        if last:
+        if not make and not os.path.lexists(path):
+            return None
+        if last and make:
             with trusted_directory("/", above) as parent, contextlib.suppress(FileExistsError):
                 if parent is not None:
                     os.mkdir(last, 0o755, dir_fd=parent)

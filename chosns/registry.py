@@ -12,9 +12,10 @@ import json
 import os
 import re
 import stat
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from chosns import syscalls
 from chosns.errors import NotPrepared, RegistryError
@@ -54,6 +55,28 @@ class Generation:
     def backend(self) -> str:
         """What it was prepared by. One of `kmod` has no namespace, and no pin."""
         return str(self.manifest.get("backend", "ns"))
+
+
+class Written(NamedTuple):
+    """The files of a generation that C reads."""
+
+    policy: str
+    tree: str
+
+
+def policy_of(generation: Generation, env: Environment) -> str:
+    """The text of the file `policy` of a finished generation. :raises LookupError, TypeError: its manifest is none."""
+    root = generation.manifest["root"]
+    return policy_text(env, generation.name, str(generation.number), (root[0], root[1]))
+
+
+def intact(generation: Generation, written: Written | None, env: Environment) -> bool:
+    """Whether C still reads what was written for `env`: cleaners of /run, and hands, may have been there. Pure."""
+    try:
+        whole = written == Written(policy_of(generation, env), env.tree + "\n")
+    except (LookupError, TypeError):
+        return False
+    return whole and generation.namespace == generation.manifest.get("namespace")
 
 
 _Self = TypeVar("_Self", bound="Registry")
@@ -103,21 +126,6 @@ class Registry:
         text = self._link_text(f"env/{escape_name(name)}")
         return text[len("../gen/") :] if text.startswith("../gen/") else None
 
-    def primary(self, name: str) -> str | None:
-        """Which environment, by its registry name, a published name or alias means; None where that is none."""
-        try:
-            found = escape_name(name)
-        except ValueError:
-            return None
-        for _ in range(2):
-            text = self._link_text(f"env/{found}")
-            if text.startswith("../gen/"):
-                return found
-            if not text or text.startswith("../"):
-                return None
-            found = text
-        return None
-
     def generations(self) -> list[Generation]:
         """All generations that the caller may look into, unfinished ones included, in order."""
         found = []
@@ -137,8 +145,10 @@ class Registry:
         """Registry name → why it could not be prepared."""
         found = {}
         for name in self._names("failed"):
-            with contextlib.suppress(OSError):  # something else, which the next `up` clears
+            try:
                 found[name] = self._read(f"failed/{name}").strip()
+            except OSError:  # something else, which the next `up` clears
+                found[name] = ""
         return found
 
     def module_trees(self) -> dict[str, str]:
@@ -153,17 +163,31 @@ class Registry:
         """Whether the kernel module was brought up by `chosctl up`."""
         return os.access("module/.ours", os.F_OK, dir_fd=self.fd)
 
-    def intact(self, generation: Generation, env: Environment) -> bool:
-        """Whether C still reads what was written for `env`: cleaners of /run, and hands, may have been there."""
+    def written(self, generation: str) -> Written | None:
+        """What C reads of a generation, `NAME.N`; None where that cannot be read, or others can write there."""
         path = f"gen/{generation}"
         try:
-            root = generation.manifest["root"]
-            policy = policy_text(env, generation.name, str(generation.number), (root[0], root[1]))
-            whole = self._read(f"{path}/policy") == policy and self._read(f"{path}/tree") == env.tree + "\n"
             safe = self._is_ours(path) and all(self._is_ours(f"{path}/{name}", 0o644) for name in _FILES)
-        except (OSError, LookupError, TypeError):
-            return False
-        return whole and safe and generation.namespace == generation.manifest.get("namespace")
+            return Written(self._read(f"{path}/policy"), self._read(f"{path}/tree")) if safe else None
+        except OSError:
+            return None
+
+    def texts(self, names: Sequence[str]) -> dict[str, str]:
+        """File name → text, of those files of the registry itself that can be read, and that only root can change."""
+        found = {}
+        for name in names:
+            with contextlib.suppress(OSError):
+                if self._is_ours(name, 0o644):
+                    found[name] = self._read(name)
+        return found
+
+    def serials(self) -> dict[str, int]:
+        """Registry name → number of the latest generation that was begun, as far as that was written down."""
+        found = {}
+        for name in self._names("serial"):
+            with contextlib.suppress(OSError, ValueError):
+                found[name] = int(self._read(f"serial/{name}"))
+        return found
 
     def _is_ours(self, path: str, mode: int | None = None) -> bool:
         """Whether only root can write there; and the mode is exactly this one, where one is given."""
@@ -222,8 +246,10 @@ class Registry:
         return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self.fd)
 
     def _read(self, path: str) -> str:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self.fd)
-        with open(fd, encoding="utf-8", errors="surrogateescape") as file:
+        def opener(name: str, flags: int) -> int:
+            return os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=self.fd)
+
+        with open(path, encoding="utf-8", errors="surrogateescape", opener=opener) as file:
             return file.read()
 
 

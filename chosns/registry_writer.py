@@ -1,7 +1,7 @@
 """Changing the registry: what libchos reads is written here; docs/registry.md is the contract.
 
 Whoever changes anything holds `lock()`, and may be killed at any point: each change is one rename, or is in what
-nobody is led to yet. Called by `lifecycle` and the backends; `registry_mount` makes and removes the mount itself.
+nobody is led to yet. Called by `node.act` and the backends; `registry_mount` makes and removes the mount itself.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import errno
 import fcntl
 import json
 import os
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from chosns import fault, syscalls
@@ -86,24 +86,16 @@ class RegistryWriter(Registry):
         """Set the node's backends, the default first. Comes last: to readers, a registry is there when this link is."""
         self._link("backend", ",".join(names))
 
-    def new_generation(self, env: Environment) -> str:
-        """Make the directory of the next generation, closed to all but root; returns `NAME.N`."""
-        name = escape_name(env.name)
-        directory = f"{name}.{self._next_number(name)}"
-        os.mkdir(f"gen/{directory}", 0o700, dir_fd=self.fd)
-        fault.point()
-        os.close(os.open(f"gen/{directory}/ns", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o444, dir_fd=self.fd))
-        return directory
+    def begin_generation(self, generation: str) -> None:
+        """Make the directory of a generation, `NAME.N`, closed to all but root, and keep its number.
 
-    def _next_number(self, name: str) -> int:
-        """A number that this environment has not had before, as long as the registry is there: a reader that still
-        has an old link must find nothing, and never another generation in the making."""
-        numbers = [generation.number for generation in self.generations() if generation.name == name]
-        with contextlib.suppress(OSError, ValueError):
-            numbers.append(int(self._read(f"serial/{name}")))
-        number = max(numbers, default=0) + 1
+        :raises FileExistsError: there is one of that name.
+        """
+        name, _, number = generation.rpartition(".")
         self.write(f"serial/{name}", f"{number}\n")
-        return number
+        os.mkdir(f"gen/{generation}", 0o700, dir_fd=self.fd)
+        fault.point()
+        os.close(os.open(f"gen/{generation}/ns", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o444, dir_fd=self.fd))
 
     def pin(self, generation: str, pid: int) -> int:
         """Pin the mount namespace of process `pid`; returns its inode number. :raises OSError: see `backends.ns`."""
@@ -126,12 +118,6 @@ class RegistryWriter(Registry):
         manifest = json.loads(self._read(path))
         if any(manifest.get(key) != value for key, value in record.items()):
             self.write(path, json.dumps({**manifest, **record}) + "\n")
-
-    def publish(self, generation: str, env: Environment, group_ids: Sequence[int]) -> None:
-        """Open a finished generation to those who may enter, and lead the environment's name to it."""
-        self.grant(generation, group_ids)
-        self._link(f"env/{escape_name(env.name)}", f"../gen/{generation}")
-        self.clear_failure(env.name)
 
     def grant(self, generation: str, group_ids: Sequence[int]) -> None:
         """Have these groups enter a generation, and nobody else; everyone where there is none."""
@@ -165,17 +151,10 @@ class RegistryWriter(Registry):
         self._rename("env/.new", path)
         fault.point()
 
-    def make_names(self, links: dict[str, str]) -> None:
+    def make_names(self, links: Mapping[str, str]) -> None:
         """Make every name of `links` (registry name → link text)."""
         for name, text in links.items():
             self._link(f"env/{name}", text)
-
-    def set_names(self, links: dict[str, str]) -> None:
-        """Make every name of `links`, and take away each name that it lacks."""
-        self.make_names(links)
-        for name in self._names("env"):
-            if name not in links:
-                _remove(f"env/{name}", self.fd)
 
     def unpublish(self, names: Sequence[str]) -> None:
         """Take away names, so that nobody new enters."""
@@ -195,13 +174,17 @@ class RegistryWriter(Registry):
         fault.point()
         _remove(f"gen/{generation}", self.fd)
 
-    def record_failure(self, name: str, why: str) -> None:
-        """Leave word for messages why this registry name is not there."""
-        self.write(f"failed/{name}", " ".join(why.split()) + "\n")
+    def set_failures(self, failures: Mapping[str, str]) -> None:
+        """Leave word for messages why these registry names are not there, and forget it of all others."""
+        for name in self._names("failed"):
+            if name not in failures:
+                _remove(f"failed/{name}", self.fd)
+        for name, why in failures.items():
+            self.write(f"failed/{name}", " ".join(why.split()) + "\n")
 
     def clear_failure(self, name: str) -> None:
-        """Forget `record_failure`."""
-        _remove(f"failed/{escape_name(name)}", self.fd)
+        """Forget why this registry name was not there."""
+        _remove(f"failed/{name}", self.fd)
 
     def set_module_ours(self, ours: bool) -> None:
         """Remember that the kernel module was brought up from here, and is to be taken down."""
@@ -216,12 +199,6 @@ class RegistryWriter(Registry):
             self.write(f"module/{escape_name(name)}", tree + "\n")
         else:
             _remove(f"module/{escape_name(name)}", self.fd)
-
-    def keep_failures(self, names: Collection[str]) -> None:
-        """Forget the failures of all others than these registry names."""
-        for name in self._names("failed"):
-            if name not in names:
-                _remove(f"failed/{name}", self.fd)
 
 
 def _remove(path: str, dirfd: int) -> None:

@@ -1,25 +1,23 @@
-"""What is published must not allow more than the configuration does by now, also when nothing new can be made.
+"""Whether what is published allows more than the configuration does by now. Pure.
 
-Called by `lifecycle` before it prepares an environment. Only closes: whom the configuration lets in from now on
-waits for what is made for them.
+Asked before an environment is prepared: what allows more must not stay when no new generation can be made.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from chosns.allowance import allowance, from_json, wider
 from chosns.model import FOREIGN, Environment, Site
-from chosns.registry_writer import RegistryWriter
+from chosns.registry import Generation
 from chosns.trust import decided
 
 _RESTRICTIONS = ("nosuid", "nodev", "read_only", "no_new_privs")
 
 
 def recorded(env: Environment) -> dict[str, Any]:
-    """What a manifest says of who may enter and what is allowed, for `restrict` to compare with later."""
+    """What a manifest says of who may enter and what is allowed, for `excess` to compare with later."""
     return {"groups": list(env.groups), "policy": asdict(env.policy)}
 
 
@@ -32,30 +30,18 @@ def recorded_mounts(env: Environment, site: Site, image: str) -> dict[str, Any]:
     return {**recorded(env), "image": image, "allows": shown.to_json()}
 
 
-def restrict(env: Environment, site: Site, registry: RegistryWriter, group_ids: Sequence[int] | None) -> list[str]:
-    """Close the published generation of `env` to all whom the configuration does not name any more.
+def excess(generation: Generation, env: Environment, site: Site) -> list[str]:
+    """What a published generation shows and allows, and the configuration of today does not; empty where nothing.
 
-    :param group_ids: who may enter, empty for everyone; None where a group is unknown.
-    :returns: why it must not stay when no new one can be made: nobody may enter it, or it allows what is not allowed
-        now; empty where it may stay.
+    Who may enter is not compared here.
     """
-    published = registry.published(env.name)
-    generation = registry.generation(published) if published else None
-    if generation is None:
-        return ["nothing is prepared"]
-    if group_ids is None:
-        # A name service may be away for a while: for the groups that it was opened to it stays open.
-        left = generation.manifest.get("groups") == list(env.groups)
-    else:
-        left = registry.narrow(str(generation), group_ids)
-    excess = [] if left else ["it was made for other groups"]
-    excess += policy_excess(generation.manifest, env)
+    found = policy_excess(generation.manifest, env)
     if generation.backend == "kmod":  # the module shows nothing for one environment alone
-        return excess
+        return found
     shown = from_json(generation.manifest.get("allows"))
     if shown is None:
-        return [*excess, "an earlier version of chosctl made it and did not write down what it shows"]
-    return excess + wider(shown, allowance(env, site.bindmaps[env.bindmap], site.sysconfig))
+        return [*found, "an earlier version of chosctl made it and did not write down what it shows"]
+    return found + wider(shown, allowance(env, site.bindmaps[env.bindmap], site.sysconfig))
 
 
 def policy_excess(manifest: dict[str, Any], env: Environment) -> list[str]:

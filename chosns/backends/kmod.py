@@ -9,16 +9,18 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Any
 
-from chosns.backends import Prepared
-from chosns.backends.current import current, with_groups
+from chosns.backends import Seen, with_groups
 from chosns.backends.worker import Worker
 from chosns.errors import BuildError, ChosError
 from chosns.model import BindMap, Environment, Policy, Site
 from chosns.module import control
 from chosns.module.root import ROOT, tree_names
+from chosns.plan import Plan
 from chosns.plan.view import resolve
 from chosns.registry_writer import RegistryWriter
 from chosns.restrict import recorded
@@ -32,7 +34,7 @@ _SHOWN = 4  # links that a tree lacks, named in a message
 
 
 class ModuleBackend:
-    """Prepares as `backends.Backend` says; there is no plan to explain, for nothing is mounted for one environment.
+    """See `backends.Backend`. The plan that it explains is empty: nothing is mounted for one environment.
 
     :param limit: seconds that one environment may take.
     """
@@ -42,7 +44,30 @@ class ModuleBackend:
     def __init__(self, limit: float) -> None:
         self._limit = limit
 
-    def look(self, env: Environment, site: Site, group_ids: Sequence[int]) -> dict[str, Any]:
+    def explain(self, env: Environment, site: Site) -> Plan:
+        """See Backend."""
+        return Plan(env.name, env.tree, ())
+
+    @contextmanager
+    def look(self, env: Environment, site: Site, group_ids: Sequence[int]) -> Iterator[ModuleLook]:
+        """See Backend."""
+        found = self._look(env, site, group_ids)
+        seen = Seen(
+            self.name,
+            env,
+            with_groups(f"kmod-{found['identity']}-{env.variables}-{env.policy}", group_ids),
+            {
+                "tree": found["identity"],
+                "policy": asdict(env.policy),
+                "variables": [list(pair) for pair in env.variables],
+            },
+            recorded(env),
+            tuple(found["warnings"]),
+            module_tree=env.tree,
+        )
+        yield ModuleLook(seen, found["os"])
+
+    def _look(self, env: Environment, site: Site, group_ids: Sequence[int]) -> dict[str, Any]:
         """Look at the tree: `os`, `identity` and `warnings`. :raises ChosError: why it is none for this backend."""
         _require_possible(env, site)
         with Worker(lambda worker: _look(worker, env, site), env.name, self._limit) as worker:
@@ -61,46 +86,35 @@ class ModuleBackend:
     def may_serve(self, env: Environment, site: Site, group_ids: Sequence[int]) -> tuple[bool, list[str]]:
         """Whether what is prepared for ns can be entered through the module as well; warnings, or the one why not."""
         try:
-            return True, list(self.look(env, site, group_ids)["warnings"])
+            return True, list(self._look(env, site, group_ids)["warnings"])
         except ChosError as error:
             return False, [f"{error}; so it can be entered by ns only"]
 
-    def prepare(
-        self,
-        env: Environment,
-        site: Site,
-        registry: RegistryWriter,
-        *,
-        group_ids: Sequence[int],
-        renew: bool,
-        progress: Callable[[str], None],
-    ) -> Prepared:
-        """See Backend."""
-        started = time.monotonic()
-        seen = self.look(env, site, group_ids)
-        fingerprint = with_groups(f"kmod-{seen['identity']}-{env.variables}-{env.policy}", group_ids)
-        published = current(registry, env)
-        if published and published[1] == fingerprint and not renew:
-            return Prepared(published[0], False, time.monotonic() - started)
-        generation = registry.new_generation(env)
+
+class ModuleLook:
+    """See `backends.Look`: nothing is mounted for one environment, so all that is made is its entry in the registry."""
+
+    def __init__(self, seen: Seen, system: str) -> None:
+        self.seen = seen
+        self._system = system
+
+    def operations(self) -> tuple[Mapping[str, Any], ...]:
+        """See Look."""
+        return ()
+
+    def build(
+        self, registry: RegistryWriter, generation: str, manifest: Mapping[str, Any], progress: Callable[[str], None]
+    ) -> None:
+        """See Look."""
+        env = self.seen.environment
+        registry.begin_generation(generation)
         try:
-            manifest = {
-                "format": 1,
-                "backend": self.name,
-                "environment": env.name,
-                "tree": env.tree,
-                "os": seen["os"],
-                "fingerprint": fingerprint,
-                "namespace": 0,
-                "created": time.time(),
-                **recorded(env),
-            }
             root = os.stat(ROOT)
-            registry.write_generation(generation, env, (root.st_dev, root.st_ino), manifest)
+            made = {"os": self._system, "namespace": 0, "created": time.time()}
+            registry.write_generation(generation, env, (root.st_dev, root.st_ino), {**manifest, **made})
         except BaseException:
             registry.retire(generation)
             raise
-        return Prepared(generation, True, time.monotonic() - started, tuple(seen["warnings"]))
 
 
 def _require_possible(env: Environment, site: Site) -> None:

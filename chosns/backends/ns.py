@@ -1,8 +1,8 @@
 """The ns backend: each environment in a mount namespace of its own, pinned in the registry.
 
-For each environment a child process looks at the tree and plans; when its parent finds that this is new, the child
-builds in a namespace of its own, which the parent pins. The parent never touches the tree: one that hangs (a dead
-NFS server) costs its own environment a time limit, and nothing else.
+For each environment a child process looks at the tree and plans; when its parent decides that a new generation is
+needed, the child builds in a namespace of its own, which the parent pins. The parent never touches the tree: one that
+hangs (a dead NFS server) costs its own environment a time limit, and nothing else.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ import os
 import stat
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from chosns import fault, syscalls
-from chosns.backends import Prepared
+from chosns.backends import Seen, with_groups
 from chosns.backends.confine import unused_id
-from chosns.backends.current import current, with_groups
 from chosns.backends.trial import new_mount_namespace, try_shell
 from chosns.backends.worker import Worker
-from chosns.errors import BuildError, ChangedError, UnsupportedError
+from chosns.errors import BuildError, UnsupportedError
 from chosns.execute import Executor
 from chosns.install import find_launcher
 from chosns.model import Environment, Site
@@ -38,7 +38,6 @@ from chosns.trust import decided, image_type
 from chosns.verify import verify
 
 TIME_LIMIT = 60.0  # seconds for one environment, mostly for trees on file systems that do not answer
-_ATTEMPTS = 3  # when mounts come or go on the base at a bad moment
 
 
 class NamespaceBackend:
@@ -53,7 +52,7 @@ class NamespaceBackend:
         self._limit = limit
         self._id = 0
 
-    def _shell_id(self) -> int:
+    def shell_id(self) -> int:
         """The uid for trials of a shell: looked for once, because one trial is over when the next begins."""
         self._id = self._id or unused_id()
         return self._id
@@ -62,68 +61,53 @@ class NamespaceBackend:
         """See Backend."""
         return _look(env, site).plan
 
-    def prepare(
-        self,
-        env: Environment,
-        site: Site,
-        registry: RegistryWriter,
-        *,
-        group_ids: Sequence[int],
-        renew: bool,
-        progress: Callable[[str], None],
-    ) -> Prepared:
+    @contextmanager
+    def look(self, env: Environment, site: Site, group_ids: Sequence[int]) -> Iterator[NamespaceLook]:
         """See Backend."""
-        started = time.monotonic()
-        for _ in range(_ATTEMPTS - 1):
-            try:
-                return self._attempt(env, site, registry, group_ids, renew, progress, started)
-            except ChangedError as error:
-                progress(f"{error}; once more")
-        return self._attempt(env, site, registry, group_ids, renew, progress, started)
-
-    def _attempt(
-        self,
-        env: Environment,
-        site: Site,
-        registry: RegistryWriter,
-        group_ids: Sequence[int],
-        renew: bool,
-        progress: Callable[[str], None],
-        started: float,
-    ) -> Prepared:
-        """`prepare`, once."""
         with Worker(lambda worker: _work(worker, env, site), env.name, self._limit) as worker:
             planned = worker.expect("planned")
             env = replace(env, policy=decided(env.policy, planned["image"]))
-            fingerprint, warnings = with_groups(planned["fingerprint"], group_ids), tuple(planned["warnings"])
-            published = current(registry, env)
-            record = recorded_mounts(env, site, planned["image"])
-            if published and published[1] == fingerprint and not renew:
-                registry.note(published[0], record)
-                return Prepared(published[0], False, time.monotonic() - started, warnings)
-            generation = registry.new_generation(env)
-            try:
-                namespace = _pin(worker, registry, generation, env, progress)
-                worker.tell(f"build {self._shell_id()}")
-                report = worker.expect("built")
-                worker.finish()
-                manifest = {
-                    "format": 1,
-                    "environment": env.name,
-                    "tree": env.tree,
-                    "os": report["os"],
-                    "fingerprint": fingerprint,
-                    "namespace": namespace,
-                    "created": time.time(),
-                    "plan": report["plan"],
-                    **record,
-                }
-                device, inode = report["root"]
-                registry.write_generation(generation, env, (int(device), int(inode)), manifest)
-            except BaseException:
-                registry.retire(generation)
-                raise
-            return Prepared(generation, True, time.monotonic() - started, warnings)
+            seen = Seen(
+                self.name,
+                env,
+                with_groups(planned["fingerprint"], group_ids),
+                planned["made_of"],
+                recorded_mounts(env, site, planned["image"]),
+                tuple(planned["warnings"]),
+            )
+            yield NamespaceLook(self, worker, seen)
+
+
+class NamespaceLook:
+    """See `backends.Look`: the worker that has planned waits for orders."""
+
+    def __init__(self, backend: NamespaceBackend, worker: Worker, seen: Seen) -> None:
+        self._backend = backend
+        self._worker = worker
+        self.seen = seen
+
+    def operations(self) -> tuple[Mapping[str, Any], ...]:
+        """See Look."""
+        self._worker.tell("show")
+        return tuple(self._worker.expect("plan")["operations"])
+
+    def build(
+        self, registry: RegistryWriter, generation: str, manifest: Mapping[str, Any], progress: Callable[[str], None]
+    ) -> None:
+        """See Look."""
+        env = self.seen.environment
+        registry.begin_generation(generation)
+        try:
+            namespace = _pin(self._worker, registry, generation, env, progress)
+            self._worker.tell(f"build {self._backend.shell_id()}")
+            report = self._worker.expect("built")
+            self._worker.finish()
+            device, inode = report["root"]
+            made = {"os": report["os"], "namespace": namespace, "created": time.time(), "plan": report["plan"]}
+            registry.write_generation(generation, env, (int(device), int(inode)), {**manifest, **made})
+        except BaseException:
+            registry.retire(generation)
+            raise
 
 
 def _pin(
@@ -152,11 +136,12 @@ def _pin(
 
 class _Looked(NamedTuple):
     """What looking at tree and base led to. `image`: see `trust.image_type`. `fingerprint`: of all that makes a
-    generation what it is."""
+    generation what it is. `made_of`: see `backends.Seen`."""
 
     plan: Plan
     image: str
     fingerprint: str
+    made_of: dict[str, Any]
 
 
 def _look(env: Environment, site: Site) -> _Looked:
@@ -175,7 +160,14 @@ def _look(env: Environment, site: Site) -> _Looked:
         *identities, str(mount_flags), str(sorted(asdict(policy).items())), str(env.variables)
     )
     plan = replace(plan, trust=policy.trust, warnings=(*plan.warnings, *_untold_trust(env, image)))
-    return _Looked(plan, image, fingerprint)
+    made_of = {
+        "tree": identities[0],
+        "launcher": identities[1] if launcher else "",
+        "mount": mount_flags,
+        "policy": asdict(policy),
+        "variables": [list(pair) for pair in env.variables],
+    }
+    return _Looked(plan, image, fingerprint, made_of)
 
 
 def _untold_trust(env: Environment, image: str) -> list[str]:
@@ -190,11 +182,15 @@ def _untold_trust(env: Environment, image: str) -> list[str]:
 
 
 def _work(worker: Worker, env: Environment, site: Site) -> None:
-    """The worker: plan; make namespaces until one is pinned; build in it, check, and end as the environment's shell."""
-    plan, image, fingerprint = _look(env, site)
-    worker.send("planned", fingerprint=fingerprint, warnings=plan.warnings, image=image)
+    """The worker: plan, show the plan where that is wanted; make namespaces until one is pinned; build in it, check,
+    and end as the environment's shell."""
+    plan, image, fingerprint, made_of = _look(env, site)
+    worker.send("planned", fingerprint=fingerprint, warnings=plan.warnings, image=image, made_of=made_of)
     cpus = os.sched_getaffinity(0)
-    while (order := worker.wait()).startswith("namespace"):
+    while (order := worker.wait()).startswith(("show", "namespace")):
+        if order == "show":
+            worker.send("plan", operations=plan.to_json()["operations"])
+            continue
         cpu = order.split()[1]
         if cpu != "any":
             os.sched_setaffinity(0, {int(cpu)})

@@ -16,8 +16,8 @@ from chosns.doctor.trees import try_plan, unplannable
 from chosns.errors import ConfigError
 from chosns.install import launcher_problem
 from chosns.integrate.model import Machine
-from chosns.lifecycle import find
 from chosns.model import FOREIGN, Origin, Problem, Severity
+from chosns.node.names import find
 from chosns.plan import MakeDirectory, MakeSymlink, Plan
 
 _EXPOSED_SHOWN = 10  # file systems, for people

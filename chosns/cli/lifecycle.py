@@ -1,8 +1,9 @@
-"""chosctl up, down, reload."""
+"""chosctl up, down, reload: bring environments up and down, or print what that would do."""
 
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import click
 
@@ -11,9 +12,12 @@ from chosns.base import require_base
 from chosns.cli.output import json_option, outcome_error, print_json, say, show_progress, writing
 from chosns.config import broken, read_site, require_usable
 from chosns.config.node import BACKENDS
-from chosns.lifecycle import Outcome, Report
-from chosns.lifecycle import down as take_down
-from chosns.lifecycle import up as bring_up
+from chosns.node.act import down as take_down
+from chosns.node.act import up as bring_up
+from chosns.node.actions import to_json
+from chosns.node.drive import Told
+from chosns.node.report import Outcome, Report
+from chosns.node.why import NOTHING_PREPARED
 
 
 def _parse_backends(_context: click.Context, _option: click.Parameter, value: str | None) -> tuple[str, ...]:
@@ -39,6 +43,7 @@ _backend = click.option(
     callback=_parse_backends,
     help="Prepare for ns, kmod, or both, the default first. Without it: as the configuration says, else as it is.",
 )
+_dry_run = click.option("--dry-run", is_flag=True, help="Print what would be done, and why; change nothing.")
 _names = click.argument("environments", nargs=-1, metavar="[ENV]...")
 
 
@@ -47,14 +52,22 @@ _names = click.argument("environments", nargs=-1, metavar="[ENV]...")
 @_backend
 @_renew
 @_timeout
+@_dry_run
 @json_option
-def up(environments: tuple[str, ...], backends: tuple[str, ...], renew: bool, timeout: float, as_json: bool) -> None:
+def up(
+    environments: tuple[str, ...],
+    backends: tuple[str, ...],
+    renew: bool,
+    timeout: float,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
     """Prepare environments (all of /etc/chos, or ENV...).
 
     What has not changed keeps its generation, so it may be run as often as one likes. A new generation serves new
     logins; running jobs keep theirs. Exit status 1 when an environment could not be prepared; the others are.
     """
-    _up("chosctl up", environments, backends, renew, timeout, as_json)
+    _up("chosctl up", environments, backends, renew, timeout, dry_run, as_json)
 
 
 @click.command()
@@ -62,26 +75,36 @@ def up(environments: tuple[str, ...], backends: tuple[str, ...], renew: bool, ti
 @_backend
 @_renew
 @_timeout
+@_dry_run
 @json_option
 def reload(
-    environments: tuple[str, ...], backends: tuple[str, ...], renew: bool, timeout: float, as_json: bool
+    environments: tuple[str, ...],
+    backends: tuple[str, ...],
+    renew: bool,
+    timeout: float,
+    dry_run: bool,
+    as_json: bool,
 ) -> None:
     """Follow a change of the configuration: the same as `up`."""
-    _up("chosctl reload", environments, backends, renew, timeout, as_json)
+    _up("chosctl reload", environments, backends, renew, timeout, dry_run, as_json)
 
 
 @click.command()
 @_names
+@_dry_run
 @json_option
-def down(environments: tuple[str, ...], as_json: bool) -> None:
+def down(environments: tuple[str, ...], dry_run: bool, as_json: bool) -> None:
     """Take environments away (all, or ENV...). Whoever is in one stays; nobody new enters."""
-    report = take_down(environments, waiting=_waiting)
+    report = take_down(environments, dry_run=dry_run, waiting=_waiting)
     if as_json:
-        print_json({"retired": report.retired, "in_use": report.kept})
+        print_json({**(_decision(report) if dry_run else {}), "retired": report.retired, "in_use": report.kept})
         return
     for note in report.notes:
         say(f"note: {note}", err=True)
-    _print_generations(report)
+    if dry_run:
+        _print_decision(report)
+    else:
+        _print_generations(report)
 
 
 def _waiting(text: str) -> None:
@@ -89,7 +112,13 @@ def _waiting(text: str) -> None:
 
 
 def _up(
-    command: str, environments: tuple[str, ...], backends: tuple[str, ...], renew: bool, timeout: float, as_json: bool
+    command: str,
+    environments: tuple[str, ...],
+    backends: tuple[str, ...],
+    renew: bool,
+    timeout: float,
+    dry_run: bool,
+    as_json: bool,
 ) -> None:
     require_base(command)
     site = read_site()
@@ -100,7 +129,10 @@ def _up(
             return
         took = f"{outcome.seconds * 1000:8.1f} ms" if outcome.state == "made" else ""
         with writing():
-            say(f"{outcome.environment:20} {outcome.generation:24} {outcome.state:10}{took}".rstrip())
+            if not dry_run:
+                say(f"{outcome.environment:20} {outcome.generation:24} {outcome.state:10}{took}".rstrip())
+                for why in outcome.why if _worth_saying(outcome) else ():
+                    say(f"  {why}")
             if outcome.error:
                 say(f"  {outcome.error}", err=True)
                 if outcome.error.hint:
@@ -115,21 +147,23 @@ def _up(
         environments,
         backends=backends,
         renew=renew,
+        dry_run=dry_run,
         limit=timeout,
         command=command,
-        progress=progress,
-        done=done,
+        told=Told(progress, done),
         waiting=_waiting,
     )
     if as_json:
         print_json(
             {
+                **(_decision(report) if dry_run else {}),
                 "environments": [
                     {
                         "environment": outcome.environment,
                         "state": outcome.state,
                         "generation": outcome.generation,
                         "seconds": round(outcome.seconds, 6),
+                        "why": outcome.why,
                         **outcome_error(outcome.error),
                     }
                     for outcome in report.outcomes
@@ -149,9 +183,35 @@ def _up(
             say(f"note: {note}", err=True)
         if not site.environments:
             say("/etc/chos names no environment; see chos.toml(5)", err=True)
-        _print_generations(report)
+        if dry_run:
+            _print_decision(report)
+        else:
+            _print_generations(report)
     if report.failed or broken(site).get(""):
         sys.exit(1)
+
+
+def _worth_saying(outcome: Outcome) -> bool:
+    """Why a generation was made, where there was one before: everybody knows why a first one is."""
+    return outcome.state == "made" and outcome.why != NOTHING_PREPARED
+
+
+def _decision(report: Report) -> dict[str, Any]:
+    """The JSON fields of what would be done."""
+    return {"actions": [{"environment": env, **to_json(action)} for env, action in report.decision]}
+
+
+def _print_decision(report: Report) -> None:
+    """What would be done, in its order, each action with its reasons."""
+    for env, action in report.decision:
+        with writing():
+            say(f"{env:20} {action.describe()}" if env else action.describe())
+            for why in action.why:
+                say(f"  {why}")
+    for generation, count in report.kept.items():
+        say(f"{generation} would stay: processes in it: {count}")
+    if not report.decision and not report.failed:
+        say("nothing to do")
 
 
 def _print_generations(report: Report) -> None:

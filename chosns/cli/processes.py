@@ -8,6 +8,7 @@ import click
 
 from chosns.cli.output import json_option, print_json, since, table
 from chosns.errors import UnknownEnvironment
+from chosns.node.names import primary as primary_name
 from chosns.observe.processes import residents
 from chosns.registry import open_registry
 
@@ -23,7 +24,7 @@ def ps(environment: str | None, as_json: bool) -> None:
     with open_registry() as registry:
         generations = registry.generations()
         if environment is not None:
-            primary = registry.primary(environment)
+            primary = primary_name(environment, registry.links())
             wanted = primary or environment
             generations = [
                 one for one in generations if wanted in (one.name, str(one), one.manifest.get("environment"))

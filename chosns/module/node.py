@@ -1,6 +1,7 @@
 """The module as a part of the node: brought up before environments are prepared for it, taken down after the last.
 
-Whoever is inside is never moved: what they need stays until they have ended. Called by `lifecycle`, under its lock.
+Whoever is inside is never moved: what they need stays until they have ended. Called by `node.hands`, under the
+registry's lock.
 """
 
 from __future__ import annotations
@@ -8,10 +9,9 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from chosns.model import Environment, Site, escape_name
+from chosns.model import Site
 from chosns.module import control, root
 from chosns.registry_writer import RegistryWriter
-from chosns.restrict import policy_excess
 
 
 def bring_up(site: Site, registry: RegistryWriter) -> list[str]:
@@ -47,16 +47,10 @@ def settle(registry: RegistryWriter, backends: Sequence[str]) -> list[str]:
     return []
 
 
-def withdraw(env: Environment, registry: RegistryWriter) -> None:
-    """What the module let in before its groups changed or its policy was tightened, it lets in no more until it has
-    been looked at again."""
-    published = registry.published(env.name)
-    generation = registry.generation(published) if published else None
-    same_groups = generation is not None and generation.manifest.get("groups") == list(env.groups)
-    narrower = generation is None or policy_excess(generation.manifest, env)
-    if (narrower or not same_groups) and escape_name(env.name) in registry.module_trees():
-        registry.set_module_tree(env.name, "")
-        settle(registry, registry.backends())
+def withdraw(name: str, registry: RegistryWriter) -> None:
+    """Have the module let nobody into this environment any more, at once."""
+    registry.set_module_tree(name, "")
+    settle(registry, registry.backends())
 
 
 def take_down() -> list[str]:

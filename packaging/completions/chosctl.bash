@@ -14,7 +14,8 @@ _chosctl() {
         -*)
             local options='--json --help'
             case $verb in
-                up | reload) options+=' --backend --renew --timeout' ;;
+                up | reload) options+=' --backend --renew --timeout --dry-run' ;;
+                down) options+=' --dry-run' ;;
                 watch) options='--help' ;;
                 list) options+=' --names --all' ;;
                 check) options+=' --root' ;;

@@ -28,6 +28,6 @@ complete -c chosctl -n '__fish_seen_subcommand_from install' -l service -x -a '(
 complete -c chosctl -n '__fish_seen_subcommand_from install' -l queue -x -d 'This queue'
 complete -c chosctl -n '__fish_seen_subcommand_from install' -l option -x -d 'An option of the plugin'
 complete -c chosctl -n '__fish_seen_subcommand_from install' -l config -r -F -d 'Where the configuration is'
-complete -c chosctl -n '__fish_seen_subcommand_from install' -l dry-run -d 'Change nothing'
+complete -c chosctl -n '__fish_seen_subcommand_from up down reload install' -l dry-run -d 'Change nothing'
 complete -c chosctl -n '__fish_seen_subcommand_from install' -l undo -d 'Take back what was installed'
 complete -c chosctl -n '__fish_seen_subcommand_from install' -l print -d 'Print the lines'

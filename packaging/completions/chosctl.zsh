@@ -23,8 +23,8 @@ names=(${(f)"$(chosctl list --names 2>/dev/null)"})
 local verb=$words[2]
 shift words; (( CURRENT-- ))
 case $verb in
-    up|reload) _arguments '--backend[what to prepare for]:backend:(ns kmod ns,kmod kmod,ns)' '--renew[make new generations]' '--timeout[limit for one environment]:seconds:' '--json[print JSON]' '--help[show help]' "*:environment:($names)" ;;
-    down) _arguments '--json[print JSON]' '--help[show help]' "*:environment:($names)" ;;
+    up|reload) _arguments '--backend[what to prepare for]:backend:(ns kmod ns,kmod kmod,ns)' '--renew[make new generations]' '--timeout[limit for one environment]:seconds:' '--dry-run[change nothing]' '--json[print JSON]' '--help[show help]' "*:environment:($names)" ;;
+    down) _arguments '--dry-run[change nothing]' '--json[print JSON]' '--help[show help]' "*:environment:($names)" ;;
     explain|ps) _arguments '--json[print JSON]' '--help[show help]' ":environment:($names)" ;;
     list) _arguments '--names[names only]' '--all[also what you may not enter]' '--json[print JSON]' '--help[show help]' ;;
     check) _arguments '--root[check below a directory]:directory:_files -/' '--json[print JSON]' '--help[show help]' ;;

@@ -3,30 +3,18 @@
 from __future__ import annotations
 
 import re
-from typing import cast
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chosns.lifecycle import _links
 from chosns.model import Environment, Origin, Site, escape_name
-from chosns.registry import Registry
+from chosns.node import names
 
 HERE = Origin("/etc/chos", 1)
 
 
-class Prepared:
-    """A registry in which these environments are published."""
-
-    def __init__(self, **generations: str) -> None:
-        self.generations = generations
-
-    def published(self, name: str) -> str | None:
-        return self.generations.get(name)
-
-
 def links(site: Site, **generations: str) -> dict[str, str]:
-    return _links(site, cast(Registry, Prepared(**generations)))
+    return names.links(site, {escape_name(name): generation for name, generation in generations.items()})
 
 
 def env(name: str, tree: str = "", *aliases: str) -> Environment:

@@ -1,0 +1,159 @@
+"""chosctl up and down: the node becomes what its configuration says, or tells what would be done.
+
+Every function that changes something runs on the base as root, takes the registry's lock, and may be killed at any
+point: what it leaves is either what was there or what was to be, and the next `up` decides from it again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Sequence
+
+from chosns.backends.ns import TIME_LIMIT
+from chosns.base import ensure_shared, require_base, require_kernel
+from chosns.config.node import BACKENDS
+from chosns.errors import NotPrepared, RegistryError, chos_errors
+from chosns.formats import base_text, jobs_text, login_text
+from chosns.install import launcher_problem
+from chosns.model import Site
+from chosns.module import node as module
+from chosns.module.root import is_made as made_by_us
+from chosns.node import decision, names
+from chosns.node.decision import Wish
+from chosns.node.drive import Drive, Told
+from chosns.node.hands import Doer, Hands, NoHands
+from chosns.node.report import Report
+from chosns.node.state import NodeState, read_node
+from chosns.records import with_record_file
+from chosns.registry import PATH as REGISTRY
+from chosns.registry import Registry, open_registry
+from chosns.registry_mount import create_registry, remove_registry
+from chosns.registry_writer import open_for_writing
+
+_SHOWN = 3  # mount points in a note
+_WAS_PRIVATE = (
+    "the base's root was private: all its mounts are shared now, those too that were private on purpose, so that later"
+    " mounts appear inside"
+)
+
+
+def up(
+    site: Site,
+    chosen: Sequence[str] = (),
+    *,
+    backends: Sequence[str] = (),
+    renew: bool = False,
+    dry_run: bool = False,
+    limit: float = TIME_LIMIT,
+    command: str = "chosctl up",
+    told: Told | None = None,
+    waiting: Callable[[str], None] = lambda _: None,
+) -> Report:
+    """Prepare the named environments (all where none is named), and make the registry say what `site` says.
+
+    An environment that has not changed keeps its generation. One that fails fails alone, and keeps its old one, unless
+    that lets in, or allows, more than the configuration does now.
+
+    :param backends: what to prepare for, the default first; empty: what the configuration says, else as it is, else ns.
+    :param renew: make a new generation even of what has not changed.
+    :param dry_run: change nothing, and take no lock; the report's `decision` says what would be done.
+    :param limit: seconds that one environment may take.
+    :param waiting: told when another `chosctl` has to be waited for.
+    :raises UnknownEnvironment: a name is not in the configuration. Nothing was done then.
+    :raises ChosError: nothing can be prepared at all.
+    """
+    require_base(command)
+    wish = Wish(tuple(backends) or site.backends or _present_backends() or ("ns",), renew)
+    if "ns" in wish.backends:
+        require_kernel()
+    environments = [names.find(site, name) for name in chosen] or list(site.environments)
+    with chos_errors(REGISTRY), contextlib.ExitStack() as stack:
+        notes = []
+        doer: Doer
+        if dry_run:
+            reader = _open_if_there(stack)
+            doer, node = NoHands(), read_node(site, reader)
+        else:
+            if ensure_shared():
+                notes.append(_WAS_PRIVATE)
+            writer = stack.enter_context(create_registry())
+            stack.enter_context(writer.lock(waiting))
+            doer, node = Hands(writer), read_node(site, writer)
+        jobs, problem = with_record_file(site.jobs, make=not dry_run)
+        notes += [note for note in (_private(node), launcher_problem(), problem) if note]
+        texts = {"base": base_text(), "login": login_text(site.login), "jobs": jobs_text(jobs)}
+        drive = Drive(site, node, wish, doer, limit, told or Told(), notes)
+        return drive.run(environments, texts)
+
+
+def down(
+    chosen: Sequence[str] = (),
+    *,
+    dry_run: bool = False,
+    command: str = "chosctl down",
+    waiting: Callable[[str], None] = lambda _: None,
+) -> Report:
+    """Take environments away: nobody new enters, whoever is in stays until the end.
+
+    :param chosen: names or aliases; empty for everything, the registry itself included.
+    :param dry_run: change nothing; the report's `decision` says what would be done.
+    :raises NotPrepared: nothing is prepared, and environments were named.
+    :raises UnknownEnvironment: a name is not prepared. Nothing was done then.
+    """
+    require_base(command)
+    report = Report()
+    with chos_errors(REGISTRY), contextlib.ExitStack() as stack:
+        try:
+            registry = stack.enter_context(open_for_writing())
+        except NotPrepared:
+            if chosen:
+                raise
+            report.notes += ["nothing is prepared on this node", *([] if dry_run else _clear())]
+            return report
+        if not dry_run:
+            stack.enter_context(registry.lock(waiting))
+        node = read_node(Site(), registry)
+        doer: Doer = NoHands() if dry_run else Hands(registry)
+        for action in decision.to_go(node, chosen):
+            report.notes += doer.do(action)
+            report.add("", action)
+            node = action.after(node)
+        report.kept = decision.kept(node)
+        stack.close()
+        if not dry_run and not node.prepared:
+            remove_registry()
+    return report
+
+
+def _open_if_there(stack: contextlib.ExitStack) -> Registry | None:
+    with contextlib.suppress(NotPrepared):
+        return stack.enter_context(open_registry())
+    return None
+
+
+def _present_backends() -> tuple[str, ...]:
+    """As the node is prepared already; empty where it is not, or where a hand has been on the registry."""
+    with contextlib.suppress(RegistryError), open_registry() as registry:
+        found = registry.backends()
+        return found if set(found) <= set(BACKENDS) else ()
+    return ()
+
+
+def _private(node: NodeState) -> str:
+    """What follows from private mounts of the base; empty where there are none."""
+    if not node.private:
+        return ""
+    more = f" and {len(node.private) - _SHOWN} more" if len(node.private) > _SHOWN else ""
+    return (
+        f"{', '.join(node.private[:_SHOWN])}{more}: private on the base, so what is mounted below later does not appear"
+        f" inside; mend it with `mount --make-shared` and `chosctl up --renew`"
+    )
+
+
+def _clear() -> list[str]:
+    """Remove what an `up` has left that was killed early; notes."""
+    notes = module.take_down() if made_by_us() else []
+    if os.path.ismount(REGISTRY):
+        remove_registry()
+    return notes

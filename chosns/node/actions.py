@@ -1,0 +1,97 @@
+"""The actions that a decision is made of: what is to be done, why, and what the node is afterwards.
+
+Pure: `chosns.node.hands` carries them out. Each action is complete or not done at all when the process that does it is
+killed; `after` says what it leaves behind, and the tests decide again from each such state.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any, Union
+
+from chosns.model import Environment
+from chosns.node.environment_actions import (
+    Grant,
+    LetModule,
+    Make,
+    Narrow,
+    Note,
+    Publish,
+    Retire,
+    Unpublish,
+    WithdrawTree,
+)
+from chosns.node.node_actions import (
+    AllowTrees,
+    BringUpModule,
+    LeadToBase,
+    MakeRegistry,
+    RecordFailures,
+    RemoveRegistry,
+    Restrict,
+    SetBackends,
+    ShareMounts,
+    TakeDownModule,
+    WriteFile,
+)
+
+Action = Union[
+    ShareMounts,
+    MakeRegistry,
+    WriteFile,
+    LeadToBase,
+    Restrict,
+    SetBackends,
+    BringUpModule,
+    AllowTrees,
+    TakeDownModule,
+    RecordFailures,
+    RemoveRegistry,
+    Narrow,
+    WithdrawTree,
+    Make,
+    Note,
+    LetModule,
+    Grant,
+    Publish,
+    Unpublish,
+    Retire,
+]
+_INTERNAL = ("text", "manifest", "record")  # fields that say nothing to people
+
+__all__ = [
+    "Action",
+    "AllowTrees",
+    "BringUpModule",
+    "Grant",
+    "LeadToBase",
+    "LetModule",
+    "Make",
+    "MakeRegistry",
+    "Narrow",
+    "Note",
+    "Publish",
+    "RecordFailures",
+    "RemoveRegistry",
+    "Restrict",
+    "Retire",
+    "SetBackends",
+    "ShareMounts",
+    "TakeDownModule",
+    "Unpublish",
+    "WithdrawTree",
+    "WriteFile",
+    "to_json",
+]
+
+
+def to_json(action: Action) -> dict[str, Any]:
+    """For `--dry-run --json`: `action` is the class's name, the rest are its fields."""
+    found: dict[str, Any] = {"action": type(action).__name__, "text": action.describe()}
+    for item in fields(action):
+        value = getattr(action, item.name)
+        if isinstance(value, Environment):
+            value = value.name
+        if item.name not in _INTERNAL:
+            found[item.name] = value
+    return found

@@ -1,0 +1,163 @@
+"""Decides and acts in turn: the order in which `up` does things, with hands that change the node or change nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from chosns.backends import Backend, Look, Seen
+from chosns.backends.kmod import ModuleBackend
+from chosns.backends.ns import NamespaceBackend
+from chosns.config import broken
+from chosns.errors import ChangedError, ChosError, ConfigError, as_chos_error
+from chosns.model import Environment, Problem, Site, escape_name
+from chosns.node import actions, decision
+from chosns.node.actions import Action
+from chosns.node.decision import Wish
+from chosns.node.hands import Doer
+from chosns.node.report import Outcome, Report
+from chosns.node.state import NodeState
+
+_ATTEMPTS = 3  # when mounts come or go on the base at a bad moment
+
+
+@dataclass(frozen=True)
+class Told:
+    """Whom to tell. `progress`: about what takes long. `done`: of each outcome as it comes."""
+
+    progress: Callable[[str], None] = lambda _: None
+    done: Callable[[Outcome], None] = lambda _: None
+
+
+class Drive:
+    """One `up`, on a node that is in the hands of `doer`.
+
+    :param node: as it is; kept up to date with each action.
+    :param limit: seconds that one environment may take.
+    """
+
+    def __init__(
+        self, site: Site, node: NodeState, wish: Wish, doer: Doer, limit: float, told: Told, notes: Sequence[str] = ()
+    ) -> None:
+        self._site, self.node, self._wish, self._doer, self._told = site, node, wish, doer, told
+        self._module = ModuleBackend(limit)
+        self._ns: Backend = NamespaceBackend(limit)
+        self._broken: Mapping[str, Sequence[Problem]] = broken(site)
+        self.report = Report(notes=list(notes))
+
+    def run(self, chosen: Iterable[Environment], texts: Mapping[str, str]) -> Report:
+        """Prepare these environments, and make the registry say what the configuration says.
+
+        :param texts: what the registry's own files are to say.
+        """
+        report = self.report
+        for action in decision.before_all(self.node):
+            self._did(action)  # `act` has done it already, before there was anything to decide from
+        self._take(decision.for_the_node(self._site, self.node, texts))
+        restricted, result = self._doer.restrict(list(self.node.generations.values()))
+        self._take(restricted)
+        report.notes += result.notes
+        report.degraded = not result.whole
+        self._bring_up_backends()
+        for env in chosen:
+            self._told.progress(env.name)
+            outcome = self._environment(env)
+            report.outcomes.append(outcome)
+            report.notes += [warning for warning in outcome.warnings if warning not in report.notes]
+            self._told.done(outcome)
+        self.node = self._doer.seen_again(self.node)
+        self._take(decision.for_the_rest(self._site, self.node, self._wish))
+        report.kept = decision.kept(self.node)
+        return report
+
+    def _take(self, found: Iterable[Action], environment: str = "") -> None:
+        for action in found:
+            self.report.notes += self._doer.do(action)
+            self._did(action, environment)
+
+    def _did(self, action: Action, environment: str = "") -> None:
+        self.node = action.after(self.node)
+        self.report.add(environment, action)
+
+    def _bring_up_backends(self) -> None:
+        """Without a module for this kernel, ns goes on alone."""
+        if "kmod" in self._wish.backends:
+            try:
+                self.report.notes += self._doer.bring_up_module(self._site)
+            except ChosError as error:
+                if "ns" not in self._wish.backends:
+                    raise
+                self.report.notes.append(f"only ns is prepared: {error}" + (f" — {error.hint}" if error.hint else ""))
+                self.report.degraded = True
+                self._wish = replace(self._wish, backends=("ns",))
+        self._take(decision.for_backends(self.node, self._wish))
+
+    def _environment(self, env: Environment) -> Outcome:
+        """One environment, from configuration to a published generation."""
+        too_much: Sequence[str] | None = None  # why what is published must not stay; None: it must not in any case
+        started = time.monotonic()
+        try:
+            problems = self._broken.get(env.name)
+            if problems:
+                raise ConfigError(problems[0].message, object=str(problems[0].origin), hint=problems[0].hint)
+            closing = decision.closing(env, self._site, self.node)
+            too_much = closing.excess
+            self._take(closing.actions, env.name)
+            if closing.group_ids is None:
+                raise decision.unknown_group(env, self.node)
+            why, warnings = self._prepare(env, closing.group_ids)
+            published = self.node.published(escape_name(env.name))
+            seconds = time.monotonic() - started
+            return Outcome(
+                env.name, "made" if why else "unchanged", str(published), seconds, warnings=warnings, why=why
+            )
+        except OSError as error:
+            failure: ChosError = as_chos_error(error, env.name)
+        except ChosError as error:
+            failure = error
+        follows = decision.after_failure(env, self._site, self.node, failure, too_much)
+        failure.message += follows.addition
+        self._take(follows.actions, env.name)
+        return Outcome(env.name, "failed", error=failure)
+
+    def _prepare(self, env: Environment, group_ids: Sequence[int]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The reasons for a new generation, none where none was made; warnings. Again where the base changed."""
+        for _ in range(_ATTEMPTS - 1):
+            try:
+                return self._attempt(env, group_ids)
+            except ChangedError as error:
+                self._told.progress(f"{error}; once more")
+                self.node = self._doer.seen_again(self.node)
+        return self._attempt(env, group_ids)
+
+    def _attempt(self, env: Environment, group_ids: Sequence[int]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """`_prepare`, once."""
+        backend = self._ns if "ns" in self._wish.backends else self._module
+        with backend.look(env, self._site, group_ids) as look:
+            seen = self._complete(env, look, group_ids)
+            why: tuple[str, ...] = ()
+            for action in decision.after_look(self._site, self.node, seen, group_ids, self._wish):
+                if isinstance(action, actions.Make):
+                    why = action.why
+                    self._make(action, look)
+                else:
+                    self._take([action], env.name)
+            return why, seen.warnings
+
+    def _complete(self, env: Environment, look: Look, group_ids: Sequence[int]) -> Seen:
+        """What a backend has seen, with what takes longer and is only sometimes asked for."""
+        seen = look.seen
+        published = self.node.published(escape_name(env.name))
+        if published and published.manifest.get("fingerprint") != seen.fingerprint:
+            seen = replace(seen, operations=look.operations())
+        if {"ns", "kmod"} <= set(self._wish.backends):
+            allowed, more = self._module.may_serve(env, self._site, group_ids)
+            seen = replace(seen, warnings=(*seen.warnings, *more), module_tree=env.tree if allowed else "")
+        return seen
+
+    def _make(self, action: actions.Make, look: Look) -> None:
+        made = self._doer.make(action, look, self._told.progress)
+        self._did(action, action.environment.name)
+        if made is not None:
+            self.node = replace(self.node, generations={**self.node.generations, str(made): made})

@@ -1,0 +1,195 @@
+"""Actions that concern one environment: its generations and its names. See `actions`. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from chosns.access import narrowed
+from chosns.model import Environment, escape_name
+from chosns.node.node_actions import Why
+from chosns.node.state import NodeState
+from chosns.registry import Generation, Written, policy_of
+
+
+@dataclass(frozen=True)
+class Narrow:
+    """Close a generation to those whom the configuration does not name any more. A new generation opens it again."""
+
+    generation: str
+    group_ids: tuple[int, ...]
+    why: Why
+
+    def describe(self) -> str:
+        return f"close {self.generation} to all but {_groups(self.group_ids)}"
+
+    def after(self, node: NodeState) -> NodeState:
+        left = narrowed(node.entrants.get(self.generation), self.group_ids)
+        return replace(
+            node, entrants={**node.entrants, self.generation: left}, irregular=node.irregular - {self.generation}
+        )
+
+
+@dataclass(frozen=True)
+class WithdrawTree:
+    """Have the kernel module let nobody into an environment until it has been looked at again."""
+
+    environment: str
+    why: Why
+
+    def describe(self) -> str:
+        return f"withdraw {self.environment} from the kernel module"
+
+    def after(self, node: NodeState) -> NodeState:
+        trees = _without(node.trees, [escape_name(self.environment)])
+        left = tuple(tree for name, tree in trees.items() if name in node.links)
+        return replace(node, trees=trees, allowed=None if node.allowed is None else left)
+
+
+@dataclass(frozen=True)
+class Make:
+    """Make a generation, closed to all but root. `generation`: its name, unless the base changes meanwhile and it has
+    to be begun again. Undone by retiring it."""
+
+    environment: Environment = field(repr=False)
+    generation: str
+    backend: str
+    manifest: Mapping[str, Any] = field(repr=False)
+    why: Why
+
+    def describe(self) -> str:
+        return f"make {self.generation}"
+
+    def after(self, node: NodeState) -> NodeState:
+        name, _, number = self.generation.rpartition(".")
+        made = Generation(name, int(number), 1, {**self.manifest, "namespace": 1, "root": [1, 1]}, self.backend == "ns")
+        return replace(
+            node,
+            generations={**node.generations, self.generation: made},
+            entrants={**node.entrants, self.generation: frozenset()},
+            written={
+                **node.written,
+                self.generation: Written(policy_of(made, self.environment), self.environment.tree + "\n"),
+            },
+            serials={**node.serials, name: int(number)},
+        )
+
+
+@dataclass(frozen=True)
+class Note:
+    """Have the manifest of an unchanged generation say what the configuration shows and allows by now."""
+
+    generation: str
+    why: Why
+    record: Mapping[str, Any] = field(repr=False, default_factory=dict)
+
+    def describe(self) -> str:
+        return f"note in {self.generation} what it shows and allows"
+
+    def after(self, node: NodeState) -> NodeState:
+        old = node.generations[self.generation]
+        noted = replace(old, manifest={**old.manifest, **self.record})
+        return replace(node, generations={**node.generations, self.generation: noted})
+
+
+@dataclass(frozen=True)
+class LetModule:
+    """Have the kernel module let users into a tree by this environment's name; into none where `tree` is empty."""
+
+    environment: str
+    tree: str
+    why: Why
+
+    def describe(self) -> str:
+        return (
+            f"have the kernel module let users into {self.tree}"
+            if self.tree
+            else (f"have the kernel module let nobody into {self.environment}")
+        )
+
+    def after(self, node: NodeState) -> NodeState:
+        name = escape_name(self.environment)
+        others = _without(node.trees, [name])
+        return replace(node, trees={**others, name: self.tree} if self.tree else others)
+
+
+@dataclass(frozen=True)
+class Grant:
+    """Have these groups enter a generation and nobody else; everyone where there are none."""
+
+    generation: str
+    group_ids: tuple[int, ...]
+    why: Why
+
+    def describe(self) -> str:
+        return f"open {self.generation} to {_groups(self.group_ids)}"
+
+    def after(self, node: NodeState) -> NodeState:
+        wanted = frozenset(self.group_ids) if self.group_ids else None
+        return replace(
+            node, entrants={**node.entrants, self.generation: wanted}, irregular=node.irregular - {self.generation}
+        )
+
+
+@dataclass(frozen=True)
+class Publish:
+    """Lead names to a generation, its environment's own first; and forget why that could not be prepared.
+
+    `environment` is empty where it is about names of several.
+    """
+
+    environment: str
+    links: Mapping[str, str]
+    why: Why
+
+    def describe(self) -> str:
+        return f"publish {', '.join(f'{name} → {text}' for name, text in self.links.items())}"
+
+    def after(self, node: NodeState) -> NodeState:
+        failures = _without(node.failures, [escape_name(self.environment)] if self.environment else [])
+        return replace(node, links={**node.links, **self.links}, failures=failures)
+
+
+@dataclass(frozen=True)
+class Unpublish:
+    """Take names away, so that nobody new enters. The next `up` that succeeds publishes them again."""
+
+    names: tuple[str, ...]
+    why: Why
+
+    def describe(self) -> str:
+        return f"let nobody enter {', '.join(self.names)}"
+
+    def after(self, node: NodeState) -> NodeState:
+        return replace(node, links=_without(node.links, self.names))
+
+
+@dataclass(frozen=True)
+class Retire:
+    """Unpin a generation and forget it. Its namespace goes when its last process ends."""
+
+    generation: str
+    complete: bool
+    why: Why
+
+    def describe(self) -> str:
+        return f"retire {self.generation}"
+
+    def after(self, node: NodeState) -> NodeState:
+        gone = [self.generation]
+        return replace(
+            node,
+            generations=_without(node.generations, gone),
+            entrants=_without(node.entrants, gone),
+            written=_without(node.written, gone),
+            residents=_without(node.residents, gone),
+        )
+
+
+def _groups(group_ids: tuple[int, ...]) -> str:
+    return "groups " + ", ".join(map(str, group_ids)) if group_ids else "everyone"
+
+
+def _without(mapping: Mapping[str, Any], gone: Any) -> dict[str, Any]:
+    return {name: value for name, value in mapping.items() if name not in gone}

@@ -1,0 +1,151 @@
+"""What carries actions out: `Hands` changes the node, `NoHands` nothing. `drive` decides with either of them.
+
+This is the one place where a node is changed. Root, on the base, with the registry's lock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Protocol
+
+from chosns.backends import Look
+from chosns.errors import ChosError
+from chosns.model import Site, escape_name
+from chosns.module import control
+from chosns.module import node as module
+from chosns.node import actions
+from chosns.node.actions import Action
+from chosns.node.state import NodeState
+from chosns.observe.homes import count_residents
+from chosns.registry import Generation
+from chosns.registry_writer import RegistryWriter
+from chosns.repair import Repaired, look, repair
+
+
+class Doer(Protocol):
+    """What `drive` needs, to change a node or only to say what would be changed."""
+
+    def do(self, action: Action) -> list[str]:
+        """Carry out an action; returns what an administrator should know of. :raises ChosError, OSError: it failed."""
+
+    def make(self, action: actions.Make, look: Look, progress: Callable[[str], None]) -> Generation | None:
+        """Carry out a Make; returns what was made, None where nothing was. :raises ChosError: see `Look.build`."""
+
+    def restrict(self, generations: list[Generation]) -> tuple[list[Action], Repaired]:
+        """Look at the mounts of generations, and restrict them; the actions, and what became of it."""
+
+    def bring_up_module(self, site: Site) -> list[str]:
+        """Load the module and make /chos, or add what that lacks; notes. :raises ChosError: it cannot be."""
+
+    def seen_again(self, node: NodeState) -> NodeState:
+        """The node, with what may have changed by itself."""
+
+
+class Hands:
+    """Changes the node. See `Doer`."""
+
+    def __init__(self, registry: RegistryWriter) -> None:
+        self._registry = registry
+
+    def do(self, action: Action) -> list[str]:
+        """See Doer."""
+        done = _DO[type(action)](self._registry, action)
+        return list(done) if done else []
+
+    def make(self, action: actions.Make, look: Look, progress: Callable[[str], None]) -> Generation | None:
+        """See Doer."""
+        look.build(self._registry, action.generation, action.manifest, progress)
+        return self._registry.generation(action.generation)
+
+    def restrict(self, generations: list[Generation]) -> tuple[list[Action], Repaired]:
+        """See Doer."""
+        return [], repair(generations)
+
+    def bring_up_module(self, site: Site) -> list[str]:
+        """See Doer."""
+        return module.bring_up(site, self._registry)
+
+    def seen_again(self, node: NodeState) -> NodeState:
+        """See Doer."""
+        return replace(
+            node,
+            residents=count_residents(list(node.generations.values())),
+            serials=self._registry.serials(),
+            allowed=control.allowed() if control.is_mounted() else None,
+        )
+
+
+class NoHands:
+    """Changes nothing. See `Doer`."""
+
+    def do(self, action: Action) -> list[str]:
+        """See Doer."""
+        return []
+
+    def make(self, action: actions.Make, look: Look, progress: Callable[[str], None]) -> Generation | None:
+        """See Doer."""
+        return None
+
+    def restrict(self, generations: list[Generation]) -> tuple[list[Action], Repaired]:
+        """See Doer."""
+        why = "it was mounted, or installed, since"
+        try:
+            seen = look(generations)
+        except ChosError as error:
+            return [], Repaired([f"{error}: what was mounted since may give rights inside"], False)
+        return [
+            actions.Restrict(str(found.generation), found.lacking, found.launcher, (why,))
+            for found in seen
+            if found.lacking or found.launcher
+        ], Repaired([], True)
+
+    def bring_up_module(self, site: Site) -> list[str]:
+        """See Doer."""
+        return []
+
+    def seen_again(self, node: NodeState) -> NodeState:
+        """See Doer."""
+        return node
+
+
+def _lead_to_base(registry: RegistryWriter, action: actions.LeadToBase) -> None:
+    registry.unpublish(action.stray)
+    registry.make_names(dict.fromkeys(action.names, "../base"))
+
+
+def _narrow(registry: RegistryWriter, action: actions.Narrow) -> None:
+    registry.narrow(action.generation, action.group_ids)
+
+
+def _publish(registry: RegistryWriter, action: actions.Publish) -> None:
+    registry.make_names(action.links)
+    if action.environment:
+        registry.clear_failure(escape_name(action.environment))
+
+
+def _nothing(_registry: RegistryWriter, _action: Action) -> None:
+    """Done elsewhere: before there was a registry, or by a function of its own."""
+
+
+_DO: dict[type[Any], Callable[[RegistryWriter, Any], list[str] | None]] = {
+    actions.ShareMounts: _nothing,
+    actions.MakeRegistry: _nothing,
+    actions.RemoveRegistry: _nothing,
+    actions.Restrict: _nothing,
+    actions.BringUpModule: _nothing,
+    actions.WriteFile: lambda registry, action: registry.write(action.name, action.text),
+    actions.LeadToBase: _lead_to_base,
+    actions.SetBackends: lambda registry, action: registry.set_backends(action.backends),
+    actions.Narrow: _narrow,
+    actions.WithdrawTree: lambda registry, action: module.withdraw(action.environment, registry),
+    actions.LetModule: lambda registry, action: registry.set_module_tree(action.environment, action.tree),
+    actions.Grant: lambda registry, action: registry.grant(action.generation, action.group_ids),
+    actions.Publish: _publish,
+    actions.Note: lambda registry, action: registry.note(action.generation, action.record),
+    actions.Unpublish: lambda registry, action: registry.unpublish(action.names),
+    actions.RecordFailures: lambda registry, action: registry.set_failures(action.failures),
+    actions.Retire: lambda registry, action: registry.retire(action.generation),
+    actions.AllowTrees: lambda registry, _: module.settle(registry, registry.backends()),
+    actions.TakeDownModule: lambda registry, _: module.settle(registry, ()),
+}

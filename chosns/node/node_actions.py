@@ -1,0 +1,173 @@
+"""Actions that concern the whole node: its mounts, the registry itself, the kernel module. See `actions`. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from chosns.node import names
+from chosns.node.state import NodeState
+
+Why = tuple[str, ...]  # reasons, each a phrase
+
+
+@dataclass(frozen=True)
+class ShareMounts:
+    """Make the base's mounts shared. Nothing undoes it: which of them were private is not known afterwards."""
+
+    why: Why
+
+    def describe(self) -> str:
+        return "make all mounts of the base shared, so that later ones appear inside"
+
+    def after(self, node: NodeState) -> NodeState:
+        return replace(node, shared=True, private=())
+
+
+@dataclass(frozen=True)
+class MakeRegistry:
+    """Make /run/chos. `chosctl down` removes it."""
+
+    why: Why
+
+    def describe(self) -> str:
+        return "make the registry"
+
+    def after(self, node: NodeState) -> NodeState:
+        return replace(node, prepared=True)
+
+
+@dataclass(frozen=True)
+class WriteFile:
+    """Replace a file of the registry that no environment owns."""
+
+    name: str
+    why: Why
+    text: str = field(repr=False)
+
+    def describe(self) -> str:
+        return f"write the registry's file {self.name}"
+
+    def after(self, node: NodeState) -> NodeState:
+        return replace(node, files={**node.files, self.name: self.text})
+
+
+@dataclass(frozen=True)
+class LeadToBase:
+    """Publish names that lead to the base, and take away aliases that would lead there with them."""
+
+    names: tuple[str, ...]
+    stray: tuple[str, ...]
+    why: Why
+
+    def describe(self) -> str:
+        return f"lead to the base: {', '.join(self.names) or '-'}" + _also(" no longer published: ", self.stray)
+
+    def after(self, node: NodeState) -> NodeState:
+        kept = {name: text for name, text in node.links.items() if name not in self.stray}
+        return replace(node, links={**kept, **dict.fromkeys(self.names, names.BASE)})
+
+
+@dataclass(frozen=True)
+class Restrict:
+    """Restrict inside a generation what was mounted since and allows more than its plan; exchange an old launcher.
+
+    `mounts`: how many mounts lack flags. In place and at once; nothing undoes it.
+    """
+
+    generation: str
+    mounts: int
+    launcher: bool
+    why: Why
+
+    def describe(self) -> str:
+        parts = [f"restrict {self.mounts} mounts in {self.generation}"] if self.mounts else []
+        return "; ".join([*parts, *([f"exchange the launcher in {self.generation}"] if self.launcher else [])])
+
+    def after(self, node: NodeState) -> NodeState:
+        return node
+
+
+@dataclass(frozen=True)
+class SetBackends:
+    """Say in the registry what environments are prepared for, the default first."""
+
+    backends: tuple[str, ...]
+    why: Why
+
+    def describe(self) -> str:
+        return f"prepare for {', '.join(self.backends)}"
+
+    def after(self, node: NodeState) -> NodeState:
+        return replace(node, backends=self.backends)
+
+
+@dataclass(frozen=True)
+class BringUpModule:
+    """Load the kernel module, mount its files, and make /chos. Undone by TakeDownModule."""
+
+    why: Why
+
+    def describe(self) -> str:
+        return "load the kernel module and make /chos"
+
+    def after(self, node: NodeState) -> NodeState:
+        return replace(node, module=True, module_is_ours=True, allowed=node.allowed or ())
+
+
+@dataclass(frozen=True)
+class AllowTrees:
+    """Set the list of the trees that the kernel module lets users into."""
+
+    trees: tuple[str, ...]
+    why: Why
+
+    def describe(self) -> str:
+        return f"have the kernel module allow {', '.join(self.trees) or 'no tree'}"
+
+    def after(self, node: NodeState) -> NodeState:
+        return replace(node, allowed=self.trees)
+
+
+@dataclass(frozen=True)
+class TakeDownModule:
+    """Unload the kernel module and remove /chos; while somebody lives there, only let nobody new in."""
+
+    why: Why
+
+    def describe(self) -> str:
+        return "take down the kernel module and /chos"
+
+    def after(self, node: NodeState) -> NodeState:
+        return replace(node, module=False, module_is_ours=False, allowed=None)
+
+
+@dataclass(frozen=True)
+class RecordFailures:
+    """Keep for messages why these names cannot be entered, and forget it of others."""
+
+    failures: Mapping[str, str] = field(repr=False)
+    why: Why
+
+    def describe(self) -> str:
+        return f"note why there is no {', '.join(self.failures)}" if self.failures else "forget failures of earlier"
+
+    def after(self, node: NodeState) -> NodeState:
+        return replace(node, failures=dict(self.failures))
+
+
+@dataclass(frozen=True)
+class RemoveRegistry:
+    """Remove /run/chos. The next `up` makes it again."""
+
+    why: Why
+
+    def describe(self) -> str:
+        return "remove the registry"
+
+    def after(self, node: NodeState) -> NodeState:
+        return NodeState(shared=node.shared, private=node.private, groups=node.groups)
+
+
+def _also(text: str, items: tuple[str, ...]) -> str:
+    return f";{text}{', '.join(items)}" if items else ""

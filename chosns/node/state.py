@@ -1,0 +1,131 @@
+"""What a node is now: everything that a decision is made from, read and not changed.
+
+Read under the registry's lock by `act`; `chosctl up --dry-run` reads it without.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import grp
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from chosns.access import is_granted, may_enter
+from chosns.base import is_shared, private_mounts
+from chosns.model import Site
+from chosns.module import control, root
+from chosns.node import names
+from chosns.observe.homes import count_residents
+from chosns.registry import Generation, Registry, Written
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+FILES = ("base", "login", "jobs")  # of the registry, beside environments
+
+
+@dataclass(frozen=True)
+class NodeState:
+    """A node at one moment.
+
+    prepared:    whether there is a registry
+    shared:      whether the base's root passes its mounts on
+    private:     mount points of the base that do not, though its root does
+    backends:    what is prepared for, the default first
+    files:       name → text, of FILES
+    links:       registry name → link text
+    generations: `NAME.N` → what is known of it, unfinished ones included
+    entrants:    `NAME.N` → numbers of the groups that may enter; None: everyone
+    irregular:   `NAME.N` of published ones whose directory is not exactly as it is made for those who may enter
+    written:     `NAME.N` of published ones → what C reads of it
+    serials:     registry name → number of the latest generation that was begun
+    failures:    registry name → why it could not be prepared
+    trees:       registry name → tree that the kernel module allows for it
+    module:      whether the kernel module is loaded, its files are mounted, and /chos is made
+    module_is_ours: whether it was `chosctl up` that brought it up
+    allowed:     trees that it lets users into; None where it is not there
+    residents:   `NAME.N` → processes that live in it
+    groups:      name → number, of those that the configuration names; None: not known on this node
+    """
+
+    prepared: bool = False
+    shared: bool = True
+    private: tuple[str, ...] = ()
+    backends: tuple[str, ...] = ()
+    files: Mapping[str, str] = field(default_factory=dict)
+    links: Mapping[str, str] = field(default_factory=dict)
+    generations: Mapping[str, Generation] = field(default_factory=dict)
+    entrants: Mapping[str, frozenset[int] | None] = field(default_factory=dict)
+    irregular: frozenset[str] = frozenset()
+    written: Mapping[str, Written] = field(default_factory=dict)
+    serials: Mapping[str, int] = field(default_factory=dict)
+    failures: Mapping[str, str] = field(default_factory=dict)
+    trees: Mapping[str, str] = field(default_factory=dict)
+    module: bool = False
+    module_is_ours: bool = False
+    allowed: tuple[str, ...] | None = None
+    residents: Mapping[str, int] = field(default_factory=dict)
+    groups: Mapping[str, int | None] = field(default_factory=dict)
+
+    def published(self, primary: str) -> Generation | None:
+        """The generation that an environment's registry name leads to."""
+        return self.generations.get(names.generation_of(self.links.get(primary, "")))
+
+
+def read_node(site: Site, registry: Registry | None) -> NodeState:
+    """The node as it is. Root, on the base.
+
+    :param registry: open for reading, None where there is none yet.
+    """
+    known = {name: _group(name) for env in site.environments for name in env.groups}
+    private = tuple(private_mounts())
+    if registry is None:
+        return NodeState(shared=is_shared(), private=private, module=root.is_made(), groups=known)
+    generations = {str(generation): generation for generation in registry.generations()}
+    links = registry.links()
+    live = sorted(set(names.published(links).values()) & set(generations))
+    entrants, irregular = _entrants(registry, live)
+    return NodeState(
+        prepared=True,
+        shared=is_shared(),
+        private=private,
+        backends=registry.backends(),
+        files=registry.texts(FILES),
+        links=links,
+        generations=generations,
+        entrants=entrants,
+        irregular=irregular,
+        written={name: found for name in live if (found := registry.written(name)) is not None},
+        serials=registry.serials(),
+        failures=registry.failures(),
+        trees=registry.module_trees(),
+        module=control.is_mounted() and root.is_made(),
+        module_is_ours=registry.module_is_ours(),
+        allowed=control.allowed() if control.is_mounted() else None,
+        residents=count_residents(list(generations.values())),
+        groups=known,
+    )
+
+
+def _group(name: str) -> int | None:
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        return None
+
+
+def _entrants(
+    registry: Registry, generations: Iterable[str]
+) -> tuple[dict[str, frozenset[int] | None], frozenset[str]]:
+    """`entrants` and `irregular` of NodeState."""
+    found: dict[str, frozenset[int] | None] = {}
+    irregular = set()
+    for generation in generations:
+        with contextlib.suppress(OSError):  # something else is there, into which nobody can go
+            fd = os.open(f"gen/{generation}", _DIRECTORY, dir_fd=registry.fd)
+            try:
+                found[generation] = may_enter(fd)
+                if not is_granted(fd):
+                    irregular.add(generation)
+            finally:
+                os.close(fd)
+    return found, frozenset(irregular)
