@@ -9,9 +9,9 @@ from node import Node
 
 NO_RUN = """
 [tree]
-top = ["/bin", "/sbin", "/lib", "/lib64", "/usr", "/etc", "/var", "/opt", "/run"]
+top = ["/bin", "/sbin", "/lib", "/lib64", "/usr", "/etc", "/var", "/opt"]
 [base]
-rest = true
+share = ["/proc", "/sys", "/tmp", "/home"]
 devices = ["/dev"]
 [etc]
 links = ["passwd", "group"]
