@@ -13,15 +13,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/time.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 #include <utmpx.h>
 
-enum { DESCRIPTORS = 256, SLAVE = 136, SLAVES = 8, MINORS = 256, USUAL_GROUP = 5 };
+enum { USUAL_GROUP = 5 };
 
 static bool is_one_of(const char *service, const char *const *names)
 {
@@ -30,36 +28,22 @@ static bool is_one_of(const char *service, const char *const *names)
     return *names != NULL;
 }
 
-static const char *const switchers[] = {"su", "su-l", "runuser", "runuser-l", NULL}, *const logins[] = {"login", "remote", NULL};
+static const char *const switchers[] = {"su", "su-l", "runuser", "runuser-l", NULL};
+static const char *const logins[] = {"login", "remote", NULL};
 
 bool host_only_becomes_user(const char *service)
 {
     return is_one_of(service, switchers) || is_one_of(service, logins);
 }
 
-/* Whether this process holds the leader of a terminal, of which it made the other end, too. */
-static bool holds_leader(unsigned terminal)
+static int give(int fd, const struct stat *st, const void *context)
 {
-    unsigned number;
-    for (int fd = 3; fd < DESCRIPTORS; fd++) {
-        if (ioctl(fd, TIOCGPTN, &number) == 0 && number == terminal)
-            return true;
-    }
-    return false;
-}
-
-/* The terminal that su --pty has made belongs to the user; not one that its caller left open. */
-static void give_terminal(const struct person *who)
-{
-    struct stat st;
-    for (int fd = 3; fd < DESCRIPTORS; fd++) {
-        if (fstat(fd, &st) || !S_ISCHR(st.st_mode) || major(st.st_rdev) < SLAVE || major(st.st_rdev) >= SLAVE + SLAVES
-            || !holds_leader((major(st.st_rdev) - SLAVE) * MINORS + minor(st.st_rdev)))
-            continue;
-        const struct group *group = getgrnam("tty");
-        (void)!fchown(fd, who->uid, group != NULL ? group->gr_gid : USUAL_GROUP);
-        return;
-    }
+    const struct person *who = context;
+    if (is_served_terminal(st) != 1)
+        return 0;
+    const struct group *group = getgrnam("tty");
+    (void)!fchown(fd, who->uid, group != NULL ? group->gr_gid : USUAL_GROUP);
+    return 1;
 }
 
 static void put(char *to, size_t size, const char *from)
@@ -107,7 +91,8 @@ bool host_prepare(struct session *session)
     if (is_one_of(session->service, switchers)) {
         if (!su_group(&session->who.gid))
             return false;
-        give_terminal(&session->who);
+        /* The terminal that su --pty has made belongs to the user; not one that its caller left open. */
+        (void)any_descriptor(give, &session->who);
     }
     if (is_one_of(session->service, logins))
         record_login(session);

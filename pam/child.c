@@ -113,6 +113,13 @@ static void fail(const struct session *session, const struct chos_error *e)
     (void)unsetenv("CHOS_GENERATION");
 }
 
+void child_stay(struct session *session, const char *why)
+{
+    struct chos_error e;
+    (void)chos_fail(&e, CHOS_SYSTEM, errno, why);
+    fail(session, &e);
+}
+
 void child_enter(struct session *session)
 {
     struct place here = {.cwd = -1};

@@ -1,4 +1,4 @@
-/* The words with which the host was started, whole: an option may stand behind very long ones. */
+/* The words and variables with which the host was started, whole: one may stand behind very long ones. */
 #include "pam_chos.h"
 
 #include <fcntl.h>
@@ -7,32 +7,34 @@
 
 enum { LONGEST = 8 << 20 };   /* more than the kernel's own limit */
 
-static size_t read_all(char *text, size_t size)
+static size_t read_all(const char *file, char *text, size_t size)
 {
-    int fd = open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC);
+    int fd = open(file, O_RDONLY | O_CLOEXEC);
     size_t n = 0;
     ssize_t more = -1;
     while (fd >= 0 && n < size && (more = read(fd, text + n, size - n)) > 0)
         n += (size_t)more;
     if (fd >= 0)
         close(fd);
-    return more == 0 ? n : 0;
+    if (more != 0 || n >= size)
+        return 0;
+    return n > 0 && text[n - 1] == '\0' ? n : n + 1;   /* with the NUL behind it */
 }
 
 /* Words that end in NUL; NULL where they cannot be had. */
-char *command_line(size_t *size)
+char *process_words(const char *file, size_t *size)
 {
     char *text = mmap(NULL, LONGEST, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (text == MAP_FAILED)
         return NULL;
-    *size = read_all(text, LONGEST - 1);
+    *size = read_all(file, text, LONGEST - 1);
     if (*size > 0)
         return text;
-    command_line_free(text);
+    process_words_free(text);
     return NULL;
 }
 
-void command_line_free(char *line)
+void process_words_free(char *line)
 {
     (void)munmap(line, LONGEST);
 }

@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 static struct session next;
-static bool armed, registered, by_module;
+static bool armed, registered, by_module, monitor_was_made;
 static volatile unsigned char *reached;   /* shared with the child: whether it came to where it enters */
 
 static void before_fork(void)
@@ -42,15 +42,24 @@ static void enter_now(void)
     child_enter(&next);
 }
 
-/* sudo's child may be the monitor of a terminal, root as well; its own first child is the command then. */
+/* sudo's child may be the monitor of a terminal, root as well; its own first child is the command then. Who the parent is
+ * says nothing, because sudo's caller may kill sudo: so that it was there is remembered. */
 static void in_child(void)
 {
     if (!armed || next.moment != AT_FORK)
         return;
-    if (by_module)
+    if (by_module) {
         armed = false;
-    else if (!is_sudo(next.service) || !sudo_has_monitor() || getppid() != next.opener)
+        return;
+    }
+    int monitor = is_sudo(next.service) && !monitor_was_made ? sudo_has_monitor(&next.who) : 0;
+    monitor_was_made = true;
+    if (monitor < 0) {
+        armed = false;
+        child_stay(&next, "telling sudo's monitor from the command: /proc/self/fd");
+    } else if (monitor == 0) {
         enter_now();
+    }
 }
 
 /* Two at once in one process would enter one another's environments. */
@@ -71,6 +80,7 @@ int moment_arm(struct session *session)
     next = *session;
     next.opener = getpid();
     session->who.groups = NULL;   /* ours from now on */
+    monitor_was_made = false;
     armed = true;
     return 0;
 }

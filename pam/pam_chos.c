@@ -107,7 +107,7 @@ static const char *reason_to_step_aside(const struct call *call)
         return "the host process has several threads";
     if (call->options.moment_said && call->options.moment == NEVER)
         return "enter=no";
-    if (is_sudo(service) && sudo_edits())
+    if (is_sudo(service) && sudo_edits() > 0)
         return "sudo -e runs the editor of its caller";
     if (chos_jobs_read(&jobs, &ignored) == 0 && chos_jobs_stays(&jobs, service))
         return "the site has this service on the base";
@@ -287,6 +287,8 @@ static int open_session(struct call *call)
         return fail(call, "pam_chos.so is not configured correctly on this node; tell your administrator");
     }
     call->session.pamh = call->pamh;
+    if (is_sudo(call->session.service) && sudo_edits() < 0)
+        return fail(call, "whether sudo runs an editor cannot be told: its words in /proc cannot be read");
     call->session.deny = call->options.deny;
     copy(call->session.user, pw->pw_name);
     return open_for(call, pw);

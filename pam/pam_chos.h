@@ -49,15 +49,22 @@ bool moment_is_armed(const pam_handle_t *pamh);
 bool moment_end(const pam_handle_t *pamh);
 void moment_setcred(pam_handle_t *pamh);
 
-/* cmdline.c: the words of the host, each ended by NUL */
-char *command_line(size_t *size);
-void command_line_free(char *line);
+/* cmdline.c: of cmdline or environ in /proc/self, words that are each ended by NUL; NULL: they cannot be had */
+char *process_words(const char *file, size_t *size);
+void process_words_free(char *words);
+
+/* descriptors.c: 1 yes, 0 no, -1: it cannot be told */
+struct stat;
+typedef int descriptor_test(int fd, const struct stat *st, const void *context);
+int any_descriptor(descriptor_test *see, const void *context);
+int is_served_terminal(const struct stat *st);
 
 /* sudo.c: what only sudo does */
 bool is_sudo(const char *service);
-bool sudo_edits(void);
+int sudo_edits(void);
 bool sudo_line_edits(const char *line, size_t size);
-bool sudo_has_monitor(void);
+bool sudo_variables_edit(const char *variables, size_t size);
+int sudo_has_monitor(const struct person *who);
 
 /* become.c: hosts whose child becomes the user and nothing else */
 bool host_only_becomes_user(const char *service);
@@ -70,5 +77,6 @@ bool su_group(gid_t *gid);
 
 /* child.c: in the process that is to become the user, root still: enters, or says why not and does as onerr= says */
 void child_enter(struct session *session);
+void child_stay(struct session *session, const char *why);
 
 #endif

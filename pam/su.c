@@ -76,13 +76,13 @@ bool su_group(gid_t *gid)
     if (getuid() != 0)
         return true;
     size_t size;
-    char *line = command_line(&size);
+    char *line = process_words("/proc/self/cmdline", &size);
     if (line == NULL)
         return false;
     const char *name = su_line_group(line, size, getenv("POSIXLY_CORRECT") != NULL);
     const struct group *group = name != NULL ? getgrnam(name) : NULL;
     if (group != NULL)
         *gid = group->gr_gid;
-    command_line_free(line);
+    process_words_free(line);
     return name == NULL || group != NULL;
 }

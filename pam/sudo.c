@@ -1,12 +1,15 @@
-/* What only sudo does: it opens a session also for `sudo -e`, whose editor is the caller's own, and for a command on a
- * terminal of its own it makes two processes, of which the first stays root.
+/* What only sudo does: it opens a session also for `sudo -e`, whose editor is the caller's own; and for a command on a
+ * terminal of its own, or whose input and output it logs, it makes two processes, of which the first stays root.
+ *
+ * Its caller chooses its words, variables and open descriptors. Where these leave a doubt, the session is taken for one
+ * that edits, and the process for the one that stays root.
  */
 #include "pam_chos.h"
 
+#include <fcntl.h>
 #include <string.h>
-#include <sys/ioctl.h>
-
-enum { DESCRIPTORS = 256 };
+#include <sys/socket.h>
+#include <sys/stat.h>
 
 bool is_sudo(const char *service)
 {
@@ -57,21 +60,31 @@ static bool word_edits(const char *word, bool *takes_next)
     return len > 2 && strncmp(word, "--edit", len) == 0;
 }
 
-/* sudo takes this command for -e. */
+/* sudo takes a command of this name for -e, whatever is before the name. */
 static bool is_sudoedit(const char *command)
 {
     const char *slash = strrchr(command, '/');
     return strcmp(slash != NULL ? slash + 1 : command, "sudoedit") == 0;
 }
 
-/* Words that are ended by NUL, as in /proc/PID/cmdline. */
+static const char *next_word(const char *word)
+{
+    return word + strlen(word) + 1;
+}
+
+/* Words that are ended by NUL, as in /proc/PID/cmdline. Which of them is the command depends on sudo's version: where it ends
+ * its options, and what it takes for a variable. So any word may be it. */
 bool sudo_line_edits(const char *line, size_t size)
 {
-    const char *slash = strrchr(line, '/');
+    const char *slash = strrchr(line, '/'), *end = line + size;
     if (ends_in_edit(slash != NULL ? slash + 1 : line))
         return true;
+    for (const char *word = next_word(line); word < end; word = next_word(word)) {
+        if (is_sudoedit(word))
+            return true;
+    }
     bool skip = false;
-    for (const char *word = line + strlen(line) + 1; word < line + size; word += strlen(word) + 1) {
+    for (const char *word = next_word(line); word < end; word = next_word(word)) {
         bool is_option = word[0] == '-' && word[1] != '\0';
         if (skip)
             skip = false;
@@ -79,31 +92,57 @@ bool sudo_line_edits(const char *line, size_t size)
             if (word_edits(word, &skip))
                 return true;
         } else if (is_option || strchr(word, '=') == NULL)
-            return is_sudoedit(word);   /* the command */
+            return false;   /* the command */
     }
     return false;
 }
 
-/* Where it cannot be told, it does: then the command stays on the base. */
-bool sudo_edits(void)
+/* `sudo -s` and -i run $SHELL, and take it for -e, too, where that is its name. */
+bool sudo_variables_edit(const char *variables, size_t size)
 {
-    size_t size;
-    char *line = command_line(&size);
-    if (line == NULL)
-        return true;
-    bool edits = sudo_line_edits(line, size);
-    command_line_free(line);
-    return edits;
-}
-
-/* It holds the leader of the terminal that it made. sudo closes all but 0, 1 and 2 when it starts, so that no other
- * leader can be there. */
-bool sudo_has_monitor(void)
-{
-    unsigned number;
-    for (int fd = 3; fd < DESCRIPTORS; fd++) {
-        if (ioctl(fd, TIOCGPTN, &number) == 0)
+    static const char shell[] = "SHELL=";
+    for (const char *word = variables; word < variables + size; word = next_word(word)) {
+        if (strncmp(word, shell, sizeof shell - 1) == 0 && is_sudoedit(word + sizeof shell - 1))
             return true;
     }
     return false;
+}
+
+/* 1, 0, or -1: it cannot be told. What sudo has in its variables now is not what it was started with. */
+int sudo_edits(void)
+{
+    static const struct { const char *file; bool (*says_so)(const char *, size_t); } said[] = {
+        {"/proc/self/cmdline", sudo_line_edits}, {"/proc/self/environ", sudo_variables_edit},
+    };
+    int found = 0;
+    for (size_t i = 0; found == 0 && i < sizeof said / sizeof *said; i++) {
+        size_t size;
+        char *words = process_words(said[i].file, &size);
+        found = words == NULL ? -1 : said[i].says_so(words, size);
+        if (words != NULL)
+            process_words_free(words);
+    }
+    return found;
+}
+
+/* A descriptor that the caller left open is not closed by execve(2), so one that would be is sudo's own. */
+static bool is_own_pair(int fd, const struct stat *st)
+{
+    struct sockaddr_storage peer;
+    socklen_t len = sizeof peer;
+    return S_ISSOCK(st->st_mode) && (fcntl(fd, F_GETFD) & FD_CLOEXEC) != 0
+        && getpeername(fd, (struct sockaddr *)&peer, &len) == 0 && peer.ss_family == AF_UNIX && len == sizeof peer.ss_family;
+}
+
+static int serves_command(int fd, const struct stat *st, const void *context)
+{
+    const struct person *who = context;
+    return is_own_pair(fd, st) ? 1 : st->st_uid == who->uid ? is_served_terminal(st) : 0;
+}
+
+/* With a monitor sudo has made a pair of sockets before, to speak with it, and mostly a terminal, which is the user's.
+ * 1, 0, or -1: it cannot be told. */
+int sudo_has_monitor(const struct person *who)
+{
+    return any_descriptor(serves_command, who);
 }

@@ -52,7 +52,7 @@ static void test_moments(void)
 }
 
 /* Words with a blank between them. */
-static bool edits(const char *line)
+static bool ask(const char *line, bool (*says_so)(const char *, size_t))
 {
     char text[256];
     size_t n = strlen(line);
@@ -61,7 +61,12 @@ static bool edits(const char *line)
         if (*p == ' ')
             *p = '\0';
     }
-    return sudo_line_edits(text, n + 1);
+    return says_so(text, n + 1);
+}
+
+static bool edits(const char *line)
+{
+    return ask(line, sudo_line_edits);
 }
 
 static void test_sudo(void)
@@ -69,15 +74,19 @@ static void test_sudo(void)
     static const char *const yes[] = {
         "sudoedit f", "/usr/bin/sudoedit -u bob f", "sudo -e f", "sudo -u bob -e f", "sudo -ubob -e f", "sudo -ne f", "sudo -nu bob -e f",
         "sudo --edit f", "sudo --ed f", "sudo sudoedit f", "sudo -u bob /usr/bin/sudoedit f", "sudo --user bob --edit f", "sudo --us bob -e f", "sudo --new-option word -e f", "sudo --user=bob --edit f", "sudo A=b -e f", "sudo -C 3 -e f", "/opt/bin/sudo -En -e",
+        "sudo -- sudoedit f", "sudo -u bob -- /usr/bin/sudoedit f", "sudo /tmp/a=b/sudoedit f", "sudo -- /tmp/a=b/sudoedit f", "sudo =/sudoedit f",
+        "sudo A=b sudoedit f", "sudo --new-option sudoedit f", "sudo --new-option word sudoedit f", "sudo -p sudoedit ls", "sudo -- A=b /x/sudoedit",
     };
     static const char *const no[] = {
         "sudo", "sudo ls -e", "sudo -u bob ls -e", "sudo -u -e ls", "sudo -ue ls", "sudo -- -e", "sudo -n -- ls --edit", "sudo A=b ls -e",
-        "sudo --user bob ls", "sudo -i", "sudo - -e", "sudo -p sudoedit ls", "sudo -s", "sudo --login ls -e", "sudo --preserve-env ls -e",
+        "sudo --user bob ls", "sudo -i", "sudo - -e", "sudo ls xsudoedit", "sudo ls sudoedit/x", "sudo -- A=sudoedit", "sudo -s", "sudo --login ls -e", "sudo --preserve-env ls -e",
     };
     for (size_t i = 0; i < sizeof yes / sizeof *yes; i++)
         CHECK(edits(yes[i]));
     for (size_t i = 0; i < sizeof no / sizeof *no; i++)
         CHECK(!edits(no[i]));
+    CHECK(ask("A=b SHELL=/x/sudoedit", sudo_variables_edit) && ask("SHELL=sudoedit SHELL=/bin/sh", sudo_variables_edit));
+    CHECK(!ask("", sudo_variables_edit) && !ask("SHELL=/bin/sh XSHELL=sudoedit SHELL=", sudo_variables_edit));
 }
 
 /* Of a command line with blanks between its words: the group, or "" where there is none. */

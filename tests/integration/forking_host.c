@@ -5,18 +5,23 @@
  * twice     the child's child becomes the user         none    this process itself becomes the user
  * vfork     a vfork, which tells no module             spawn   root runs a program, and then as `fork`
  * thread    a thread of root's reads files meanwhile   early   the child sets no identity before it has read files
+ * orphan    as `twice`, with a terminal that the first child serves; this process has ended before that child does anything
+ * pipes     as `twice`, with a pair of sockets and without a terminal: sudo that logs what goes through pipes
  */
 #include <fcntl.h>
 #include <grp.h>
 #include <libintl.h>
 #include <locale.h>
 #include <pthread.h>
+#include <pty.h>
 #include <pwd.h>
 #include <security/pam_appl.h>
 #include <spawn.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -73,12 +78,36 @@ static int wait_for(pid_t pid)
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
+static bool is_orphan;
+static pid_t first;
+
+/* Before the module's own handler: a child that was stopped right here, and whose parent was killed meanwhile. */
+static void lose_parent(void)
+{
+    while (is_orphan && getppid() == first)
+        usleep(1000);
+    is_orphan = false;
+}
+
+/* What sudo has when it makes its monitor. */
+static void serve(const char *how)
+{
+    int leader, slave, pair[2];
+    is_orphan = strcmp(how, "orphan") == 0;
+    first = getpid();
+    if (is_orphan && (openpty(&leader, &slave, NULL, NULL, NULL) || fchown(slave, user->pw_uid, 5)))
+        _exit(112);
+    if (strcmp(how, "pipes") == 0 && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
+        _exit(113);
+}
+
 /* In a child; it is root still. */
 static void child(const char *how, const char *command)
 {
     if (strcmp(how, "early") == 0)
         read_files();
-    if (strcmp(how, "twice") == 0) {
+    if (strcmp(how, "twice") == 0 || strcmp(how, "orphan") == 0 || strcmp(how, "pipes") == 0) {
+        read_files();
         pid_t pid = fork();
         if (pid != 0) {
             int status = wait_for(pid);
@@ -114,12 +143,14 @@ int main(int argc, char **argv)
 {
     static const struct pam_conv conv = {converse, NULL};
     setlocale(LC_ALL, "");
+    pthread_atfork(NULL, NULL, lose_parent);
     if (argc != 5 || (user = getpwnam(argv[2])) == NULL || pam_start(argv[1], argv[2], &conv, &pamh) != PAM_SUCCESS)
         return 2;
     const char *how = argv[3], *command = argv[4];
     if (initgroups(user->pw_name, user->pw_gid) || pam_setcred(pamh, PAM_ESTABLISH_CRED) < 0 || pam_open_session(pamh, 0) != PAM_SUCCESS)
         return 3;
     helpers(how);
+    serve(how);
     int status = 0;
     if (strcmp(how, "none") == 0) {
         become(command);
@@ -127,6 +158,8 @@ int main(int argc, char **argv)
         pid_t pid = strcmp(how, "vfork") == 0 ? vfork() : fork();
         if (pid == 0)
             child(how, command);
+        if (is_orphan)
+            _exit(0);
         status = wait_for(pid);
     }
     read_files();

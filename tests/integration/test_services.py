@@ -198,6 +198,42 @@ def test_a_terminal_that_su_did_not_make(ready: Node) -> None:
     assert "owner 0\n" in text, text
 
 
+MANY = """import os, resource, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 1024))
+for number in range(3, 300):
+    os.dup2(2, number, True)
+os.execv("/usr/bin/su", ["su", "--pty", "alice", "-c", "stat -L -c 'owner %u' /proc/self/fd/0"])
+"""
+
+
+def test_many_descriptors(ready: Node) -> None:
+    """The terminal of su --pty becomes the user's whatever number it gets."""
+    text = in_terminal(["/usr/bin/python3", "-c", MANY], "")
+    assert f"owner {os.stat('/home/alice').st_uid}" in text, text
+
+
+FOREIGN = """import fcntl, os, struct, termios
+leader, slave = os.openpty()
+number = struct.unpack("i", fcntl.ioctl(leader, 0x80045430, bytes(4)))
+os.makedirs("/tmp/devpts", exist_ok=True)
+assert os.system("mount -t devpts -o ptmxmode=0666 devpts /tmp/devpts") == 0
+while struct.unpack("i", fcntl.ioctl(other := os.open("/tmp/devpts/ptmx", os.O_RDWR), 0x80045430, bytes(4))) < number:
+    pass
+if os.fork() == 0:
+    os.dup2(slave, 8)
+    os.dup2(other, 9)
+    os.execv("/usr/bin/su", ["su", "alice", "-c", "cat /etc/os-release; stat -L -c 'owner %u' /proc/self/fd/8"])
+os.wait()
+"""
+
+
+def test_a_leader_of_another_devpts(ready: Node) -> None:
+    """Anybody may mount one, with terminals of the same numbers: no other's terminal is given to the user for that."""
+    done = run(["unshare", "-m", "/usr/bin/python3", "-c", FOREIGN])
+    assert os_id(done.stdout) == "ID=one", done
+    assert "owner 0\n" in done.stdout, done
+
+
 @pytest.mark.parametrize("caller", ["root", "alice"])
 def test_words_that_are_not_sus(ready: Node, stacks: Stacks, caller: str) -> None:
     """With POSIXLY_CORRECT su takes no options behind the name: those words are the shell's, and give no group."""
