@@ -219,6 +219,7 @@ os.makedirs("/tmp/devpts", exist_ok=True)
 assert os.system("mount -t devpts -o ptmxmode=0666 devpts /tmp/devpts") == 0
 while struct.unpack("i", fcntl.ioctl(other := os.open("/tmp/devpts/ptmx", os.O_RDWR), 0x80045430, bytes(4))) < number:
     pass
+fcntl.ioctl(other, 0x40045431, bytes(4))
 if os.fork() == 0:
     os.dup2(slave, 8)
     os.dup2(other, 9)

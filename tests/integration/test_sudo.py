@@ -104,7 +104,8 @@ OPEN = {
     "a terminal": "m, s = os.openpty(); os.dup2(m, 9, True); os.dup2(s, 10, True)",
     "sockets": "import socket; a, b = socket.socketpair(); os.dup2(a.fileno(), 9, True); os.dup2(b.fileno(), 10, True)",
     "300 files": (
-        "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 1024)); n = os.open('/dev/null', os.O_RDWR)\n"
+        "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 1024))\n"
+        "n = os.open('/dev/null', os.O_RDWR)\n"
         "for i in range(3, 300): os.dup2(n, i, True) if i != n else os.set_inheritable(n, True)"
     ),
 }
