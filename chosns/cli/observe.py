@@ -47,6 +47,12 @@ def status(as_json: bool) -> None:
         if node.without_nosuid:
             places = some([found.place for found in node.without_nosuid])
             say(f"set-uid programs of {places} work inside: `chosctl check` says more", err=True)
+        if node.missed:
+            say(
+                f"processes of batch jobs that asked for an environment, and are on the base: {node.missed};"
+                " `chosctl ps --missed` shows them",
+                err=True,
+            )
     if not node.healthy:
         sys.exit(1)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
 
 import click
@@ -9,18 +10,33 @@ import click
 from chosns.cli.output import json_option, print_json, since, table
 from chosns.errors import UnknownEnvironment
 from chosns.node.names import primary as primary_name
+from chosns.observe.missed import Missed, missed
 from chosns.observe.processes import residents
 from chosns.registry import open_registry
+
+_FOUND = 3  # not 1, which says that something failed
 
 
 @click.command()
 @click.argument("environment", required=False)
+@click.option(
+    "--missed", "missing", is_flag=True, help="Processes of batch jobs that asked for one, but are on the base."
+)
+@click.option("--pid", type=click.IntRange(1), metavar="PID", help="With --missed: this process alone.")
 @json_option
-def ps(environment: str | None, as_json: bool) -> None:
+def ps(environment: str | None, missing: bool, pid: int | None, as_json: bool) -> None:
     """Show which process lives in which environment: all that you may see, or those of ENVIRONMENT.
 
-    ENVIRONMENT is a name, an alias, or a generation such as el9.7.
+    ENVIRONMENT is a name, an alias, or a generation such as el9.7. With --missed: those of batch jobs whose variables
+    ask for an environment (for ENVIRONMENT), and that run on the base; the exit status is 3 then.
     """
+    if pid and not missing:
+        raise click.UsageError("--pid needs --missed")
+    if missing:
+        with open_registry() as registry:
+            found = [one for one in missed(registry, pid or 0) if environment in (None, one.environment)]
+        _print_missed(found, as_json)
+        sys.exit(_FOUND if found else 0)
     with open_registry() as registry:
         generations = registry.generations()
         if environment is not None:
@@ -31,9 +47,9 @@ def ps(environment: str | None, as_json: bool) -> None:
             ]
             if not primary and not generations:
                 raise UnknownEnvironment("is not prepared", object=environment, hint="`chosctl list` shows what is")
-    found = residents(generations)
+    there = residents(generations)
     if as_json:
-        print_json([asdict(resident) for resident in found])
+        print_json([asdict(resident) for resident in there])
         return
     table(
         ["pid", "user", "environment", "generation", "since", "command"],
@@ -46,9 +62,29 @@ def ps(environment: str | None, as_json: bool) -> None:
                 since(one.started),
                 one.command,
             ]
-            for one in found
+            for one in there
         ],
     )
+
+
+def _print_missed(found: list[Missed], as_json: bool) -> None:
+    if as_json:
+        print_json([asdict(one) for one in found])
+    elif found:
+        table(
+            ["pid", "user", "job", "asked for", "since", "command"],
+            [
+                [
+                    str(one.pid),
+                    one.user,
+                    f"{one.product} {one.job}",
+                    one.environment + ("" if one.known else " (unknown)"),
+                    since(one.started),
+                    one.command,
+                ]
+                for one in found
+            ],
+        )
 
 
 COMMANDS = (ps,)

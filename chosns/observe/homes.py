@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from chosns.module.root import ROOT as MODULE_ROOT
+from chosns.observe.procfs import first_lines
 from chosns.plan.view import is_below
 from chosns.registry import Generation
 
@@ -60,7 +61,7 @@ class Homes:
             if os.readlink(f"/proc/{pid}/root") != MODULE_ROOT:
                 return None
             seen = b""
-            for line in _first_lines(f"/proc/{pid}/maps", _MOST_MAPS):
+            for line in first_lines(f"/proc/{pid}/maps", _MOST_MAPS):
                 program = line.partition(b"/")[2]
                 if program and program != seen:
                     seen = program
@@ -75,21 +76,11 @@ class Homes:
     def _look(self, pid: int | str) -> Generation | None:
         """Not stat(2) of the process's root: it may be on a file system of a user's, which does not answer. In a copy
         of a generation's mounts its root comes first: a user who makes 65,000 more gains nothing."""
-        for line in _first_lines(f"/proc/{pid}/mountinfo", _MOST_MOUNTS):
+        for line in first_lines(f"/proc/{pid}/mountinfo", _MOST_MOUNTS):
             device = line.split(b" ", 3)[2].decode()
             if device in self._by_device:
                 return self._by_device[device]
         return None
-
-
-def _first_lines(path: str, most: int) -> Iterator[bytes]:
-    """The lines of a file of /proc, as they are read, without their ends; none that begins after `most` bytes."""
-    with open(path, "rb", buffering=0) as file:
-        rest = b""
-        while most > 0 and (chunk := file.read(1 << 15)):
-            most -= len(chunk)
-            *lines, rest = (rest + chunk).split(b"\n")
-            yield from lines
 
 
 def _preference(generation: Generation) -> tuple[bool, int]:

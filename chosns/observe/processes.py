@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import psutil
 
 from chosns.observe.homes import Homes, mount_namespace
+from chosns.observe.procfs import command_line
 from chosns.registry import Generation
-
-_LONGEST = 4096  # bytes of a command line that are read; a process may have megabytes of it
 
 
 @dataclass(frozen=True)
@@ -45,18 +43,6 @@ def residents(generations: Sequence[Generation]) -> list[Resident]:
             if with_details:
                 found.append(with_details)
     return found
-
-
-def command_line(pid: int) -> str:
-    """The arguments of a process with blanks between them, `…` at the end where there are more than are read. Empty
-    where it has none, or is not the caller's to know."""
-    try:
-        with open(f"/proc/{pid}/cmdline", "rb", buffering=0) as file:
-            text = file.read(_LONGEST + 1)
-    except OSError:
-        return ""
-    more = " …" if len(text) > _LONGEST else ""
-    return os.fsdecode(text[:_LONGEST].rstrip(b"\0").replace(b"\0", b" ")) + more
 
 
 def _of_ancestor(process: psutil.Process, known: dict[int, tuple[Generation | None, bool]]) -> Generation | None:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from chosns.base import private_mounts
-from chosns.errors import NotPrepared
+from chosns.errors import ChosError, NotPrepared
 from chosns.install import launcher_problem
 from chosns.model import Environment, Severity, Site, escape_name
 from chosns.module import control as module
@@ -15,6 +15,7 @@ from chosns.module.control import ModuleState
 from chosns.module.root import is_made
 from chosns.observe.exposed import Exposed, exposed
 from chosns.observe.homes import count_residents
+from chosns.observe.missed import missed
 from chosns.registry import Generation, Registry, open_registry
 
 
@@ -63,6 +64,7 @@ class NodeState:
     `launcher`: why nobody can enter with the installed launcher, where that is so.
     `private_mounts`: of the base; what is mounted below them does not appear inside.
     `without_nosuid`: where set-uid programs of the base work inside; None where that is not known.
+    `missed`: how many processes of batch jobs asked for an environment and are on the base; None where not known.
     """
 
     prepared: bool
@@ -73,6 +75,7 @@ class NodeState:
     launcher: str = ""
     module: ModuleState | None = None
     without_nosuid: tuple[Exposed, ...] | None = None
+    missed: int | None = None
 
     @property
     def healthy(self) -> bool:
@@ -94,6 +97,7 @@ class NodeState:
             "module": asdict(self.module) if self.module else None,
             "private_mounts": self.private_mounts,
             "without_nosuid": None if self.without_nosuid is None else list(map(asdict, self.without_nosuid)),
+            "missed": self.missed,
             "problems": self.problems,
             "launcher": self.launcher,
             "environments": [
@@ -106,7 +110,7 @@ class NodeState:
 def node_state(site: Site, *, inside: bool = False) -> NodeState:
     """Look at this node. Needs no privilege; who is not root sees their own processes only.
 
-    :param inside: look for `without_nosuid`, too.
+    :param inside: look for `without_nosuid` and `missed`, too.
     :raises RegistryError: what is prepared cannot be used by anybody.
     """
     errors = sum(problem.severity is Severity.ERROR for problem in site.problems)
@@ -140,7 +144,15 @@ def _prepared_state(site: Site, registry: Registry, inside: bool) -> NodeState:
         private_mounts=tuple(private_mounts()),
         module=module.state(is_made()),
         without_nosuid=None if without_nosuid is None else tuple(without_nosuid),
+        missed=_count_missed(registry) if inside else None,
     )
+
+
+def _count_missed(registry: Registry) -> int | None:
+    try:
+        return len(missed(registry))
+    except ChosError:  # in an environment, or one makes it slow
+        return None
 
 
 def _state(

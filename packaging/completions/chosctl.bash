@@ -17,6 +17,7 @@ _chosctl() {
                 up | reload) options+=' --backend --renew --timeout --dry-run' ;;
                 down) options+=' --dry-run' ;;
                 watch) options='--help' ;;
+                ps) options+=' --missed --pid' ;;
                 list) options+=' --names --all' ;;
                 check) options+=' --root' ;;
                 install) options+=' --service --queue --option --config --dry-run --undo --print' ;;
