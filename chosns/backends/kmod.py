@@ -123,6 +123,7 @@ def _require_possible(env: Environment, site: Site) -> None:
         raise BuildError(
             "kmod cannot make a tree read-only", object=env.name, hint="mount it read-only, or use the backend ns"
         )
+    _require_binding(env, env.policy)
     top = env.tree.split("/")[1]
     if top in tree_names(site):
         raise BuildError(

@@ -167,22 +167,31 @@ class OneGeneration:
 
 
 @pytest.mark.parametrize(
-    ("made", "now", "stays"),
+    ("made", "image", "now", "stays"),
     [
-        (Policy(), Policy(), True),
-        (Policy(trust="site"), Policy(), True),
-        (Policy(trust="foreign", no_new_privs=True), Policy(), True),
-        (Policy(nosuid=False), Policy(), False),
-        (Policy(), Policy(no_new_privs=True), False),
-        (Policy(owner="cvmfs"), Policy(), False),
+        (Policy(trust="site"), "", Policy(), True),
+        (Policy(trust="foreign", no_new_privs=True), "", Policy(), True),
+        (Policy(trust="foreign", no_new_privs=True), "squashfs", Policy(), True),
+        (Policy(trust="site"), "squashfs", Policy(trust="site"), True),
+        (Policy(trust="site"), "squashfs", Policy(), False),
+        (Policy(nosuid=False), "", Policy(), False),
+        (Policy(), "", Policy(no_new_privs=True), False),
+        (Policy(owner="cvmfs"), "", Policy(), False),
     ],
 )
-def test_the_module_lets_nobody_in_by_an_older_policy(made: Policy, now: Policy, stays: bool) -> None:
+def test_the_module_lets_nobody_in_by_an_older_policy(made: Policy, image: str, now: Policy, stays: bool) -> None:
     """And an `up` that changes nothing takes nothing away, not for a moment."""
     before = replace(ENV, policy=made)
-    registry = OneGeneration(recorded(before))
+    registry = OneGeneration({**recorded(before), "image": image})
     withdraw(replace(ENV, policy=now), registry)  # type: ignore[arg-type]
     assert bool(registry.allowed) is stays
-    registry = OneGeneration(recorded(replace(before, groups=("a",))))
+    registry = OneGeneration({**recorded(replace(before, groups=("a",))), "image": image})
     withdraw(replace(ENV, policy=now), registry)  # type: ignore[arg-type]
     assert not registry.allowed
+
+
+@pytest.mark.parametrize(("now", "stays"), [(Policy(), False), (Policy(trust="site"), True)])
+def test_an_earlier_version_did_not_say_whether_a_tree_is_an_image(now: Policy, stays: bool) -> None:
+    registry = OneGeneration(recorded(replace(ENV, policy=Policy(trust="site"))))
+    withdraw(replace(ENV, policy=now), registry)  # type: ignore[arg-type]
+    assert bool(registry.allowed) is stays
