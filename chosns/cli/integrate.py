@@ -118,6 +118,7 @@ def _undo(product: Product, request: Request, dry_run: bool, as_json: bool) -> N
         machine = product.machine(Machine(), request)
     except ChosError:  # the product may be gone; what is ours has to go all the same
         machine = Machine()
+    machine = product.machine_of(machine, engine.changed(product, machine))
     if not dry_run:
         product.before_undo(machine)
     known = engine.installed(product, machine, request)
@@ -129,7 +130,7 @@ def _undo(product: Product, request: Request, dry_run: bool, as_json: bool) -> N
     if not (known and dry_run):
         with contextlib.suppress(ChosError):  # the product itself may be gone
             ours = engine.changed(product, machine)  # of services that were not named
-            there = [at for at in product.plan(machine, request).present if not any(at in o or o in at for o in ours)]
+            there = [at for at in product.remains(machine, request) if not any(at in o or o in at for o in ours)]
             left = [f"still there, by other hands: {place}; take it out yourself" for place in there]
     state = "nothing" if not known else "planned" if dry_run else "undone"
     _report(product, replace(plan, notes=(*plan.notes, *left)), state, as_json)

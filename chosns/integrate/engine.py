@@ -150,14 +150,16 @@ def _record(product: Product, machine: Machine, records: Records, change: Change
     """What is to be remembered of a change, and of what was done to the same file before."""
     if isinstance(change, Setting):
         return SettingRecord(change.name, change.before, change.after)
-    text, lines = change.before, change.lines
+    text, lines, instead = change.before, change.lines, change.instead
     for record in records.read():
         if isinstance(record, FileRecord) and record.name == change.path:
             undone, _ = _taken_back(product, machine, records, record)
             if undone:
-                text, lines = undone.after, (*record.lines, *lines)
+                # A line of ours that had to go for a newer one is neither looked for nor put back.
+                text, lines = undone.after, (*(line for line in record.lines if line not in instead), *lines)
+                instead = tuple(line for line in instead if line not in record.lines)
     kept = None if text is None else records.keep(text)
-    return FileRecord(change.path, kept, digest(change.after or ""), lines, change.instead)
+    return FileRecord(change.path, kept, digest(change.after or ""), lines, instead)
 
 
 @contextlib.contextmanager

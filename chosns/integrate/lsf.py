@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from chosns.config.trusted import display_path
 from chosns.install import starter
 from chosns.integrate import files
-from chosns.integrate.ensure import Section, ensure, first, require
-from chosns.integrate.model import InstallError, Machine, Plan, Product, Request, Snippet
+from chosns.integrate.ensure import first, require
+from chosns.integrate.lines import insert
+from chosns.integrate.lsb_queues import Queue, includes, queues
+from chosns.integrate.model import FileEdit, InstallError, Machine, Plan, Product, Request, Snippet
 
-_CONF = ("/etc/lsf.conf", "/usr/share/lsf/conf/lsf.conf", "/opt/lsf/conf/lsf.conf", "/opt/ibm/lsf/conf/lsf.conf")
+_CONF = (
+    "/etc/lsf.conf",
+    "/usr/share/lsf/conf/lsf.conf",
+    "/opt/lsf/conf/lsf.conf",
+    "/opt/ibm/lsf/conf/lsf.conf",
+    "/opt/openlava*/etc/lsf.conf",
+    "/opt/volclava*/etc/lsf.conf",
+    "/usr/local/lsf/conf/lsf.conf",
+)
+# Below LSB_CONFDIR: LSF's layout, that of openlava, and what sites made of both.
+_LAYOUTS = ("lsb.queues", "configdir/lsb.queues", "*/configdir/lsb.queues", "*/lsb.queues")
 _COMMENT = "# CHOS: jobs run in their user's environment. chosctl install lsf --undo"
-_BEGIN, _END = re.compile(r"(?i)\s*begin\s+queue\b.*"), re.compile(r"(?i)\s*end\s+queue\b.*")
-_NAME = re.compile(r"\s*QUEUE_NAME\s*=\s*(\S+).*")
+_WHAT = "LSB.QUEUES"
 
 
 class Lsf(Product):
@@ -28,7 +41,14 @@ class Lsf(Product):
 
     def machine(self, machine: Machine, request: Request) -> Machine:
         """LSF's administrator owns its files, and is who owns lsb.queues."""
-        return machine.trusting(os.stat(display_path(machine.root, _queues_file(machine, request))).st_uid)
+        return _trusting(machine, _queues_file(machine, request))
+
+    def machine_of(self, machine: Machine, changed: Sequence[str]) -> Machine:
+        """The same for the files that were changed, wherever lsf.conf is now, or if it is gone."""
+        for name in changed:
+            with contextlib.suppress(OSError):
+                machine = _trusting(machine, name)
+        return machine
 
     def snippets(self, request: Request) -> Sequence[Snippet]:
         where = f"queues {', '.join(request.queues)}" if request.queues else "each Begin Queue … End Queue"
@@ -37,50 +57,120 @@ class Lsf(Product):
     def plan(self, machine: Machine, request: Request) -> Plan:
         require(machine, _program())
         path = _queues_file(machine, request)
-        known = [section.name for section in queues((files.read(machine, path) or "").splitlines())]
-        for queue in request.queues or known[:0]:
-            if queue not in known:
-                raise InstallError("no such queue", object=f"{path}: {queue}", hint=f"there are: {', '.join(known)}")
+        before = files.read(machine, path) or ""
+        found = queues(before.splitlines(), path)
+        known = [queue.name for queue in found]
+        for name in request.queues:
+            if name not in known:
+                raise InstallError("no such queue", object=f"{path}: {name}", hint=f"there are: {', '.join(known)}")
         if not known:
-            raise InstallError("has no queue", object=path, hint="say which file it is: --config LSB.QUEUES")
+            raise InstallError("has no queue", object=path, hint=f"say which file it is: --config {_WHAT}")
+        edit, present = _edit(path, before, [queue for queue in found if queue.name in (request.queues or known)])
+        other = ", ".join(includes(before.splitlines()))
+        note = (
+            f"{path} includes {other}: queues there are not changed, see chosctl install lsf --print" if other else ""
+        )
+        return Plan((edit,) if edit.lines else (), present, (note,) if note else ())
 
-        def wanted(lines: Sequence[str]) -> Iterator[Section]:
-            return (section for section in queues(lines) if section.name in (request.queues or known))
+    def remains(self, machine: Machine, request: Request) -> Sequence[str]:
+        """The line of the first release counts too: it is to be exchanged, but it is ours."""
+        path = _queues_file(machine, request)
+        found = queues((files.read(machine, path) or "").splitlines(), path)
+        return [f"{path}:{queue.starter.first + 1} ({queue.name})" for queue in found if queue.starter and _ours(queue)]
 
-        return ensure(machine, path, [_COMMENT, _line()], r"\s*JOB_STARTER\s*=\s*(.*)", wanted)
+
+def _edit(path: str, before: str, wanted: Sequence[Queue]) -> tuple[FileEdit, tuple[str, ...]]:
+    """What it takes to have our line in these queues, and where it is already."""
+    text = before
+    added: list[str] = []
+    gone: list[str] = []
+    present: list[str] = []
+    for queue in reversed(wanted):  # from the end, so that the numbers of the lines before stay right
+        old = queue.starter
+        if old is None:
+            text = insert(text, queue.end, [_COMMENT, _line()])
+            added += [_COMMENT, _line()]
+        elif old.value == _value():
+            present.insert(0, f"{path}:{old.first + 1} ({queue.name})")
+        elif _ours(queue):
+            own = text.splitlines(keepends=True)
+            gone += [line.rstrip("\n") for line in own[old.first : old.end]]
+            text = insert("".join(own[: old.first] + own[old.end :]), old.first, [_line()])
+            added.append(_line())
+        else:
+            hint = "CHOS can be the only one, or call it, or be called by it: see docs/integrations"
+            raise InstallError(f"is set already: {old.text}", object=f"{path}:{old.first + 1}", hint=hint)
+    return FileEdit(path, before, text, tuple(added), tuple(gone)), tuple(present)
 
 
-def queues(lines: Sequence[str]) -> Iterator[Section]:
-    """The queues of lsb.queues."""
-    begun, name = 0, ""
-    for number, line in enumerate(lines):
-        if _BEGIN.fullmatch(line):
-            begun, name = number + 1, ""
-        elif begun and (found := _NAME.fullmatch(line)):
-            name = found[1]
-        elif begun and _END.fullmatch(line):
-            yield Section(name, begun, number)
-            begun = 0
+def _ours(queue: Queue) -> bool:
+    """Ours: the line of now, and those of earlier releases and of pages that were copied by hand."""
+    return queue.starter is not None and queue.starter.value in {_value(), *_earlier()}
 
 
 def _program() -> str:
     return starter("lsf/job_starter")
 
 
+def _value() -> str:
+    # No %USRCMD: LSF puts the command line behind the text then, also when bmod -Z exchanges it. See the starter.
+    return f'[ "$1" = chos-inside ] && shift || exec {_program()} --job-file "$0" || exit 125;'
+
+
+def _earlier() -> list[str]:
+    return [f'{_program()} "%USRCMD"', f"{_program()} %USRCMD", f"{_program()} '%USRCMD'", _program()]
+
+
 def _line() -> str:
-    return f'JOB_STARTER = {_program()} "%USRCMD"'
+    return f"JOB_STARTER = {_value()}"
+
+
+def _trusting(machine: Machine, path: str) -> Machine:
+    return machine.trusting(os.stat(display_path(machine.root, path)).st_uid)
+
+
+def _there(machine: Machine, patterns: Sequence[str]) -> list[str]:
+    """The files that match, without the root in front, each once."""
+    root = machine.root.rstrip("/")
+    shown = [path for pattern in patterns for path in sorted(glob.glob(glob.escape(root) + pattern))]
+    return list(dict.fromkeys(path[len(root) :] for path in shown if os.path.exists(path)))
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where lsb.queues is said to be: a directory, and who says so."""
+
+    directory: str
+    said_by: str
 
 
 def _queues_file(machine: Machine, request: Request) -> str:
     if request.config and not os.path.isdir(display_path(machine.root, request.config)):
-        return first(machine, "LSF", [request.config], "LSB.QUEUES")
-    directory = request.config or machine.env.get("LSF_ENVDIR", "")
-    conf = first(machine, "LSF", [f"{directory}/lsf.conf"] if directory else _CONF, "LSB.QUEUES")
-    found = re.findall(r"(?m)^\s*LSB_CONFDIR\s*=\s*\"?([^\s\"]+)", files.read_foreign(machine, conf))
-    if not found:
-        raise InstallError("has no LSB_CONFDIR", object=conf, hint="say where the queues are: --config LSB.QUEUES")
-    there = sorted(glob.glob(display_path(machine.root, f"{found[-1]}/*/configdir/lsb.queues")))
-    if len(there) != 1:
-        hint = "say which file it is: --config LSB.QUEUES"
-        raise InstallError(f"leads to {len(there)} files lsb.queues", object=f"{conf}: {found[-1]}", hint=hint)
-    return there[0][len(machine.root.rstrip("/")) :]
+        return first(machine, "LSF", [request.config], _WHAT)
+    place = _place(machine, request.config)
+    there = _there(machine, [f"{glob.escape(place.directory)}/{layout}" for layout in _LAYOUTS])
+    if len(there) == 1:
+        return there[0]
+    hint = f"say which file it is: --config {_WHAT}"
+    if there:
+        hint = f"say which file it is, --config and one of: {' '.join(there)}"
+    raise InstallError(f"leads to {len(there)} files lsb.queues", object=place.said_by, hint=hint)
+
+
+def _place(machine: Machine, config: str) -> _Place:
+    """LSB_CONFDIR of lsf.conf, or a directory without lsf.conf, which was named because lsb.queues is in it."""
+    directory = config or machine.env.get("LSF_ENVDIR", "")
+    looked = [f"{glob.escape(directory)}/lsf.conf"] if directory else list(_CONF)
+    found = _there(machine, looked)
+    if config and not found:
+        return _Place(config, config)
+    usual = [path for path in found if path in _CONF]
+    if len(found) > 1 and not usual:
+        hint = "say which one is in use: LSF_ENVDIR=DIRECTORY, or --config DIRECTORY"
+        raise InstallError("there are several", object=", ".join(found), hint=hint)
+    conf = first(machine, "LSF", usual[:1] or found or looked, _WHAT)
+    text = files.read_foreign(machine, conf)
+    for name in ("LSB_CONFDIR", "LSF_CONFDIR"):
+        if values := re.findall(rf"(?m)^\s*{name}\s*=\s*[\"']?([^\s\"'#]+)", text):
+            return _Place(values[-1], f"{conf}: {values[-1]}")
+    raise InstallError("has no LSB_CONFDIR", object=conf, hint=f"say where the queues are: --config {_WHAT}")

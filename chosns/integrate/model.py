@@ -127,6 +127,14 @@ class Product(ABC):
         """The machine as this product sees it: whom its files may belong to."""
         return machine
 
+    def machine_of(self, machine: Machine, changed: Sequence[str]) -> Machine:
+        """The same for `--undo`, from the names of what was changed: the product may have moved, or be gone."""
+        return machine
+
+    def remains(self, machine: Machine, request: Request) -> Sequence[str]:
+        """Where lines of ours are, whoever has put them there."""
+        return self.plan(machine, request).present
+
     def rehearse(self, machine: Machine, plan: Plan) -> Sequence[str]:
         """Try the change before it is made; notes. :raises InstallError: it would do harm."""
         return ()

@@ -14,8 +14,8 @@ import pytest
 
 from chosns.errors import ChosError
 from chosns.install import library, starter
-from chosns.integrate import engine
-from chosns.integrate.model import Machine, Plan, Request
+from chosns.integrate import engine, lsb_queues
+from chosns.integrate.model import FileEdit, Machine, Plan, Request
 from chosns.integrate.products import PRODUCTS
 
 LSB_QUEUES = """\
@@ -36,7 +36,11 @@ QUEUE_NAME = owners
 End Queue
 """
 COMMENT = "# CHOS: jobs run in their user's environment. chosctl install {} --undo\n"
-LSF_ADDED = COMMENT.format("lsf") + f'JOB_STARTER = {starter("lsf/job_starter")} "%USRCMD"\n'
+LSF_LINE = (
+    f'JOB_STARTER = [ "$1" = chos-inside ] && shift || exec {starter("lsf/job_starter")} --job-file "$0" || exit 125;\n'
+)
+LSF_OLD = f'JOB_STARTER = {starter("lsf/job_starter")} "%USRCMD"\n'  # of the first release
+LSF_ADDED = COMMENT.format("lsf") + LSF_LINE
 GRAM = "stderr_log,local_cred - /usr/sbin/globus-job-manager globus-job-manager -conf /etc/globus/gram.conf -type {}\n"
 LSF = {"/etc/lsf.conf": "LSB_CONFDIR=/shared/lsf/conf\n", "/shared/lsf/conf/cluster1/configdir/lsb.queues": LSB_QUEUES}
 GLOBUS = {
@@ -131,7 +135,7 @@ def test_lsf_one_queue_after_the_other(site: Site) -> None:
         machine = site.machine("lsf", Request())
         engine.install(PRODUCTS["lsf"], machine, site.plan("lsf", queues=(queue,)))
         path.write_text(path.read_text() + f"# edited after {queue}\n")
-    assert path.read_text().count("JOB_STARTER = /usr") == 2
+    assert path.read_text().count(LSF_LINE) == 2
     engine.undo(PRODUCTS["lsf"], machine, engine.plan_undo(PRODUCTS["lsf"], machine))
     assert path.read_text() == LSB_QUEUES + "# edited after night\n# edited after normal\n"
 
@@ -161,6 +165,150 @@ def test_lsf_two_clusters(site: Site) -> None:
     site.write({**LSF, "/shared/lsf/conf/cluster2/configdir/lsb.queues": LSB_QUEUES})
     with pytest.raises(ChosError, match="leads to 2 files"):
         site.plan("lsf")
+
+
+def test_lsf_line_of_the_first_release(site: Site) -> None:
+    """It is ours: exchanged where it is, and gone afterwards, whether or not the file was edited in between."""
+    name = next(name for name in LSF if name.endswith("queues"))
+    path = site.root / name.lstrip("/")
+    old = LSB_QUEUES.replace("End Queue", COMMENT.format("lsf") + LSF_OLD + "End Queue")
+    for edited in ("", "# edited\n"):
+        site.write({**LSF, name: LSB_QUEUES})
+        machine = site.machine("lsf", Request())
+        lines = tuple((COMMENT.format("lsf") + LSF_OLD).splitlines() * 2)
+        engine.install(PRODUCTS["lsf"], machine, Plan((FileEdit(name, LSB_QUEUES, old, lines),)))
+        plan = site.plan("lsf")
+        assert not plan.present and PRODUCTS["lsf"].remains(machine, Request())
+        engine.install(PRODUCTS["lsf"], machine, plan)
+        assert path.read_text() == LSB_QUEUES.replace("End Queue", LSF_ADDED + "End Queue").replace(
+            "End   Queue", LSF_ADDED + "End   Queue"
+        )
+        path.write_text(path.read_text() + edited)
+        undo = engine.plan_undo(PRODUCTS["lsf"], machine)
+        assert not undo.notes
+        engine.undo(PRODUCTS["lsf"], machine, undo)
+        assert path.read_text() == LSB_QUEUES + edited
+
+
+@pytest.mark.parametrize("word", ['"%USRCMD"', "%USRCMD", "", "  '%USRCMD'", '"%USRCMD"   # as the page said'])
+def test_lsf_lines_that_were_copied_by_hand(site: Site, word: str) -> None:
+    """Of which nothing is recorded. They are exchanged too; undo gives back the file as it was, and says so."""
+    name = next(name for name in LSF if name.endswith("queues"))
+    hand = f"job_starter={starter('lsf/job_starter')} {word}\n"
+    site.write({**LSF, name: LSB_QUEUES.replace("#JOB_STARTER = /old/starter\n", hand)})
+    (text,) = site.install("lsf", queues=("owners",)).values()
+    assert text == LSB_QUEUES.replace("#JOB_STARTER = /old/starter\n", LSF_LINE)
+    assert PRODUCTS["lsf"].remains(site.machine("lsf", Request()), Request()) == [f"{name}:14 (owners)"]
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {
+            "/opt/openlava-4.0/etc/lsf.conf": "LSB_CONFDIR=/opt/openlava-4.0/etc\n",
+            "/opt/openlava-4.0/etc/lsb.queues": "",
+        },
+        {"/opt/openlava/etc/lsf.conf": 'LSF_CONFDIR="/opt/openlava/etc" # all\n', "/opt/openlava/etc/lsb.queues": ""},
+        {"/etc/lsf.conf": "LSB_CONFDIR=/shared/conf\n", "/shared/conf/lsb.queues": ""},
+        {"/etc/lsf.conf": "LSB_CONFDIR=/shared/conf/c1\n", "/shared/conf/c1/configdir/lsb.queues": ""},
+        {"/etc/lsf.conf": "LSB_CONFDIR=/shared/conf\n", "/shared/conf/c1/lsb.queues": ""},
+        {"/usr/local/lsf/conf/lsf.conf": "LSB_CONFDIR=/shared/conf\n", "/shared/conf/c1/configdir/lsb.queues": ""},
+    ],
+)
+def test_lsf_layouts(site: Site, files: dict[str, str]) -> None:
+    """LSF's, openlava's, and flat ones; found by themselves and by `--config` of lsf.conf's directory or the file's."""
+    conf, queues = files
+    site.write({**files, queues: LSB_QUEUES})
+    assert list(site.install("lsf")) == [queues]
+    assert list(site.install("lsf", config=os.path.dirname(conf))) == [queues]
+    assert list(site.install("lsf", config=os.path.dirname(queues))) == [queues]
+    assert list(site.install("lsf", config=queues)) == [queues]
+
+
+def test_lsf_several_versions(site: Site) -> None:
+    conf = "LSB_CONFDIR=/opt/openlava-{}/etc\n"
+    for version in ("2.2", "4.0"):
+        directory = f"/opt/openlava-{version}/etc"
+        site.write({f"{directory}/lsf.conf": conf.format(version), f"{directory}/lsb.queues": LSB_QUEUES})
+    with pytest.raises(ChosError, match="several") as error:
+        site.plan("lsf")
+    assert "LSF_ENVDIR" in error.value.hint
+    site.env["LSF_ENVDIR"] = "/opt/openlava-4.0/etc"
+    assert list(site.install("lsf")) == ["/opt/openlava-4.0/etc/lsb.queues"]
+
+
+def test_lsf_of_its_administrator_is_undone(site: Site) -> None:
+    """Who owns lsb.queues is asked of the file that was changed: lsf.conf may have moved since, or be gone."""
+    site.write(LSF)
+    name = next(name for name in LSF if name.endswith("queues"))
+    machine = site.machine("lsf", Request())
+    engine.install(PRODUCTS["lsf"], machine, site.plan("lsf"))
+    path = site.root / name.lstrip("/")
+    for owned in (path, path.parent):
+        os.chown(owned, 4242, 4242)
+    fresh = Machine(str(site.root), (os.getuid(), 0), site.env)
+    with pytest.raises(ChosError, match="belongs to|owner|4242"):
+        engine.plan_undo(PRODUCTS["lsf"], fresh)
+    fresh = PRODUCTS["lsf"].machine_of(fresh, engine.changed(PRODUCTS["lsf"], fresh))
+    engine.undo(PRODUCTS["lsf"], fresh, engine.plan_undo(PRODUCTS["lsf"], fresh))
+    assert path.read_text() == LSB_QUEUES
+
+
+# Files and habits of sites and of packages; what mbatchd makes of each is in its getNextLineD_ and do_Queues.
+_FOREIGN = {
+    "lower case": ("begin queue\nqueue_name = a\nend queue\n", ["a"]),
+    "tabs and blanks": ("  Begin \t Queue  # x\nQUEUE_NAME\t=\ta\t# normal\n\tEnd\tQueue\n", ["a"]),
+    "a comment that ends in a backslash": ("Begin Queue\nQUEUE_NAME=a\n#USERS = b, \\\nEnd Queue\n", ["a"]),
+    "a comment behind the name, without a blank": ("Begin Queue\nQUEUE_NAME=a#b\nEnd Queue\n", ["a"]),
+    "queues that are commented out": (
+        "#Begin Queue\n#QUEUE_NAME = x\n#End Queue\nBegin Queue\nQUEUE_NAME=a\nEnd Queue\n",
+        ["a"],
+    ),
+    "a name on the next line": ("Begin Queue\nQUEUE_NAME = \\\n  a\nEnd Queue\n", ["a"]),
+    "a starter that is text of a description": (
+        "Begin Queue\nQUEUE_NAME = a\nDESCRIPTION = see \\\nJOB_STARTER = x\nEnd Queue\n",
+        ["a"],
+    ),
+    "a section that is no queue": ("Begin Queue\nQUEUE_NAME=a\nEnd Queue\nBegin Host\nQUEUE_NAME=b\nEnd Host\n", ["a"]),
+    "no line feed at the end": ("Begin Queue\nQUEUE_NAME=a\nEnd Queue", ["a"]),
+    "lines of DOS": ("Begin Queue\r\nQUEUE_NAME=a\r\nEnd Queue\r\n", ["a"]),
+    "a quotation mark before a number sign": ('Begin Queue\nQUEUE_NAME=a\nPRE_EXEC = "/x #1" # y\nEnd Queue\n', ["a"]),
+    "conditions of LSF 10": ("#if time(5:18-8)\nBegin Queue\nQUEUE_NAME=a\nEnd Queue\n#endif\n", ["a"]),
+}
+
+
+@pytest.mark.parametrize("habit", _FOREIGN)
+def test_lsf_files_of_others(site: Site, habit: str) -> None:
+    text, names = _FOREIGN[habit]
+    site.write({"/q/lsb.queues": text})
+    assert [queue.name for queue in lsb_queues.queues(text.splitlines(), "q")] == names
+    (after,) = site.install("lsf", config="/q").values()
+    assert after.count(LSF_LINE) == len(names)
+    (read,) = [queue.starter for queue in lsb_queues.queues(after.splitlines(), "q")]
+    assert read and f"JOB_STARTER = {read.value}\n" == LSF_LINE
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'JOB_STARTER = csh -c "%USRCMD;sleep 10"',
+        "Job_Starter=/usr/local/lsf/etc/job_starter '%USRCMD'",
+        "  JOB_STARTER = xterm -e",
+        "JOB_STARTER = augmentstarter",
+        "JOB_STARTER = \\\n  /site/starter",
+    ],
+)
+def test_lsf_starters_of_others(site: Site, line: str) -> None:
+    """From manuals and scripts: never overwritten, and never joined by a second one."""
+    site.write({"/q/lsb.queues": f"Begin Queue\nQUEUE_NAME = a\n{line}\nEnd Queue\n"})
+    with pytest.raises(ChosError, match="is set already") as error:
+        site.plan("lsf", config="/q")
+    assert error.value.object == "/q/lsb.queues:3"
+
+
+def test_lsf_queues_in_other_files(site: Site) -> None:
+    site.write({"/q/lsb.queues": '#INCLUDE "/q/more.queues"\nBegin Queue\nQUEUE_NAME = a\nEnd Queue\n'})
+    assert "/q/more.queues" in site.plan("lsf", config="/q").notes[0]
 
 
 def test_torque(site: Site) -> None:
