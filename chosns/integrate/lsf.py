@@ -6,7 +6,7 @@ import contextlib
 import glob
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from chosns.config.trusted import display_path
@@ -66,11 +66,7 @@ class Lsf(Product):
         if not known:
             raise InstallError("has no queue", object=path, hint=f"say which file it is: --config {_WHAT}")
         edit, present = _edit(path, before, [queue for queue in found if queue.name in (request.queues or known)])
-        other = ", ".join(includes(before.splitlines()))
-        note = (
-            f"{path} includes {other}: queues there are not changed, see chosctl install lsf --print" if other else ""
-        )
-        return Plan((edit,) if edit.lines else (), present, (note,) if note else ())
+        return Plan((edit,) if edit.lines else (), present, tuple(_notes(machine, path, before)))
 
     def remains(self, machine: Machine, request: Request) -> Sequence[str]:
         """The line of the first release counts too: it is to be exchanged, but it is ours."""
@@ -101,6 +97,18 @@ def _edit(path: str, before: str, wanted: Sequence[Queue]) -> tuple[FileEdit, tu
             hint = "CHOS can be the only one, or call it, or be called by it: see docs/integrations"
             raise InstallError(f"is set already: {old.text}", object=f"{path}:{old.first + 1}", hint=hint)
     return FileEdit(path, before, text, tuple(added), tuple(gone)), tuple(present)
+
+
+def _notes(machine: Machine, path: str, text: str) -> Iterator[str]:
+    """Where else LSF may have starters from."""
+    if other := ", ".join(includes(text.splitlines())):
+        yield f"{path} includes {other}: queues there are not changed, see chosctl install lsf --print"
+    profiles = f"{os.path.dirname(path)}/lsb.applications"
+    with contextlib.suppress(InstallError):  # there is none, or it cannot be read
+        for line in files.read_foreign(machine, profiles).splitlines():
+            found = re.fullmatch(r"(?i)\s*job_starter\s*=\s*(.*?)\s*", line)
+            if found and found[1] != _value():
+                yield f"{profiles} has a JOB_STARTER, which LSF takes instead of the queue's: {found[1]}"
 
 
 def _ours(queue: Queue) -> bool:

@@ -15,7 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import BASE_ID, Node, os_id
+import worked
+from conftest import BASE_ID, Node, Stacks, os_id
 from lsf_harness import KEYWORD, Lsf, has_starter, queue_value, script
 
 STARTER = Path("/usr/lib/chos/starters/lsf/job_starter")
@@ -44,9 +45,9 @@ def refused(done: subprocess.CompletedProcess[str], status: int = 125) -> None:
 
 
 def test_the_line(line: str) -> None:
-    """What mbatchd reads of it is all of it, and LSF knows no line longer than 512 characters."""
+    """What mbatchd reads of it is all of it; LSF knows no line longer than 512 characters; the page has the same."""
     assert line.endswith(";") and KEYWORD not in line and "#" not in line and len(line) < 512
-    assert str(STARTER) in line
+    assert str(STARTER) in line and (worked.DOCS / "integrations/lsf.md").read_text().count(line) == 2
 
 
 def test_first_release_let_the_base_read(two: Node) -> None:
@@ -351,7 +352,22 @@ def test_a_job_file_that_the_environment_lacks(lsf: Lsf) -> None:
         subprocess.run(["rm", "-r", str(hidden)], check=True)
 
 
-def test_command_level_starter(lsf: Lsf) -> None:
-    """lsrun's LSF_JOB_STARTER: res executes /bin/sh -c with that word, a blank, and the words of the task."""
-    done = lsf.node.run(["/bin/sh", "-c", "/usr/bin/chos-job-starter grep ^ID= /etc/os-release"], env={"CHOS": "one"})
-    assert done.stdout == "ID=one\n"
+def test_lsrun(lsf: Lsf) -> None:
+    """res executes the words of a task as they are. With LSF_JOB_STARTER it joins them for a shell of the base."""
+    words = ["sh", "-c", f"true; echo {ASK}"]
+    env = {"CHOS": "one"}
+    assert lsf.node.run(["/usr/bin/chos", *words], env=env).stdout == "ID=one\n"
+    joined = " ".join(["/usr/bin/chos-job-starter", *words])
+    assert lsf.node.run(["sh", "-c", joined], env=env).stdout == f"{BASE_ID}\n", "why the page says: do not set it"
+
+
+def test_a_queue_without_the_line(lsf: Lsf) -> None:
+    assert Lsf(lsf.node, "").run(f"echo {ASK}", CHOS="one").stdout == f"{BASE_ID}\n"
+
+
+def test_page(node: Node, stacks: Stacks) -> None:
+    stacks.write("jobstarter", "")
+    node.tree("el9")
+    node.configure("el9:/os/el9")
+    node.up()
+    worked.run("lsf")

@@ -1,8 +1,7 @@
 """Starters for products that cannot be had here, each called exactly as its product documents: words, standard input,
 uid, variables, working directory. The names of the tests say whose documents.
 
-LSF: "JOB_STARTER" in lsb.queues(5). TORQUE 6: "Node manager configuration", start_exec.c.
-HTCondor: USER_JOB_WRAPPER in the Manual.
+TORQUE 6: "Node manager configuration", start_exec.c. HTCondor: USER_JOB_WRAPPER in the Manual.
 """
 
 from __future__ import annotations
@@ -27,42 +26,6 @@ def check(done: subprocess.CompletedProcess[str], name: str, cwd: str = "/home/a
 def refused(done: subprocess.CompletedProcess[str]) -> None:
     assert (done.returncode, done.stdout) == (125, ""), done
     assert "nowhere: no such environment" in done.stderr
-
-
-# --- LSF ----------------------------------------------------------------------------------------------------------
-
-
-def lsf(node: Node, command: str, starter: str = f'{STARTERS}/lsf/job_starter "%USRCMD"', **env: str) -> Any:
-    """The user's command line in the place of %USRCMD, under /bin/sh -c, as the user."""
-    words = ["/bin/sh", "-c", starter.replace("%USRCMD", command)]
-    return node.run(words, env={"LSB_JOBID": "12", "LSB_JOBINDEX": "0", **env})
-
-
-def test_as_lsf_documents(two: Node) -> None:
-    check(lsf(two, SHOW, CHOS="one"), "ID=one")
-    check(lsf(two, SHOW), BASE_ID)
-    refused(lsf(two, SHOW, CHOS="nowhere"))
-
-
-def test_lsf_script_as_its_documents_pass_it(two: Node) -> None:
-    """bsub < script: the job's file is the command."""
-    script = Path("/home/alice/1234.5678")
-    script.write_text(f"#!/bin/sh\n{SHOW}\n")
-    script.chmod(0o755)
-    check(lsf(two, str(script), CHOS="two"), "ID=two")
-    script.unlink()
-
-
-def test_lsf_without_quotation_marks(two: Node) -> None:
-    """The other spelling of the document; then LSF's shell takes a command line apart."""
-    done = lsf(two, "cat /etc/os-release", f"{STARTERS}/lsf/job_starter %USRCMD", CHOS="one")
-    assert (done.returncode, os_id(done.stdout)) == (0, "ID=one")
-
-
-def test_lsf_all_of_a_command_line_is_inside(two: Node) -> None:
-    """Or `bsub 'cd /tmp; ./program'` would run its second half on the base."""
-    done = lsf(two, "cd /tmp; cat /etc/os-release | cat && pwd; exit 7", CHOS="one")
-    check(done, "ID=one", "/tmp")
 
 
 # --- TORQUE, not privileged; the other is in test_pam_job_starter.py ------------------------------------------------
@@ -129,7 +92,7 @@ def test_htcondor_replaces_itself(two: Node) -> None:
     assert process.wait(20) == 0
 
 
-@pytest.mark.parametrize("page", ["lsf", "torque", "openpbs", "htcondor"])
+@pytest.mark.parametrize("page", ["torque", "openpbs", "htcondor"])
 def test_the_part_of_the_pages_that_can_be_run(node: Node, stacks: Stacks, page: str) -> None:
     stacks.write("jobstarter", "")
     node.tree("el9")

@@ -311,6 +311,13 @@ def test_lsf_queues_in_other_files(site: Site) -> None:
     assert "/q/more.queues" in site.plan("lsf", config="/q").notes[0]
 
 
+def test_lsf_starters_of_application_profiles(site: Site) -> None:
+    """bsub -app: that one is taken instead, so the administrator has to know."""
+    site.write({"/q/lsb.queues": LSB_QUEUES, "/q/lsb.applications": f"{LSF_LINE}#JOB_STARTER = /a\n job_starter=/b \n"})
+    (note,) = site.plan("lsf", config="/q").notes
+    assert note.startswith("/q/lsb.applications") and note.endswith(": /b")
+
+
 def test_torque(site: Site) -> None:
     config = "$logevent 255\n$clienthost server"
     site.write({"/var/spool/torque/mom_priv/config": config})
