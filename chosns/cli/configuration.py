@@ -7,6 +7,7 @@ import sys
 
 import click
 
+from chosns.cli.explained import grouped, listed
 from chosns.cli.output import json_option, print_json, say
 from chosns.config import broken, check_groups, read_site
 from chosns.doctor.mounts import exposed_inside
@@ -16,9 +17,9 @@ from chosns.doctor.trees import try_plan, unplannable
 from chosns.errors import ConfigError
 from chosns.install import launcher_problem
 from chosns.integrate.model import Machine
-from chosns.model import FOREIGN, Origin, Problem, Severity
+from chosns.model import Origin, Problem, Severity
 from chosns.node.names import find
-from chosns.plan import MakeDirectory, MakeSymlink, Plan
+from chosns.plan import Plan
 
 _EXPOSED_SHOWN = 10  # file systems, for people
 
@@ -27,7 +28,9 @@ _EXPOSED_SHOWN = 10  # file systems, for people
 @click.option("--root", default="/", show_default=True, metavar="DIR", help="Check the configuration below DIR.")
 @json_option
 def check(root: str, as_json: bool) -> None:
-    """Report every problem of the configuration as FILE:LINE: MESSAGE — HINT.
+    """Report every problem of the configuration.
+
+    Each is a line FILE:LINE: MESSAGE — HINT.
 
     Without --root this looks at the OS trees, the launcher, the PAM stacks and the job starter of TORQUE too, and
     plans; for root also into what is prepared, for file systems whose set-uid programs work there. Exit status 1 when
@@ -72,12 +75,14 @@ def check(root: str, as_json: bool) -> None:
 
 
 @click.command()
+@click.option("--operations", is_flag=True, help="Every operation in its order, not grouped by reason.")
 @click.argument("environment")
 @json_option
-def explain(environment: str, as_json: bool) -> None:
-    """Print what `up` would do for ENVIRONMENT: every operation, its flags, and the line that asks for it.
+def explain(environment: str, operations: bool, as_json: bool) -> None:
+    """Print what is mounted where in ENVIRONMENT, and why.
 
-    Nothing is done, and no privilege is needed.
+    Each reason, with the line of configuration that asks for it and the mount flags, stands above the places that it is
+    the reason of. Nothing is done, and no privilege is needed.
     """
     site = read_site()
     env = find(site, environment)
@@ -89,22 +94,10 @@ def explain(environment: str, as_json: bool) -> None:
         print_json(try_plan(env, site, Plan.to_json))
         return
     say(f"# {env.name}: tree {env.tree}, bind map {env.bindmap}, backend ns")
-    for line in try_plan(env, site, _lines):
+    for line in try_plan(env, site, listed if operations else grouped):
         say(line)
     if os.geteuid() != 0:
         say("# without root, what you may not look at counts as not there", err=True)
-
-
-def _lines(plan: Plan) -> list[str]:
-    """A plan for people."""
-    lines = [f"# trust {plan.trust}" + (": no_new_privs is set for all who enter" if plan.trust == FOREIGN else "")]
-    for operation in plan.operations:
-        flags = "" if isinstance(operation, (MakeDirectory, MakeSymlink)) else f"[{operation.flags}] "
-        lines.append(f"{operation.describe():58} {flags}# {operation.why}")
-        for entry in getattr(operation, "entries", ()):
-            lines.append(f"           {entry.path + (' -> ' + entry.to if entry.to else ''):47} # {entry.why}")
-    lines += [f"# left out: {note}" for note in plan.notes]
-    return [*lines, *(f"# warning: {warning}" for warning in plan.warnings)]
 
 
 COMMANDS = (check, explain)

@@ -34,7 +34,7 @@ _FLAGS = {"services": "--service", "queues": "--queue", "options": "--option"}
 def install(
     product: str | None, config: str, dry_run: bool, undo: bool, show: bool, as_json: bool, **words: tuple[str, ...]
 ) -> None:
-    """Have PRODUCT start its sessions or jobs in their user's environment.
+    """Have PRODUCT start sessions or jobs in environments.
 
     Shows the change of its configuration as a diff, makes it, looks at the result; what fails is taken back. Running it
     again does no harm. PRODUCT is one of: {products}. Without it: what there is on this node.

@@ -21,6 +21,7 @@ def status(as_json: bool) -> None:
         print_json(node.to_json())
     else:
         rows = []
+        reasons = any(env.reason for env in node.environments)
         for env in node.environments:
             current = env.current
             older = [generation for generation in env.generations if not generation.current]
@@ -32,10 +33,12 @@ def status(as_json: bool) -> None:
                     str(env.processes),
                     since(current.created) if current else "-",
                     ", ".join(f"{generation.generation} ({generation.processes})" for generation in older) or "-",
-                    env.reason or env.tree,
+                    env.tree,
+                    *([env.reason] if reasons else []),
                 ]
             )
-        table(["environment", "state", "generation", "processes", "since", "older (processes)", "tree"], rows)
+        columns = ["environment", "state", "generation", "processes", "since", "older (processes)", "tree"]
+        table([*columns, *(["why"] if reasons else [])], rows)
         if not node.prepared:
             say("no environment is prepared on this node: an administrator runs `chosctl up`", err=True)
         if node.problems:

@@ -10,7 +10,7 @@ from chosns.watch import watch as keep_restricting
 
 @click.command()
 def watch() -> None:
-    """Restrict inside, at once, what is mounted on the base; until it is ended.
+    """Restrict inside what is mounted on the base, until ended.
 
     `up` does it once, this does it each time. It shortens the time in which set-uid programs of such a file system work
     inside with the libraries of an OS tree, and is no boundary: see CAVEATS in chosctl(8).

@@ -16,6 +16,7 @@ _chosctl() {
             case $verb in
                 up | reload) options+=' --backend --renew --timeout --dry-run' ;;
                 down) options+=' --dry-run' ;;
+                explain) options+=' --operations' ;;
                 watch) options='--help' ;;
                 ps) options+=' --missed --pid' ;;
                 list) options+=' --names --all' ;;

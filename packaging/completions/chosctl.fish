@@ -23,6 +23,7 @@ complete -c chosctl -n '__fish_seen_subcommand_from ps' -l missed -d 'Jobs that 
 complete -c chosctl -n '__fish_seen_subcommand_from ps' -x -l pid -d 'With --missed: this process'
 complete -c chosctl -n '__fish_seen_subcommand_from list' -l names -d 'Names only'
 complete -c chosctl -n '__fish_seen_subcommand_from list' -l all -d 'Also what you may not enter'
+complete -c chosctl -n '__fish_seen_subcommand_from explain' -l operations -d 'Every operation in its order'
 complete -c chosctl -n '__fish_seen_subcommand_from check' -l root -r -a '(__fish_complete_directories)' -d 'Check below a directory'
 complete -c chosctl -n '__fish_seen_subcommand_from up down reload explain ps' -a '(chosctl list --names 2>/dev/null)'
 complete -c chosctl -n '__fish_seen_subcommand_from install' -a 'pam slurm sge lsf torque openpbs htcondor globus arc kmod'

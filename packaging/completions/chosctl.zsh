@@ -26,7 +26,7 @@ case $verb in
     up|reload) _arguments '--backend[what to prepare for]:backend:(ns kmod ns,kmod kmod,ns)' '--renew[make new generations]' '--timeout[limit for one environment]:seconds:' '--dry-run[change nothing]' '--json[print JSON]' '--help[show help]' "*:environment:($names)" ;;
     down) _arguments '--dry-run[change nothing]' '--json[print JSON]' '--help[show help]' "*:environment:($names)" ;;
     ps) _arguments '--missed[jobs that asked for one, but are on the base]' '--pid[with --missed: this process]:process:_pids' '--json[print JSON]' '--help[show help]' ":environment:($names)" ;;
-    explain) _arguments '--json[print JSON]' '--help[show help]' ":environment:($names)" ;;
+    explain) _arguments '--operations[every operation in its order]' '--json[print JSON]' '--help[show help]' ":environment:($names)" ;;
     list) _arguments '--names[names only]' '--all[also what you may not enter]' '--json[print JSON]' '--help[show help]' ;;
     check) _arguments '--root[check below a directory]:directory:_files -/' '--json[print JSON]' '--help[show help]' ;;
     install) _arguments '*--service[this PAM service]:service:_files -W /etc/pam.d' '*--queue[this queue]:queue:' '*--option[an option of the plugin]:word:' '--config[where the configuration is]:path:_files' '--dry-run[change nothing]' '--undo[take back]' '--print[print the lines]' '--json[print JSON]' '--help[show help]' ':product:(pam slurm sge lsf torque openpbs htcondor globus arc kmod)' ;;
