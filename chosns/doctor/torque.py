@@ -9,13 +9,11 @@ import os
 import stat
 from collections.abc import Iterator
 
-import psutil
-
 from chosns.config.trusted import display_path
 from chosns.install import program
 from chosns.integrate import mom
 from chosns.integrate.model import Machine
-from chosns.integrate.torque import problems_of_guard
+from chosns.integrate.torque import problems_of_guard, start_note
 from chosns.model import Origin, Problem, Severity
 
 _LOG = "its log has one line about it, below PBS_HOME/mom_logs"
@@ -47,6 +45,13 @@ def _starter(machine: Machine, config: mom.Config, origin: Origin) -> Iterator[P
     if config.privileged and (missing := problems_of_guard(machine, mom.home_of(config))):
         message = f"any user can become root by PBS_O_ROOTDIR (qsub -D), because the guard is not in place: {missing}"
         yield Problem(origin, message, "chosctl install torque --option privileged")
+    for process in mom.running(machine) if config.privileged else ():
+        if mom.can_chroot(process):
+            message = (
+                f"pbs_mom (process {process.pid}) can make a user's directory its root directory: whoever alters a job "
+                "that runs (qalter) and starts a task in it (pbsdsh) may become root"
+            )
+            yield Problem(origin, message, start_note())
     yield from _older(machine, config, origin, path)
 
 
@@ -56,8 +61,8 @@ def _older(machine: Machine, config: mom.Config, origin: Origin, path: str) -> I
     appeared = os.stat(path).st_ctime
     for process in mom.running(machine):
         try:
-            started = process.create_time()
-        except psutil.Error:
+            started = mom.started(process)
+        except OSError:
             continue
         if started < changed:
             message = (

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -81,6 +82,26 @@ def _parent(process: psutil.Process) -> int:
         return int(process.ppid())
     except psutil.Error:
         return 0
+
+
+def started(process: psutil.Process) -> float:
+    """When it was started, or up to one tick later; psutil's own answer is up to a second too early.
+
+    :raises OSError: it has ended.
+    """
+    with open(f"/proc/{process.pid}/stat", encoding="utf-8", errors="replace") as file:
+        ticks = int(file.read().rpartition(")")[2].split()[19])  # starttime, proc_pid_stat(5)
+    booted = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    return booted + (ticks + 1) / os.sysconf("SC_CLK_TCK")
+
+
+def can_chroot(process: psutil.Process) -> bool:
+    """Whether it was started without any filter of system calls; which one it has cannot be seen."""
+    try:
+        with open(f"/proc/{process.pid}/status", encoding="ascii", errors="replace") as file:
+            return "Seccomp:\t2\n" not in file.readlines()
+    except OSError:  # ended meanwhile
+        return False
 
 
 def is_shell(shebang: str) -> bool:

@@ -11,6 +11,7 @@ import os
 import shlex
 import stat
 from collections.abc import Sequence
+from dataclasses import replace
 
 import psutil
 
@@ -28,6 +29,7 @@ _COMMENT = "# CHOS: jobs run in their user's environment. chosctl install torque
 _GUARDED = "# CHOS: with a privileged job starter, a job could become root. chosctl install torque --undo"
 _STACK = "/etc/pam.d/jobstarter"
 _PRIVILEGED = "$job_starter_run_privileged true"
+NO_CHROOT = "torque/no-chroot"
 _PROLOGUES = ("prologue", "prologue.parallel")  # of the job's first node, and of its others
 _MOVES = {
     False: "jobs without $CHOS run on the base, unless [jobs] of chos.toml(5) says otherwise",
@@ -55,6 +57,9 @@ class Torque(Product):
         text = "\n".join(_prologue("/var/spool/torque", "/usr/bin/qstat"))
         where = "$PBS_HOME/mom_priv/{}: root's, mode 0500; put the paths of PBS_HOME and qstat in; before the config"
         guards = [Snippet(where.format(name), text) for name in _PROLOGUES]
+        guards.append(
+            Snippet("how pbs_mom is started (in its unit or boot script)", f"{starter(NO_CHROOT)} pbs_mom -p")
+        )
         return [*guards, Snippet(_STACK, f"a copy of {data('pam.d/jobstarter')}"), config]
 
     def plan(self, machine: Machine, request: Request) -> Plan:
@@ -70,7 +75,8 @@ class Torque(Product):
         # What the last line needs comes first: a job must find it.
         for before in (_stack(machine), *(_guard(machine, home, name) for name in _PROLOGUES)):
             plan = Plan((*before.changes, *plan.changes), (*before.present, *plan.present), plan.notes)
-        return plan
+        require(machine, starter(NO_CHROOT))
+        return plan if not plan.changes else replace(plan, notes=(*plan.notes, start_note()))
 
     def verify(self, machine: Machine, plan: Plan) -> None:
         for change in plan.changes:
@@ -87,6 +93,14 @@ class Torque(Product):
                 object=f"pbs_mom, process {running[0].pid}",
                 hint=_STOP,
             )
+
+
+def start_note() -> str:
+    """How a pbs_mom with a privileged starter has to be started."""
+    return (
+        f"start pbs_mom by way of `{starter(NO_CHROOT)} pbs_mom -p`: the prologue sees jobs as they start, "
+        "but qalter can give PBS_O_ROOTDIR to a job that runs, and pbsdsh then uses it"
+    )
 
 
 def problems_of_guard(machine: Machine, home: str) -> str:
@@ -173,7 +187,6 @@ def _guard(machine: Machine, home: str, name: str) -> Plan:
     """The prologue: ours where there is none; where the site has one, it has to begin with our line."""
     require(machine, starter("torque/guard"))
     path = f"{home}/mom_priv/{name}"
-    call = _call(home, _qstat(machine))
     text = read_trusted(machine.root, path, machine.uids)  # a link is fine: pbs_mom follows it
     if text is None:
         lines = tuple(_prologue(home, _qstat(machine)))
@@ -185,14 +198,24 @@ def _guard(machine: Machine, home: str, name: str) -> Plan:
         )
     shebang, *rest = text.split("\n")  # the shell's lines; Python would see more
     commands = [line.strip() for line in rest if line.strip() and not line.strip().startswith("#")]
+    if commands and mom.is_shell(shebang) and _is_call(home, commands[0]):
+        _require_safe(machine, path)
+        return Plan(present=(path,))
+    call = _call(home, _qstat(machine))
     if not mom.is_shell(shebang):
         hint = f"move it to another name, and let a shell script {path} begin with these two lines:\n#!/bin/sh\n{call}"
         raise InstallError("is no shell script, so it cannot call CHOS's guard", object=path, hint=hint)
-    if not commands or commands[0] != call:
-        hint = f"put this line right below its first one, before anything else that it does:\n{call}"
-        raise InstallError("is the site's own, and does not begin with CHOS's guard", object=path, hint=hint)
-    _require_safe(machine, path)
-    return Plan(present=(path,))
+    hint = f"put this line right below its first one, before anything else that it does:\n{call}"
+    raise InstallError("is the site's own, and does not begin with CHOS's guard", object=path, hint=hint)
+
+
+def _is_call(home: str, command: str) -> bool:
+    """Our line, whichever qstat it names: with one that is none the guard refuses all jobs."""
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        return False
+    return len(words) > 2 and os.path.isabs(words[2]) and command == _call(home, words[2])
 
 
 def _require_safe(machine: Machine, path: str) -> None:

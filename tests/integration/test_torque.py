@@ -10,6 +10,7 @@ import pwd
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -274,13 +275,76 @@ def test_the_other_nodes_of_a_job(privileged: PbsMom, jail: str) -> None:
     assert privileged.submit(WHERE).prologue("prologue.parallel") == 0
 
 
+# --- what no prologue sees ------------------------------------------------------------------------------------------
+
+NO_CHROOT = "/usr/lib/chos/starters/torque/no-chroot"
+# pbs_mom as another process: reads its configuration, runs a job, and then a task of it.
+OTHER_MOM = """
+import sys
+sys.path[:0] = {path!r}
+from torque_mom import PRIV, Job, PbsMom
+mom = PbsMom.__new__(PbsMom)
+mom.config, mom.log = PRIV / "config", []
+mom.read_config()
+job = Job(mom, "1.server", "alice", "cat /etc/os-release\\n", {{"CHOS": "one"}})
+done = job.run()
+print(done.returncode, done.stdout + done.stderr)
+job.variables["PBS_O_ROOTDIR"] = {jail!r}
+process = job.task("/bin/sh")
+print(process.wait())
+"""
+
+
+def run_mom(jail: str, *before: str) -> subprocess.CompletedProcess[str]:
+    code = OTHER_MOM.format(path=[path for path in sys.path if path], jail=jail)
+    return subprocess.run([*before, sys.executable, "-c", code], capture_output=True, text=True, timeout=LIMIT)
+
+
+def test_qalter_and_a_task(privileged: PbsMom, jail: str) -> None:
+    """The guard is not asked: why pbs_mom itself must not be able to do it."""
+    done = run_mom(jail)
+    assert done.returncode == 0 and "ID=one" in done.stdout, done
+    assert PROOF.read_text() == "0\n"
+
+
+def test_a_pbs_mom_that_cannot_chroot(privileged: PbsMom, jail: str) -> None:
+    """Jobs enter their environment all the same; the task ends before anything is executed."""
+    done = run_mom(jail, NO_CHROOT)
+    assert done.returncode == 0 and "ID=one" in done.stdout and done.stdout.endswith("\n254\n"), done
+    assert not PROOF.exists()
+
+
+def test_no_chroot_on_its_own() -> None:
+    """Also in programs that it starts; in vain is not enough to start anything."""
+    words = ["sh", "-c", "chroot / true; echo $?; grep Seccomp: /proc/self/status; id -u"]
+    done = subprocess.run([NO_CHROOT, *words], capture_output=True, text=True)
+    assert done.stdout == "125\nSeccomp:\t2\n0\n" and "Operation not permitted" in done.stderr
+    assert subprocess.run([NO_CHROOT, "sh", "-c", "exit 7"]).returncode == 7
+    assert subprocess.run([NO_CHROOT, "/missing"], capture_output=True).returncode == 126
+    assert subprocess.run([NO_CHROOT], capture_output=True).returncode == 125
+    alice = ["setpriv", "--reuid", "alice", "--clear-groups", NO_CHROOT, "id"]
+    done = subprocess.run(alice, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (125, "")
+
+
+def test_check_looks_at_the_pbs_mom_that_runs(privileged: PbsMom) -> None:
+    for before, told in (((), 1), ((NO_CHROOT,), 0)):
+        daemon = daemon_named_pbs_mom(*before)
+        try:
+            check = subprocess.run(["chosctl", "check"], capture_output=True, text=True)
+        finally:
+            daemon.kill()
+            daemon.wait()
+        assert check.stdout.count("may become root") == told and check.returncode == told, check
+
+
 # --- it goes only when no pbs_mom can use it any more ---------------------------------------------------------------
 
 
-def daemon_named_pbs_mom() -> subprocess.Popen[bytes]:
+def daemon_named_pbs_mom(*before: str) -> subprocess.Popen[bytes]:
     program = Path("/tmp/pbs_mom")
     shutil.copy("/usr/bin/sleep", program)
-    process = subprocess.Popen([program, "1000"])
+    process = subprocess.Popen([*before, program, "1000"])
     name = Path(f"/proc/{process.pid}/comm")
     wait_for(lambda: name.read_text() == "pbs_mom\n", "pbs_mom")
     return process

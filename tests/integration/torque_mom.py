@@ -5,6 +5,8 @@
 - A prologue that does not exist is no failure. It is run as root, in mom_priv, with the job's output as its own.
 - Then pbs_mom makes PBS_O_ROOTDIR its root directory, goes on as root where the starter is privileged, and executes it
   there. Where that fails it goes on to the shell, with the rights that it has.
+- `qalter` changes the variables of a job that runs, when it changes a resource as well: then the server sends all of it
+  to pbs_mom (req_modify.c). A task that the job starts through TM goes by them, and no prologue is run for it.
 - `qstat -f` shows Variable_List to the job's owner, managers and operators only. It breaks lines in mid-word.
 """
 
@@ -171,6 +173,17 @@ class Job:
         """What comes after the prologue."""
         shell = shell or self.account.pw_shell
         words = [str(self.script)] if how == "argv" else []
+        fall_back = (shell, [f"-{os.path.basename(shell)}", *words])
+        return self._execute((self.mom.starter, [self.mom.starter, shell, *words]), fall_back, how)
+
+    def task(self, *words: str) -> subprocess.Popen[str]:
+        """pbsdsh, from within the job: no prologue."""
+        return self._execute((self.mom.starter, [self.mom.starter, *words]), (words[0], list(words)), "task")
+
+    def _execute(
+        self, first: tuple[str, list[str]], second: tuple[str, list[str]], how: str
+    ) -> subprocess.Popen[str]:
+        shell = self.account.pw_shell
         env = {
             **self.variables,
             "PATH": "/usr/bin:/bin",
@@ -191,10 +204,7 @@ class Job:
                     os.setgid(self.account.pw_gid)
                     os.setuid(self.account.pw_uid)
                 os.chdir(self.variables.get("PBS_O_INITDIR", self.account.pw_dir))
-                for program, argv in (
-                    (self.mom.starter, [self.mom.starter, shell, *words]),
-                    (shell, [f"-{os.path.basename(shell)}", *words]),
-                ):
+                for program, argv in (first, second):
                     if program:
                         try:
                             os.execve(program, argv, env)

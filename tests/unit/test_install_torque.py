@@ -6,11 +6,14 @@ What the guard itself does: tests/integration/test_torque.py.
 from __future__ import annotations
 
 import os
+import subprocess
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 from click.testing import CliRunner
 
@@ -42,6 +45,7 @@ class Node:
             "usr/bin/pam_job_starter",
             "opt/torque/bin/qstat",
             starter("torque/guard")[1:],
+            starter("torque/no-chroot")[1:],
         ):
             self.write(name, "#!/bin/sh\n", 0o755)
         self.write("usr/share/chos/pam.d/jobstarter", "session required pam_chos.so onerr=deny\n")
@@ -87,7 +91,8 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
 
 def running(monkeypatch: pytest.MonkeyPatch, started: float) -> None:
     """A pbs_mom runs."""
-    process: Any = SimpleNamespace(pid=4711, create_time=lambda: started, exe=lambda: "/opt/torque/sbin/pbs_mom")
+    process: Any = SimpleNamespace(pid=4711, exe=lambda: "/opt/torque/sbin/pbs_mom")
+    monkeypatch.setattr(mom, "started", lambda process: started)
     monkeypatch.setattr(mom, "running", lambda machine: [process])
 
 
@@ -125,6 +130,15 @@ def test_no_guard_no_privileged_starter(node: Node) -> None:
     assert node.path(CONFIG).read_text() == "$logevent 255\n"
 
 
+def test_how_pbs_mom_has_to_be_started(node: Node) -> None:
+    (note,) = [note for note in TORQUE.plan(node.machine, PRIVILEGED).notes if "no-chroot" in note]
+    assert "qalter" in note
+    assert not any("no-chroot" in note for note in TORQUE.plan(node.machine, Request()).notes)
+    node.path(starter("torque/no-chroot")).unlink()
+    with pytest.raises(ChosError, match="no-chroot"):
+        node.install()
+
+
 def test_no_qstat_no_privileged_starter(node: Node) -> None:
     node.path("/opt/torque/bin/qstat").unlink()
     with pytest.raises(ChosError, match="guard of a privileged starter needs it"):
@@ -141,6 +155,9 @@ SITES_PROLOGUES = {
     "in Perl": f"#!/usr/bin/perl\n{CALL}\n",
     "in csh": f"#!/bin/csh\n{CALL}\n",
     "without a first line": f"{CALL}\n",
+    "a relative qstat": f"#!/bin/sh\n{CALL.replace('/opt/torque/bin/qstat', 'qstat')}\n",
+    "another line in the place of qstat": f"#!/bin/sh\n{CALL.replace('/opt/torque/bin/qstat', '/bin/true; exit 0;')}\n",
+    "a quotation mark": f"#!/bin/sh\n{CALL} '\n",
     "another PBS_HOME": f"#!/bin/sh\n{CALL.replace('/var/spool', '/srv')}\n",
     "a program": "\x7fELF\x02\x01\n",
     "a line of Python's only": f"#!/bin/sh\n# form feed:\x0c{CALL}\nexit 0\n",
@@ -168,6 +185,13 @@ def test_a_sites_prologue_with_the_guard(node: Node, shebang: str) -> None:
     assert PROLOGUES[0] not in node.install()
     node.undo()
     assert node.path(PROLOGUES[0]).read_text() == text
+
+
+def test_another_qstat_than_would_be_found_now(node: Node) -> None:
+    """TORQUE's own moved, or another pbs_mom runs: the line is ours all the same."""
+    node.install()
+    node.path("/opt/torque/bin/qstat").rename(node.path("/opt/torque/qstat"))
+    assert not TORQUE.plan(node.machine, PRIVILEGED).changes and node.problems() == []
 
 
 def test_a_prologue_from_windows(node: Node) -> None:
@@ -348,6 +372,17 @@ def test_a_privileged_starter_without_its_guard(node: Node) -> None:
     assert severity is Severity.ERROR and "any user can become root" in text and "prologue.parallel" in text
 
 
+def test_a_pbs_mom_that_can_chroot(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The prologue does not see what qalter does to a job that runs."""
+    node.install()
+    running(monkeypatch, 1e10)
+    monkeypatch.setattr(mom, "can_chroot", lambda process: True)
+    ((severity, text),) = node.problems()
+    assert severity is Severity.ERROR and "qalter" in text and starter("torque/no-chroot") in text
+    monkeypatch.setattr(mom, "can_chroot", lambda process: False)
+    assert node.problems() == []
+
+
 def test_a_strangers_privileged_starter(node: Node) -> None:
     """cbatch, and whatever else a site has: not CHOS's business, but the same hole; said as a note."""
     node.write(CONFIG, "$job_starter /vagrant/cbatch\n$job_starter_run_privileged true\n")
@@ -371,6 +406,15 @@ def test_a_pbs_mom_that_is_older_than_what_it_needs(node: Node, monkeypatch: pyt
     assert (
         "4711" in text and "restart" in text and all(severity is not Severity.ERROR for severity, _ in node.problems())
     )
+
+
+def test_when_a_process_was_started() -> None:
+    before = time.time()
+    with subprocess.Popen(["sleep", "1000"]) as process:
+        try:
+            assert before - 0.001 <= mom.started(psutil.Process(process.pid)) <= time.time() + 0.1
+        finally:
+            process.kill()
 
 
 def test_what_a_user_may_not_read(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
