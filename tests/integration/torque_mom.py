@@ -180,9 +180,7 @@ class Job:
         """pbsdsh, from within the job: no prologue."""
         return self._execute((self.mom.starter, [self.mom.starter, *words]), (words[0], list(words)), "task")
 
-    def _execute(
-        self, first: tuple[str, list[str]], second: tuple[str, list[str]], how: str
-    ) -> subprocess.Popen[str]:
+    def _execute(self, first: tuple[str, list[str]], second: tuple[str, list[str]], how: str) -> subprocess.Popen[str]:
         shell = self.account.pw_shell
         env = {
             **self.variables,
