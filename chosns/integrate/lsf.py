@@ -180,5 +180,5 @@ def _place(machine: Machine, config: str) -> _Place:
     text = files.read_foreign(machine, conf)
     for name in ("LSB_CONFDIR", "LSF_CONFDIR"):
         if values := re.findall(rf"(?m)^\s*{name}\s*=\s*[\"']?([^\s\"'#]+)", text):
-            return _Place(values[-1], f"{conf}: {values[-1]}")
+            return _Place(values[-1].rstrip("/"), f"{conf}: {values[-1]}")
     raise InstallError("has no LSB_CONFDIR", object=conf, hint=f"say where the queues are: --config {_WHAT}")

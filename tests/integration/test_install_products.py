@@ -261,6 +261,37 @@ def test_arc() -> None:
 # --- what cannot be had -------------------------------------------------------------------------------------------
 
 
+def test_lsf() -> None:
+    """Files of LSF's administrator: installed and undone as root, also by --config and after lsf.conf has gone."""
+    subprocess.run(["useradd", "-r", "lsfadmin"], check=False, capture_output=True)
+    top = Path("/opt/openlava-4.0/etc")
+    top.mkdir(parents=True)
+    queues, conf = top / "lsb.queues", top / "lsf.conf"
+    try:
+        queues.write_text("Begin Queue\nQUEUE_NAME = normal\nEnd Queue\n")
+        conf.write_text(f"LSF_CONFDIR={top}\nLSB_CONFDIR={top}\n")
+        for path in (top, queues, conf):
+            shutil.chown(path, "lsfadmin")
+        before = queues.read_text()
+        for words, gone in ((), False), (("--config", str(top)), False), ((), True), (("--config", str(top)), True):
+            assert "badmin reconfig" in chosctl("lsf", *words).stdout
+            assert "chos-inside" in queues.read_text() and queues.owner() == "lsfadmin"
+            if gone:
+                conf.rename(top / "gone.conf")
+            assert "taken back" in chosctl("lsf", *words, "--undo").stdout
+            assert queues.read_text() == before and queues.owner() == "lsfadmin"
+            if gone:
+                (top / "gone.conf").rename(conf)
+        old = 'JOB_STARTER = /usr/lib/chos/starters/lsf/job_starter "%USRCMD"\n'
+        queues.write_text(before.replace("End", f"{old}End"))
+        undone = chosctl("lsf", "--undo")
+        assert "still there, by other hands" in undone.stderr and old in queues.read_text()
+        chosctl("lsf")
+        assert old not in queues.read_text() and queues.read_text().count("JOB_STARTER") == 1
+    finally:
+        subprocess.run(["rm", "-r", str(top.parent)], check=True)
+
+
 @pytest.mark.parametrize("product", ["slurm", "sge", "lsf", "torque", "openpbs", "htcondor", "globus", "arc"])
 def test_lines_for_sites_that_manage_them_elsewhere(product: str) -> None:
     """Printed for anybody, also where the product is not."""

@@ -6,6 +6,7 @@ What a job asks the tests by is /etc/os-release: which system has read the comma
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import select
@@ -252,6 +253,22 @@ def test_all_of_the_starter_elsewhere(lsf: Lsf) -> None:
     assert lsf.run("echo $LSB_JOB_STARTER", CHOS="one").stdout == "\n"
 
 
+def test_a_job_on_the_base_is_seen(lsf: Lsf) -> None:
+    """While it runs, by `chosctl ps --missed`: one whose starter LSF has left out, and one in a queue without it."""
+    plain = Lsf(lsf.node, "", last=lsf.last)
+    jobs = [lsf.bsub("echo $$; read x", env={"CHOS": name, "NOTE": lsf.starter}) for name in ("one", "")]
+    found = [(lsf, job) for job in jobs] + [(plain, plain.bsub("echo $$; read x", index=3, env={"CHOS": "two"}))]
+    found.append((lsf, lsf.bsub("echo $$; read x", env={"CHOS": "two"})))
+    for queue, job in found:
+        words, env = queue.dispatch(job)
+        process = lsf.node.start(words, env=env)
+        assert process.stdout and process.stdout.readline() == f"{process.pid}\n"
+    seen = json.loads(lsf.node.chosctl("ps", "--missed", "--json", check=False).stdout)
+    wanted = [(str(jobs[0].id), "one"), (f"{found[2][1].id}.3", "two")]
+    assert sorted((one["job"], one["environment"]) for one in seen) == sorted(wanted)
+    assert {one["product"] for one in seen} == {"lsf"}
+
+
 def test_login_shell(lsf: Lsf, dotfile: object) -> None:
     """-L drops the submitter's variables, CHOS too. What the login shell reads sets it again; so does ~/.chos."""
     job = lsf.bsub(f"echo {ASK}", env={"CHOS": "one"})
@@ -284,6 +301,42 @@ def test_file_transfer_is_done_once(lsf: Lsf) -> None:
     job = lsf.bsub(f"echo {ASK}", env={"CHOS": "one"})
     words, env = lsf.dispatch(job, {"LSB_RCP1": "echo copied"})
     assert lsf.node.run(words, env=env).stdout == "copied\nID=one\n"
+
+
+def test_habits_of_others(lsf: Lsf) -> None:
+    """As other programs call bsub: Snakemake's quoting, Nextflow's trap and heredoc, dask's and batchtools' scripts on
+    standard input, `./program` in the directory of submission, a hand-written job in a job."""
+    here = Path("/home/alice/work dir")
+    here.mkdir(exist_ok=True)
+    program = here / "program"
+    program.write_text(f'#!/usr/bin/env sh\necho {ASK} "$1"\n')
+    program.chmod(0o755)
+    commands = {
+        "cd '/home/alice/work dir' && ./program 'a  b'": "ID=one a  b\n",
+        'cd /home/alice/work\\ dir; ./program "{rule: [1, 2]}"': "ID=one {rule: [1, 2]}\n",
+        'sh -c "cd \'/home/alice/work dir\'; ./program \\"x\\""': "ID=one x\n",
+        f"set -e\ntrap 'echo end' EXIT\ncat >h <<-'E'\n\t{ASK}\n\tE\ncat h; rm h\n": f"{ASK}\nend\n",
+        script(f"#!/usr/bin/env sh\n#BSUB -J dask\n#BSUB -n 1\nexport X='a b'\necho {ASK} $X\n"): "ID=one a b\n",
+        f"\n#BSUB -q hpc\n#BSUB -W 1440\ncd /\necho {ASK}\n": "ID=one\n",
+        f"(trap '' HUP; echo {ASK}) 2>&1 | tee /dev/null": "ID=one\n",
+        f"X={ASK}; export X; env sh -c 'echo $X'": "ID=one\n",
+        f'eval "echo {ASK}"': "ID=one\n",
+    }
+    try:
+        for command, answer in commands.items():
+            done = lsf.run(command, CHOS="one")
+            assert (done.stdout, done.stderr) == (answer, ""), command
+    finally:
+        subprocess.run(["rm", "-r", str(here)], check=True)
+
+
+@pytest.mark.parametrize(
+    "command", ['echo ran; echo "x', "echo ran; echo 'x\necho ran", "echo ran; echo `x", "echo ran; fi"]
+)
+def test_a_command_line_without_an_end(lsf: Lsf, command: str) -> None:
+    """A quotation mark too few, as in many a wrapper: nothing is executed anywhere, as far as the first line goes."""
+    done = lsf.run(command, CHOS="one")
+    refused(done, 2)
 
 
 def test_syntax_that_the_base_does_not_know(lsf: Lsf) -> None:
