@@ -78,7 +78,7 @@ def _state(product: Product) -> tuple[str, str]:
     """As its plan says: what there is already, what would have to change, or why neither."""
     try:
         machine = product.machine(Machine(), Request())
-        plan = product.plan(machine, Request())
+        plan = product.look(machine)
     except ChosError as error:
         return "no", str(error)
     todo = ", ".join(change.name for change in plan.changes)

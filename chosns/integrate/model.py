@@ -123,6 +123,10 @@ class Product(ABC):
     def plan(self, machine: Machine, request: Request) -> Plan:
         """What is missing on this node. :raises InstallError: no such product here, or it must not be changed."""
 
+    def look(self, machine: Machine) -> Plan:
+        """What is there, whichever options it was installed with. :raises InstallError: as `plan`."""
+        return self.plan(machine, Request())
+
     def machine(self, machine: Machine, request: Request) -> Machine:
         """The machine as this product sees it: whom its files may belong to."""
         return machine

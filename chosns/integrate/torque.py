@@ -78,6 +78,18 @@ class Torque(Product):
         require(machine, starter(NO_CHROOT))
         return plan if not plan.changes else replace(plan, notes=(*plan.notes, start_note()))
 
+    def look(self, machine: Machine) -> Plan:
+        return self.plan(machine, _as_it_is(machine, Request()))
+
+    def remains(self, machine: Machine, request: Request) -> Sequence[str]:
+        return self.plan(machine, _as_it_is(machine, request)).present
+
+    def rehearse(self, machine: Machine, plan: Plan) -> Sequence[str]:
+        from chosns.doctor.torque import job_starter_problems  # it asks this module, too
+
+        # What is being changed now is wrong only until pbs_mom is started again.
+        return () if plan.changes else [str(problem) for problem in job_starter_problems(machine)]
+
     def verify(self, machine: Machine, plan: Plan) -> None:
         for change in plan.changes:
             if os.path.basename(change.name) in _PROLOGUES:
@@ -129,6 +141,13 @@ def _lines(request: Request) -> list[str]:
     if not request.options:
         return [f"$job_starter {program('chos-job-starter')}"]
     return [_PRIVILEGED, f"$job_starter {program('pam_job_starter')}"]
+
+
+def _as_it_is(machine: Machine, request: Request) -> Request:
+    """The request that asks for the kind of job starter that is configured."""
+    config = mom.parse(files.read(machine, f"{_home(machine, request)}/mom_priv/config") or "")
+    privileged = config.privileged and config.starter == program("pam_job_starter")
+    return replace(request, options=("privileged",) if privileged else ())
 
 
 def _home(machine: Machine, request: Request) -> str:

@@ -292,6 +292,14 @@ def test_undo_under_a_running_pbs_mom(node: Node, monkeypatch: pytest.MonkeyPatc
     node.undo()
 
 
+@pytest.mark.parametrize("request_", [Request(), PRIVILEGED], ids=["plain", "privileged"])
+def test_what_is_there_is_seen_whichever_kind(node: Node, request_: Request) -> None:
+    assert TORQUE.look(node.machine).changes
+    node.install(request_)
+    plan = TORQUE.look(node.machine)
+    assert plan.present and not plan.changes
+
+
 def test_undo_of_the_plain_starter(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     node.install(Request())
     running(monkeypatch, 0)
@@ -415,6 +423,14 @@ def test_when_a_process_was_started() -> None:
             assert before - 0.001 <= mom.started(psutil.Process(process.pid)) <= time.time() + 0.1
         finally:
             process.kill()
+
+
+def test_install_says_it_too(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When there is nothing left to change."""
+    node.install(Request())
+    running(monkeypatch, 1)
+    plan = TORQUE.plan(node.machine, Request())
+    assert any("started before" in note for note in engine.install(TORQUE, node.machine, plan))
 
 
 def test_what_a_user_may_not_read(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
