@@ -8,7 +8,6 @@ import click
 
 from chosns.cli.output import json_option, print_json, say, since, table
 from chosns.config import read_site
-from chosns.doctor.torque import job_starter_problems
 from chosns.integrate.model import Machine
 from chosns.model import Severity
 from chosns.observe.state import node_state
@@ -53,6 +52,8 @@ def status(as_json: bool) -> None:
         if node.without_nosuid:
             places = some([found.place for found in node.without_nosuid])
             say(f"set-uid programs of {places} work inside: `chosctl check` says more", err=True)
+        from chosns.doctor.torque import job_starter_problems  # and psutil, which `list` does not need
+
         for problem in job_starter_problems(Machine()):
             if problem.severity is Severity.ERROR:
                 say(f"TORQUE: {problem}", err=True)
