@@ -41,6 +41,7 @@ _NR_KEYCTL = {
 _KEYCTL_JOIN_SESSION_KEYRING = 1
 
 AT_FDCWD = -100
+AT_NO_AUTOMOUNT = 0x800
 AT_EMPTY_PATH = 0x1000
 AT_RECURSIVE = 0x8000
 
@@ -71,6 +72,7 @@ MS_UNBINDABLE = 1 << 17
 MS_PRIVATE = 1 << 18
 MS_SLAVE = 1 << 19
 MS_SHARED = 1 << 20
+MS_RELATIME = 1 << 21
 MNT_DETACH = 2
 UMOUNT_NOFOLLOW = 8
 
@@ -151,8 +153,9 @@ def openat2(dirfd: int, path: str, flags: int, resolve: int) -> int:
 
 
 def open_tree(dirfd: int, path: str, flags: int) -> int:
-    """A descriptor of the mount at `path`; with OPEN_TREE_CLONE of a detached copy."""
-    return _syscall(path, _NR_OPEN_TREE, dirfd, os.fsencode(path), flags | OPEN_TREE_CLOEXEC)
+    """A descriptor of the mount at `path`; with OPEN_TREE_CLONE of a detached copy. It asks no automounter."""
+    flags |= OPEN_TREE_CLOEXEC | AT_NO_AUTOMOUNT
+    return _syscall(path, _NR_OPEN_TREE, dirfd, os.fsencode(path), flags)
 
 
 def move_mount(mount_fd: int, dirfd: int, path: str, *, beneath: bool = False) -> None:
@@ -168,9 +171,12 @@ def move_mount(mount_fd: int, dirfd: int, path: str, *, beneath: bool = False) -
 def mount_setattr(
     dirfd: int, path: str, *, set_: int = 0, clear: int = 0, propagation: int = 0, recursive: bool = False
 ) -> None:
-    """Change flags or propagation of the mount at `path`, of everything below it too where `recursive`."""
+    """Change flags or propagation of the mount at `path`, of everything below it too where `recursive`.
+
+    Where an automounter waits at `path`, it is not asked to mount anything: that may take for ever.
+    """
     attr = _MountAttr(set_, clear, propagation, 0)
-    flags = (AT_RECURSIVE if recursive else 0) | (0 if path else AT_EMPTY_PATH)
+    flags = AT_NO_AUTOMOUNT | (AT_RECURSIVE if recursive else 0) | (0 if path else AT_EMPTY_PATH)
     _syscall(path, _NR_MOUNT_SETATTR, dirfd, os.fsencode(path), flags, ctypes.byref(attr), ctypes.sizeof(attr))
 
 

@@ -22,6 +22,16 @@ ROOT = "/chos"
 LOCAL = "local"
 _SOURCE = "chos"  # by which the tmpfs is known to be ours
 _WITH_DEVICES = ("dev",)
+# Flags that a remount must not take away, as mountinfo calls them, and their bits in mount(2).
+_KEPT = {
+    "ro": os.ST_RDONLY,
+    "nosuid": os.ST_NOSUID,
+    "nodev": os.ST_NODEV,
+    "noexec": os.ST_NOEXEC,
+    "noatime": os.ST_NOATIME,
+    "nodiratime": os.ST_NODIRATIME,
+    "relatime": syscalls.MS_RELATIME,
+}
 _SKIPPED = ("chos", LOCAL, "lost+found")
 
 
@@ -175,5 +185,6 @@ def _restrict(target: str, attributes: int) -> None:
     )
     for mount in read_mounts():
         if mount.target == target or mount.target.startswith(target + "/"):
-            kept = os.statvfs(mount.target).f_flag & ~os.ST_RELATIME
+            # As mountinfo has them: statvfs(3) asks the file system, and has an automounter mount one.
+            kept = sum(bit for name, bit in _KEPT.items() if name in mount.flags)
             syscalls.mount("", mount.target, syscalls.MS_BIND | syscalls.MS_REMOUNT | kept | wanted)

@@ -12,12 +12,14 @@ from typing import Any
 import pytest
 from plan_support import DEFAULT, HERE
 
+from chosns import syscalls
 from chosns.backends.kmod import _require_possible
 from chosns.errors import BuildError
 from chosns.model import Bind, Environment, Policy, Site, Sysconfig
-from chosns.module import control
+from chosns.module import control, root
 from chosns.module.node import withdraw
 from chosns.module.root import tree_names
+from chosns.mountinfo import Mount
 from chosns.observe.homes import Homes
 from chosns.registry import Generation
 from chosns.restrict import recorded
@@ -195,3 +197,30 @@ def test_an_earlier_version_did_not_say_whether_a_tree_is_an_image(now: Policy, 
     registry = OneGeneration(recorded(replace(ENV, policy=Policy(trust="site"))))
     withdraw(replace(ENV, policy=now), registry)  # type: ignore[arg-type]
     assert bool(registry.allowed) is stays
+
+
+def test_mounts_are_restricted_one_by_one_before_linux_5_12(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a question to any file system: statvfs(3) has an automounter mount, and waits for its server."""
+    found = [
+        Mount("/chos/home", "/", ["rw", "noatime"], [], "ext4", "8:1", 2, 1),
+        Mount("/chos/home/direct", "/", ["ro", "noexec", "relatime"], [], "autofs", "0:9", 3, 2),
+        Mount("/chos/home2", "/", ["rw"], [], "ext4", "8:2", 4, 1),
+    ]
+    calls: dict[str, int] = {}
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSYS, "no such call")
+
+    def mount(_source: str, target: str, flags: int, _type: str = "none") -> None:
+        calls[target] = flags
+
+    monkeypatch.setattr(root.syscalls, "mount_setattr", refuse)
+    monkeypatch.setattr(root.syscalls, "mount", mount)
+    monkeypatch.setattr(root, "read_mounts", lambda: found)
+    monkeypatch.setattr(os, "statvfs", lambda _: pytest.fail("asks"))
+    root._restrict("/chos/home", syscalls.MOUNT_ATTR_NOSUID)
+    remount = syscalls.MS_BIND | syscalls.MS_REMOUNT | syscalls.MS_NOSUID
+    assert calls == {
+        "/chos/home": remount | os.ST_NOATIME,
+        "/chos/home/direct": remount | os.ST_RDONLY | os.ST_NOEXEC | syscalls.MS_RELATIME,
+    }
