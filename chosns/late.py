@@ -12,12 +12,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from chosns.errors import RegistryError
 from chosns.mountinfo import Mount, parse_mount
 from chosns.plan.view import is_below
 from chosns.syscalls import MOUNT_ATTR_NODEV, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY
 
 _BITS = {"nosuid": MOUNT_ATTR_NOSUID, "nodev": MOUNT_ATTR_NODEV, "ro": MOUNT_ATTR_RDONLY}
 _LOCAL = "/local"
+# Network file systems, those in user space, and those that stand on others.
+_ASKING = (
+    *("nfs", "nfs4", "cifs", "smb3", "9p", "virtiofs", "afs", "ceph", "lustre", "gpfs", "panfs", "beegfs"),
+    *("orangefs", "pvfs2", "coda", "ocfs2", "gfs2", "fuse", "fuseblk", "overlay"),
+)
 _KERNELS = ("/proc", "/sys", "/dev")  # where the kernel's own file systems are mounted, automatically too
 
 
@@ -61,21 +67,43 @@ class Wanted:
         return bits
 
 
-def wanted_by(manifest: Mapping[str, Any]) -> Wanted:
-    """What the plan in a generation's manifest wants; nosuid and nodev everywhere, where it says nothing."""
+def wanted_by(manifest: Mapping[str, Any], generation: str = "") -> Wanted:
+    """What the plan in a generation's manifest wants; nosuid and nodev everywhere, where there is no plan.
+
+    :param generation: whose it is.
+    :raises RegistryError: there is one, and it cannot be understood. Nothing is guessed then: nosuid everywhere would
+        take the launcher's rights.
+    """
     places: dict[str, int] = {}
     launcher = ""
-    plan = manifest.get("plan")
-    for operation in plan.get("operations", []) if isinstance(plan, dict) else []:
+    for operation in _operations(manifest, generation):
         flags = operation.get("flags")
         target = operation.get("target") or operation.get("put_old")
         if flags is None or not target:
             continue
+        if not isinstance(target, str) or not isinstance(flags, list):
+            raise _damaged(generation)
         places[target] = sum(bit for name, bit in _BITS.items() if name in flags)
         # Binds of the base are nosuid, all but one.
         if operation.get("operation") == "Bind" and operation.get("side") == "base" and "nosuid" not in flags:
             launcher = target
     return Wanted(places, launcher)
+
+
+def _operations(manifest: Mapping[str, Any], generation: str) -> list[dict[str, Any]]:
+    plan = manifest.get("plan")
+    if plan is None:
+        return []
+    operations = plan.get("operations", []) if isinstance(plan, dict) else None
+    if not isinstance(operations, list) or not all(isinstance(operation, dict) for operation in operations):
+        raise _damaged(generation)
+    return operations
+
+
+def _damaged(generation: str) -> RegistryError:
+    name = generation.rpartition(".")[0]
+    hint = f"`chosctl up --renew {name}` makes a new generation; end what still runs in this one"
+    return RegistryError("its manifest.json is damaged", object=generation, hint=hint)
 
 
 def compare(mountinfo: bytes, wanted: Wanted) -> Iterator[Lacking]:
@@ -97,7 +125,7 @@ def compare(mountinfo: bytes, wanted: Wanted) -> Iterator[Lacking]:
             yield Lacking(mount, flags)
 
 
-def tops(mountinfo: bytes, wanted: Wanted, flag: int) -> list[str]:
+def tops(mountinfo: bytes, wanted: Wanted, flag: int) -> list[Mount]:
     """Where to set a flag recursively, so that all that lack it have it, what is under other mounts too.
 
     These are the outermost mounts below which the plan has it everywhere: few, and mostly at the top, so that the way
@@ -107,27 +135,57 @@ def tops(mountinfo: bytes, wanted: Wanted, flag: int) -> list[str]:
     return _outermost(lacking, mountinfo, wanted, flag) if lacking else []
 
 
-def everywhere(mountinfo: bytes, wanted: Wanted, flag: int) -> list[str]:
-    """The same for all mounts, whether they lack it or not: what comes below these later is to have it."""
-    return _outermost(_parsed(mountinfo), mountinfo, wanted, flag)
+def at_once(mountinfo: bytes, wanted: Wanted, flag: int, device: str = "") -> list[Mount]:
+    """Of the outermost mounts below which the plan has `flag` everywhere, those that a process may keep open, and set
+    flags at without waiting for anybody.
+
+    They are the plan's own, which never go as long as their generation is there, so that nothing on the base is kept
+    from being unmounted. Neither they nor what they are mounted on ask a server. And they can be seen, which a mount
+    over them would prevent.
+
+    :param device: that of the base's root directory (`MAJOR:MINOR`): where it does not answer, nothing works anyway.
+    """
+    mounts = _parsed(mountinfo)
+    numbers = {mount.number: mount for mount in mounts}
+    found = []
+    for top in _outermost(mounts, mountinfo, wanted, flag):
+        if top.target in wanted.places and not any(
+            _asks(above) and above.device != device for above in _with_parents(top, numbers)
+        ):
+            there = uppermost(mountinfo, top.target)
+            if there is not None and there.number == top.number:
+                found.append(top)
+    return found
 
 
-def _outermost(some: Iterable[Mount], mountinfo: bytes, wanted: Wanted, flag: int) -> list[str]:
+def _asks(mount: Mount) -> bool:
+    """Whether a look at its root directory may wait for an answer."""
+    return mount.fstype.partition(".")[0] in _ASKING
+
+
+def _with_parents(mount: Mount, mounts: Mapping[int, Mount]) -> Iterator[Mount]:
+    above: Mount | None = mount
+    for _ in range(len(mounts) + 1):  # what changed while mountinfo was read could be a circle
+        if above is None:
+            return
+        yield above
+        above = mounts.get(above.parent) if above.parent != above.number else None
+
+
+def _outermost(some: Iterable[Mount], mountinfo: bytes, wanted: Wanted, flag: int) -> list[Mount]:
     mounts = {mount.number: mount for mount in _parsed(mountinfo)}
-    found: dict[int, str] = {}
+    found: dict[int, Mount] = {}
     uniform: dict[str, bool] = {}
     for mount in some:
         top = None
-        above: Mount | None = mount
-        while above is not None:
+        for above in _with_parents(mount, mounts):
             if above.target not in uniform:
                 uniform[above.target] = bool(wanted.everywhere_below(above.target) & flag)
             if not uniform[above.target]:
                 break
             top = above
-            above = mounts.get(above.parent) if above.parent != above.number else None
         if top is not None:
-            found[top.number] = top.target
+            found[top.number] = top
     return list(found.values())
 
 

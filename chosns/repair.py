@@ -4,8 +4,9 @@ Looks at every generation that is pinned, old ones too, and restricts in place w
 a trace on the base. Gives old generations the launcher that is installed now. `repair` is called by `lifecycle` with
 the registry's lock; whoever wants to know only calls `look`.
 
-Children of root's go into the generations' namespaces. Their root directory stays the base's, so that nothing of a tree
-is opened, whatever Python or libc think of. A file system that does not answer costs its generation a time limit.
+Children of root's go into the generations' namespaces. Entering one moves the root directory there; it is put back to
+the base's at once, in between only two descriptors are opened (`Visitor`). So whatever Python or libc open, it is
+nothing of a tree. A file system that does not answer costs its generation a time limit.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from types import TracebackType
 from typing import Any, NamedTuple
 
 from chosns import syscalls
@@ -23,15 +25,17 @@ from chosns.backends.worker import Worker
 from chosns.errors import ChangedError, ChosError
 from chosns.install import find_launcher, launcher_problem
 from chosns.late import Lacking, Wanted, automounts, compare, on_base, tops, uppermost, wanted_by
+from chosns.mountflags import STRICT, open_mount, restrict
 from chosns.mountinfo import Mount
 from chosns.registry import PATH, Generation
-from chosns.trees.view import INSIDE, open_inside
+from chosns.trees.view import open_inside
 from chosns.verify import Origins, Shown
 
 _TIME_LIMIT = 10.0  # seconds: nothing here takes long, unless a file system on the way does not answer
 _MOST = 1000  # mounts of one generation that are reported by name
+_ATTEMPTS = 3  # at what is not at its place: somebody has moved it meanwhile
+RETIRED = (errno.ENOENT, errno.EINVAL)  # its directory is gone; its pin is, and only the file below it is there
 _FLAGS = (syscalls.MOUNT_ATTR_NOSUID, syscalls.MOUNT_ATTR_NODEV, syscalls.MOUNT_ATTR_RDONLY)
-_STRICT = syscalls.RESOLVE_NO_SYMLINKS | INSIDE
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
 
@@ -43,6 +47,7 @@ class Seen:
     lacking:    how many mounts lack any flag of the plan
     automounts: where an automounter of the base may mount more, by the base's names
     launcher:   the launcher there is missing, or another than the one that is installed now
+    problem:    why it could not be looked at; then nothing else is known
     """
 
     generation: Generation
@@ -50,6 +55,7 @@ class Seen:
     lacking: int
     automounts: tuple[str, ...]
     launcher: bool
+    problem: str = ""
 
 
 class Repaired(NamedTuple):
@@ -60,7 +66,7 @@ class Repaired(NamedTuple):
 
 
 def look(generations: Sequence[Generation], limit: float = _TIME_LIMIT) -> list[Seen]:
-    """Look at the mounts of each generation. Root, on the base. :raises ChosError: they could not be looked at."""
+    """Look at the mounts of each generation. Root, on the base. :raises ChosError: none could be looked at."""
     pinned = [generation for generation in generations if generation.pinned and generation.manifest]
     if not pinned:
         return []
@@ -69,7 +75,9 @@ def look(generations: Sequence[Generation], limit: float = _TIME_LIMIT) -> list[
     with Worker(lambda worker: _look(worker, pinned), "mounts inside", limit + len(pinned)) as worker:
         for generation in pinned:
             seen = worker.expect("seen")
-            if not seen["gone"]:
+            if "problem" in seen:
+                found.append(Seen(generation, {}, 0, (), False, seen["problem"]))
+            elif not seen["gone"]:
                 late, places = seen["late"], tuple(seen["automounts"])
                 found.append(Seen(generation, late, seen["lacking"], places, seen["launcher"]))
     return found
@@ -88,6 +96,9 @@ def repair(generations: Sequence[Generation], limit: float = _TIME_LIMIT, *, lau
     renewed, notes, whole = [], [], True
     for found in seen:
         found = found if launchers else replace(found, launcher=False)
+        if found.problem:
+            notes.append(not_looked_at(found))
+            whole = False
         if not found.lacking and not found.launcher:
             continue
         name = str(found.generation)
@@ -110,35 +121,62 @@ def repair(generations: Sequence[Generation], limit: float = _TIME_LIMIT, *, lau
     return Repaired(notes, whole)
 
 
+def not_looked_at(seen: Seen) -> str:
+    """What is told of a generation with a problem."""
+    return f"{seen.problem}: what was mounted since may give rights in it"
+
+
 def some(names: Sequence[str], most: int = 5) -> str:
     """A list for people, cut."""
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 class Visitor:
-    """A process's descriptors of the base, by which it gets from one namespace into the next."""
+    """A process's descriptors of the base, by which it gets from one namespace into the next; a context manager."""
 
     def __init__(self) -> None:
-        self._root = os.open("/", _DIRECTORY)
-        self.proc = os.open("/proc", _DIRECTORY)
-        self._registry = os.open(PATH, _DIRECTORY)
+        with contextlib.ExitStack() as opened:
+            self._root = os.open("/", _DIRECTORY)
+            opened.callback(os.close, self._root)
+            self.proc = os.open("/proc", _DIRECTORY)
+            opened.callback(os.close, self.proc)
+            self._registry = os.open(PATH, _DIRECTORY)
+            opened.callback(os.close, self._registry)
+            self._opened = opened.pop_all()
 
-    def close(self) -> None:
-        """Let go of them."""
-        for fd in (self._root, self.proc, self._registry):
-            os.close(fd)
+    def __enter__(self) -> Visitor:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._opened.close()
 
     def enter(self, generation: str) -> tuple[int, int]:
         """Go into a generation's namespace, but not below its root: descriptors of that, and of its mountinfo."""
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         pin = os.open(f"gen/{generation}/ns", flags, dir_fd=self._registry)
         try:
-            syscalls.setns(pin, syscalls.CLONE_NEWNS)
+            with self._moved(pin):
+                # The root directory at the moment of opening says which mounts are listed, and under which names.
+                mounts = os.open("self/mountinfo", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.proc)
+                try:
+                    return os.open("/", _DIRECTORY), mounts
+                except OSError:
+                    os.close(mounts)
+                    raise
         finally:
             os.close(pin)
+
+    def go(self, pin: int) -> None:
+        """Go into the namespace of an open pin, but not below its root."""
+        with self._moved(pin):
+            pass
+
+    @contextlib.contextmanager
+    def _moved(self, pin: int) -> Iterator[None]:
+        """While this lasts, the root directory is the namespace's."""
         try:
-            # The root directory at the moment of opening says which mounts are listed, and under which names.
-            return os.open("/", _DIRECTORY), os.open("self/mountinfo", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.proc)
+            syscalls.setns(pin, syscalls.CLONE_NEWNS)
+            yield
         finally:
             os.fchdir(self._root)
             os.chroot(".")
@@ -147,14 +185,24 @@ class Visitor:
 def _look(worker: Worker, generations: Sequence[Generation]) -> None:
     """The child that looks: one report for each generation, in order."""
     installed = _installed_launcher()
-    base = Visitor()
-    for generation in generations:
-        try:
-            root, mounts = base.enter(str(generation))
-        except OSError:  # retired meanwhile
-            worker.send("seen", gone=True)
-            continue
-        worker.send("seen", gone=False, **_seen(read_all(mounts), wanted_by(generation.manifest), installed))
+    with Visitor() as visitor:
+        for generation in generations:
+            try:
+                report = _look_at(visitor, generation, installed)
+            except ChosError as error:
+                report = {"problem": str(error)}
+            except OSError as error:
+                gone = error.errno in RETIRED
+                report = {"gone": True} if gone else {"problem": f"{generation}: {error.strerror}"}
+            worker.send("seen", **report)
+
+
+def _look_at(visitor: Visitor, generation: Generation, installed: Shown | None) -> dict[str, Any]:
+    wanted = wanted_by(generation.manifest, str(generation))
+    root, mounts = visitor.enter(str(generation))
+    try:
+        return {"gone": False, **_seen(read_all(mounts), wanted, installed)}
+    finally:
         os.close(root)
         os.close(mounts)
 
@@ -190,45 +238,51 @@ def _installed_launcher() -> Shown | None:
 
 
 def _mend(worker: Worker, found: Seen) -> None:
-    """The child that repairs one generation."""
-    wanted = wanted_by(found.generation.manifest)
+    """The child that repairs one generation; it ends afterwards, and closes nothing itself."""
+    wanted = wanted_by(found.generation.manifest, str(found.generation))
     copy = _launcher_copy() if found.launcher else -1
     root, mounts = Visitor().enter(str(found.generation))
-    lacking = list(compare(read_all(mounts), wanted))
-    before = {_key(mount): mount for mount, _ in lacking}
-    # nosuid first: should a file system on the way to some mount not answer, at least that is done.
-    for flag in (flag for flag in _FLAGS if any(flags & flag for _, flags in lacking)):
-        for target in tops(read_all(mounts), wanted, flag):
-            _restrict(root, target, flag, recursive=True)
-        for mount, flags in compare(read_all(mounts), wanted):
-            if flags & flag:
-                _restrict(root, mount.target, flag)
+    before = {_key(mount): mount for mount, _ in compare(read_all(mounts), wanted)}
+    for _ in range(_ATTEMPTS):
+        _restrict_all(root, mounts, wanted)
+        now = read_all(mounts)
+        after = {_key(one.mount): one for one in compare(now, wanted)}
+        left = {on_base(one.mount.target): None for key, one in after.items() if key in before and _matters(one, now)}
+        if not left:
+            break
     if copy >= 0:
-        missing = uppermost(read_all(mounts), wanted.launcher) is None
-        _exchange(root, wanted.launcher, copy, missing=missing)
-    now = read_all(mounts)
-    after = {_key(one.mount): one for one in compare(now, wanted)}
-    left = {on_base(one.mount.target): None for key, one in after.items() if key in before and _matters(one, now)}
+        _exchange(root, wanted.launcher, copy, uppermost(read_all(mounts), wanted.launcher))
     done = {on_base(mount.target): None for key, mount in before.items() if key not in after}
     worker.send("mended", done=list(done)[:_MOST], left=list(left)[:_MOST], launcher=copy >= 0)
 
 
-def _key(mount: Mount) -> tuple[int, str]:
-    return mount.number, mount.target  # numbers are given again
+def _restrict_all(root: int, mounts: int, wanted: Wanted) -> None:
+    """Set what is lacking, nosuid first: should a file system on the way to some mount not answer, at least that is
+    done. What comes of it is seen afterwards: a mount may be under another, and read-only waits for who is writing."""
+    lacking = [flags for _, flags in compare(read_all(mounts), wanted)]
+    for flag in (flag for flag in _FLAGS if any(flags & flag for flags in lacking)):
+        for top in tops(read_all(mounts), wanted, flag):
+            with contextlib.suppress(OSError):
+                restrict(root, top, flag, recursive=True)
+        for mount, flags in compare(read_all(mounts), wanted):
+            if flags & flag:
+                with contextlib.suppress(OSError):
+                    restrict(root, mount, flag)
 
 
-def _restrict(root: int, target: str, flag: int, *, recursive: bool = False) -> None:
-    """Set a flag of the mount at `target`, of all below it too where `recursive`; what comes of it is seen afterwards.
-
-    By its path, and not by a descriptor: as long as somebody has one of a mount, it cannot be unmounted on the base.
-    """
-    with contextlib.suppress(OSError):  # it is gone again; under another; or, for read-only, somebody is writing there
-        syscalls.mount_setattr(root, target[1:], set_=flag, recursive=recursive)
+def _key(mount: Mount) -> tuple[int, str, str]:
+    """The same mount, wherever its directory is moved. Numbers are given again, so what it shows counts as well."""
+    return mount.number, mount.device, mount.root
 
 
 def _matters(lacking: Lacking, mountinfo: bytes) -> bool:
-    """Whether it is worth a word. A mount under another may lack nodev below /local, where /local/dev has not: then it
-    waits for the `up` after it has come to light. No right comes from that: it is the same device on the base."""
+    """Whether an administrator is told that this mount still lacks flags.
+
+    Of one that lacks nosuid, always. Without nosuid being at stake, only of one that can be seen. A mount that is under
+    another cannot be restricted alone, only with all that is below some mount above it; and for nodev that is not done
+    at /local, because /local/dev must keep its devices. The `up` after it has come to light restricts it. Until then it
+    gives no right: its devices are the base's, where it lacks nodev as well.
+    """
     there = uppermost(mountinfo, lacking.mount.target)
     in_sight = there is not None and there.number == lacking.mount.number
     return in_sight or bool(lacking.flags & syscalls.MOUNT_ATTR_NOSUID)
@@ -244,30 +298,41 @@ def _launcher_copy() -> int:
     return copy
 
 
-def _exchange(root: int, target: str, copy: int, *, missing: bool) -> None:
+def _exchange(root: int, target: str, copy: int, there: Mount | None) -> None:
     """Put the copy in the place of the launcher of old: under it, then take that away, so that there is one at every
     moment. On it nothing can be mounted, for its file is deleted. Whoever has it open gets no rights by it any more: it
     is in no namespace. Linux before 6.5 knows no under; there it is missing for some microseconds.
 
-    :param missing: there is none, because that was interrupted.
+    :param there: the launcher of old; None where there is none, because that was interrupted.
+    :raises ChangedError: it is not there any more.
     """
-    old = open_inside(root, target, os.O_PATH | os.O_NOFOLLOW, _STRICT)
+    if there is None:
+        _put(root, target, copy)
+        return
+    old = open_mount(root, there)
+    if old is None:
+        raise ChangedError("was moved while the launcher was exchanged", object=target, hint="run `chosctl up` again")
     try:
-        if missing:
-            syscalls.move_mount(copy, old, "")
-            return
         try:
             syscalls.move_mount(copy, old, "", beneath=True)
-            above = True
+            beneath = True
         except OSError as error:
             if error.errno != errno.EINVAL:
                 raise
-            above = False
+            beneath = False
         syscalls.umount_open(old)
     finally:
         os.close(old)
-    if not above:
-        _exchange(root, target, copy, missing=True)
+    if not beneath:
+        _put(root, target, copy)
+
+
+def _put(root: int, target: str, copy: int) -> None:
+    spot = open_inside(root, target, os.O_PATH | os.O_NOFOLLOW, STRICT)
+    try:
+        syscalls.move_mount(copy, spot, "")
+    finally:
+        os.close(spot)
 
 
 def read_all(fd: int) -> bytes:

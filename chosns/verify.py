@@ -6,17 +6,16 @@ hang. Changes nothing, except that what came from the base meanwhile is restrict
 
 from __future__ import annotations
 
-import errno
 import os
 from typing import NamedTuple
 
 from chosns import syscalls
 from chosns.complete import differences
 from chosns.errors import BuildError, ChangedError
+from chosns.mountflags import restrict
 from chosns.mountinfo import Mount, mount_number, parse_mount, read_mounts
 from chosns.plan.operations import Flags, MakeDirectory, MakeSymlink, Plan
 from chosns.plan.view import join, split
-from chosns.trees.view import INSIDE, open_inside
 
 _ATTRIBUTE_OF = {
     "nosuid": syscalls.MOUNT_ATTR_NOSUID,
@@ -112,29 +111,12 @@ def verify(plan: Plan, root: int, shown: dict[str, Shown], numbers: dict[str, in
         if lacking and _shown(mount) == shown.get(mount.target):
             raise BuildError(f"{mount.target} lacks flags of the plan", object=plan.environment)
         if lacking:
-            _restrict(root, mount.target, lacking)
+            restrict(root, mount, lacking)
     changed = differences(plan, found, numbers)
     if changed:  # mountinfo is read in pieces: what came between two of them is no difference
         changed &= differences(plan, read_mounts(), numbers)
     if changed:
         raise ChangedError(f"{_CHANGED}: {min(changed)}", object=plan.environment, hint=_AGAIN)
-
-
-def _restrict(root: int, target: str, flags: int) -> None:
-    """Set flags of the uppermost mount at `target`, unless that is gone again."""
-    try:
-        spot = open_inside(root, target, os.O_PATH | os.O_NOFOLLOW, syscalls.RESOLVE_NO_SYMLINKS | INSIDE)
-    except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
-            return
-        raise
-    try:
-        syscalls.mount_setattr(spot, "", set_=flags)
-    except OSError as error:
-        if error.errno != errno.EINVAL:  # no mount any more, only the directory that it was on
-            raise
-    finally:
-        os.close(spot)
 
 
 def _wanted_at(target: str, wanted: dict[str, int]) -> int:

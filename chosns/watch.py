@@ -2,34 +2,42 @@
 
 Shortens a time, and is no boundary: a user who tries without pause can be quicker (docs/security.md). Takes no lock, so
 that an `up` that waits for a tree does not stop it; what it does can be done by two at once.
+
+It goes into the generations' namespaces itself, to lose no time. Its root directory is put back to the base's at once
+each time (`Visitor`), and it waits for no file system there: what may not answer is left to the children of `repair`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import select
-from collections.abc import Callable, Sequence
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from chosns import syscalls
 from chosns.base import require_base, require_kernel
-from chosns.errors import NotPrepared
-from chosns.late import everywhere, wanted_by
+from chosns.errors import ChosError, NotPrepared, as_chos_error
+from chosns.late import at_once, wanted_by
+from chosns.mountflags import open_mount
 from chosns.registry import Generation, open_registry
-from chosns.repair import Visitor, read_all, repair
+from chosns.repair import RETIRED, Visitor, read_all, repair
 
-_QUIET = 1000
+# Milliseconds.
+_QUIET = 1000  # without a change of the base's mounts, then there is time to look closely
+_LATEST = 10_000  # after the first change: somebody may mount all the time. Also until what has failed is tried again
 _FOREVER = -1
 
 
 class _Known(NamedTuple):
-    """A generation that can be restricted in some microseconds: its pin and root, opened, and below which mounts nosuid
-    holds for all others."""
+    """A generation that can be restricted in some microseconds: its pin, and below which mounts nosuid holds for all
+    others; all opened."""
 
     pin: int
-    root: int
-    tops: list[str]
+    tops: list[int]
 
 
 def watch(told: Callable[[str], None]) -> None:
@@ -41,56 +49,135 @@ def watch(told: Callable[[str], None]) -> None:
     require_kernel()
     with contextlib.suppress(OSError):
         os.nice(-20)
-    base = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
-    known: list[_Known] = []
+    _many_descriptors()
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # no exception may come while the root directory is elsewhere
+    watcher = _Watcher(told)
     with open("/proc/self/mountinfo", "rb") as mounts:
         poll = select.poll()
         poll.register(mounts, select.POLLERR | select.POLLPRI)  # proc_pid_mountinfo(5)
-        quiet = 0  # until when nothing may come before there is time to look closely, in milliseconds
+        limit: int = 0
+        latest: float | None = None
         while True:
-            if poll.poll(quiet):
-                _hurry(known, base)
-                quiet = _QUIET
-                continue
+            if poll.poll(limit):
+                watcher.hurry()
+                now = time.monotonic() * 1000
+                latest = now + _LATEST if latest is None else latest
+                limit = min(_QUIET, int(latest - now))
+                if limit > 0:
+                    continue
+            latest = None
+            limit = _FOREVER if watcher.look() else _LATEST
+
+
+def _many_descriptors() -> None:
+    """As many as may be: some for each generation."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+class _Watcher:
+    """What is known of the generations.
+
+    :param told: given each note. What is wrong each time is told once.
+    """
+
+    def __init__(self, told: Callable[[str], None]) -> None:
+        self._told = told
+        self._base = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+        self._opened = contextlib.ExitStack()  # by what is known
+        self._visitor: Visitor | None = None
+        self._known: list[_Known] = []
+        self._problems: list[str] = []
+
+    def hurry(self) -> None:
+        """Set nosuid wherever it is to be, without a look at what lacks it: a program may be about to start there."""
+        if self._visitor is None:
+            return
+        with self._returning():
+            for generation in self._known:
+                with contextlib.suppress(OSError):  # `look` sees what is lacking
+                    self._visitor.go(generation.pin)
+                    for top in generation.tops:
+                        with contextlib.suppress(OSError):
+                            syscalls.mount_setattr(top, "", set_=syscalls.MOUNT_ATTR_NOSUID, recursive=True)
+
+    def look(self) -> bool:
+        """Look closely: at what `hurry` cannot do, and at what it does not know yet.
+
+        :returns: whether that was possible, and all is as restricted as it is to be.
+        """
+        problems: list[str] = []
+        try:
             generations = _generations()
-            for note in repair(generations, launchers=False).notes:
-                told(note)
-            known = _learn(generations, known, base)
-            quiet = _FOREVER
+            repaired = repair(generations, launchers=False)
+            if repaired.whole:
+                for note in repaired.notes:
+                    self._told(note)
+            else:
+                problems += repaired.notes
+            problems += self._learn(generations)
+        except ChosError as error:
+            problems.append(f"{error}: what is mounted since may give rights inside")
+        except OSError as error:
+            problems.append(f"{as_chos_error(error)}: what is mounted since may give rights inside")
+        for problem in problems:
+            if problem not in self._problems:
+                self._told(problem)
+        self._problems = problems
+        return not problems
+
+    def _learn(self, generations: Sequence[Generation]) -> list[str]:
+        """Know all that are there now. What is retired is let go, or its mounts would be kept. :returns: problems."""
+        self._known = []
+        self._visitor = None
+        self._opened.close()
+        if not generations:
+            return []
+        problems = []
+        self._visitor = self._opened.enter_context(Visitor())
+        with self._returning():
+            for generation in generations:
+                try:
+                    self._known.append(self._learn_one(self._visitor, generation))
+                except ChosError:
+                    continue  # `repair` has said so
+                except OSError as error:
+                    if error.errno not in RETIRED:
+                        problems.append(f"{generation}: {error.strerror}: what is mounted since may give rights in it")
+        return problems
+
+    def _learn_one(self, visitor: Visitor, generation: Generation) -> _Known:
+        wanted = wanted_by(generation.manifest, str(generation))
+        with contextlib.ExitStack() as kept, contextlib.ExitStack() as needed:
+            root, mounts = visitor.enter(str(generation))
+            needed.callback(os.close, root)
+            needed.callback(os.close, mounts)
+            pin = os.open("self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC, dir_fd=visitor.proc)
+            kept.callback(os.close, pin)
+            tops = []
+            device = os.stat("/").st_dev
+            device_text = f"{os.major(device)}:{os.minor(device)}"
+            for mount in at_once(read_all(mounts), wanted, syscalls.MOUNT_ATTR_NOSUID, device_text):
+                top = open_mount(root, mount)
+                if top is not None:
+                    kept.callback(os.close, top)
+                    tops.append(top)
+            self._opened.push(kept.pop_all())
+        return _Known(pin, tops)
+
+    @contextlib.contextmanager
+    def _returning(self) -> Iterator[None]:
+        """Back in the base's namespace afterwards, which moves the root directory there as well."""
+        try:
+            yield
+        finally:
+            syscalls.setns(self._base, syscalls.CLONE_NEWNS)
 
 
 def _generations() -> list[Generation]:
+    """Those that have a namespace. :raises ChosError: the registry is not to be trusted."""
     with contextlib.suppress(NotPrepared), open_registry() as registry:
         return [one for one in registry.generations() if one.pinned and one.manifest]
     return []
-
-
-def _hurry(known: Sequence[_Known], base: int) -> None:
-    """Set nosuid wherever it is to be, without a look at what lacks it: a program may be about to be started there."""
-    for generation in known:
-        syscalls.setns(generation.pin, syscalls.CLONE_NEWNS)
-        for target in generation.tops:
-            with contextlib.suppress(OSError):
-                syscalls.mount_setattr(generation.root, target[1:], set_=syscalls.MOUNT_ATTR_NOSUID, recursive=True)
-    syscalls.setns(base, syscalls.CLONE_NEWNS)
-
-
-def _learn(generations: Sequence[Generation], old: Sequence[_Known], base: int) -> list[_Known]:
-    """All that are there now. What is retired must be let go, or its mounts would be kept."""
-    for one in old:
-        os.close(one.pin)
-        os.close(one.root)
-    found: list[_Known] = []
-    if not generations:
-        return found
-    visitor = Visitor()
-    for generation in generations:
-        with contextlib.suppress(OSError):  # retired meanwhile
-            root, mounts = visitor.enter(str(generation))
-            pin = os.open("self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC, dir_fd=visitor.proc)
-            tops = everywhere(read_all(mounts), wanted_by(generation.manifest), syscalls.MOUNT_ATTR_NOSUID)
-            os.close(mounts)
-            found.append(_Known(pin, root, tops))
-    visitor.close()
-    syscalls.setns(base, syscalls.CLONE_NEWNS)
-    return found

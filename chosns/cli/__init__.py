@@ -6,6 +6,7 @@ import importlib
 import io
 import os
 import sys
+import traceback  # now: a module that is loaded later may come from an OS tree (rule 27)
 from types import TracebackType
 
 import click
@@ -85,8 +86,6 @@ def main() -> None:
 
 def _show_unexpected(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """What Python prints of an exception that nobody expected, escaped like everything else."""
-    import traceback  # needed by this alone
-
     for text in traceback.format_exception(kind, error, trace):
         for line in text.rstrip("\n").split("\n"):
             say(line, err=True)

@@ -12,6 +12,9 @@ def exposed_inside() -> list[Problem]:
     """One for each. Empty where nothing is prepared, or the caller may not look."""
     try:
         with open_registry() as registry:
-            return [found.problem() for found in exposed(registry.generations()) or []]
+            exposure = exposed(registry.generations())
     except RegistryError:  # `status` and `up` say so
         return []
+    if exposure is None:
+        return []
+    return [*(found.problem() for found in exposure.found), *exposure.unknown]

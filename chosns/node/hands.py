@@ -20,7 +20,7 @@ from chosns.node.state import NodeState
 from chosns.observe.homes import count_residents
 from chosns.registry import Generation
 from chosns.registry_writer import RegistryWriter
-from chosns.repair import Repaired, look, repair
+from chosns.repair import Repaired, look, not_looked_at, repair
 
 
 class Doer(Protocol):
@@ -94,11 +94,12 @@ class NoHands:
             seen = look(generations)
         except ChosError as error:
             return [], Repaired([f"{error}: what was mounted since may give rights inside"], False)
+        unknown = [not_looked_at(found) for found in seen if found.problem]
         return [
             actions.Restrict(str(found.generation), found.lacking, found.launcher, (why,))
             for found in seen
             if found.lacking or found.launcher
-        ], Repaired([], True)
+        ], Repaired(unknown, not unknown)
 
     def bring_up_module(self, site: Site) -> list[str]:
         """See Doer."""

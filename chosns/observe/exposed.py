@@ -51,16 +51,34 @@ class Exposed:
         )
 
 
-def exposed(generations: Sequence[Generation]) -> list[Exposed] | None:
-    """All that can be reached now, by place; None where it cannot be known: who is not root may not look."""
+@dataclass(frozen=True)
+class Exposure:
+    """All that can be reached now, by place; and which generations could not be looked at."""
+
+    found: tuple[Exposed, ...]
+    unknown: tuple[Problem, ...]
+
+
+def exposed(generations: Sequence[Generation]) -> Exposure | None:
+    """Look; None where nobody may: who is not root."""
     if os.geteuid() != 0:
         return None
     trusting = [generation for generation in generations if _is_trusting(generation)]
     try:
         seen = look(trusting)
-    except ChosError:
-        return None
-    return [*_late(seen), *_automounts(seen, read_mounts() if seen else [])]
+    except ChosError as error:
+        return Exposure((), (Problem(Origin(error.object), error.message, error.hint, Severity.WARNING),))
+    found = (*_late(seen), *_automounts(seen, read_mounts() if seen else []))
+    return Exposure(found, tuple(_unknown(one) for one in seen if one.problem))
+
+
+def _unknown(seen: Seen) -> Problem:
+    return Problem(
+        Origin(str(seen.generation)),
+        f"cannot be looked at ({seen.problem}): what was mounted since may give rights in it",
+        f"`chosctl up --renew {seen.generation.name}` makes a new generation; end what still runs in this one",
+        Severity.WARNING,
+    )
 
 
 def _is_trusting(generation: Generation) -> bool:

@@ -136,14 +136,14 @@ def _prepared_state(site: Site, registry: Registry, inside: bool) -> NodeState:
     for name, leftovers in sorted(grouped.items()):
         generations = tuple(_generation(generation, count, None) for generation, count in leftovers)
         states.append(EnvironmentState(name, "unlisted", generations=generations))
-    without_nosuid = exposed(found) if inside else None
+    exposure = exposed(found) if inside else None
     return NodeState(
         True,
         registry.backends(),
         tuple(states),
         private_mounts=tuple(private_mounts()),
         module=module.state(is_made()),
-        without_nosuid=None if without_nosuid is None else tuple(without_nosuid),
+        without_nosuid=None if exposure is None or exposure.unknown else exposure.found,
         missed=_count_missed(registry) if inside else None,
     )
 

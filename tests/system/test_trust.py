@@ -383,7 +383,7 @@ def test_a_file_system_that_does_not_answer(node: Node) -> None:
 @pytest.mark.parametrize(
     ("code", "words"),
     [
-        ("repair._restrict = lambda *_, **__: None", "evil.1: /srv/later cannot be restricted as planned"),
+        ("repair.restrict = lambda *_, **__: None", "evil.1: /srv/later cannot be restricted as planned"),
         ("repair._look = lambda *_: 1 // 0", "what was mounted since may give rights inside"),
         ("repair._mend = lambda *_, **__: 1 // 0", "what was mounted since may give rights in it"),
     ],
@@ -410,7 +410,7 @@ def identity():
     status = os.stat("/")
     return status.st_dev, status.st_ino
 base, own = identity(), os.stat("/proc/self/ns/mnt").st_ino
-for name in ("read_all", "_restrict", "_exchange"):
+for name in ("read_all", "restrict", "_exchange"):
     def looked(*arguments, real=getattr(repair, name), **more):
         assert os.stat("/proc/self/ns/mnt").st_ino != own
         assert identity() == base

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from chosns import late
-from chosns.late import Wanted, automounts, compare, everywhere, on_base, tops, uppermost, wanted_by
+from chosns.errors import RegistryError
+from chosns.late import Wanted, at_once, automounts, compare, on_base, tops, uppermost, wanted_by
+from chosns.mountinfo import Mount
 from chosns.syscalls import MOUNT_ATTR_NODEV, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY
 
 NOSUID, NODEV, RO = MOUNT_ATTR_NOSUID, MOUNT_ATTR_NODEV, MOUNT_ATTR_RDONLY
@@ -56,6 +58,18 @@ def test_what_a_plan_wants() -> None:
 def test_a_manifest_that_says_nothing(manifest: dict[str, object]) -> None:
     """The strictest there is."""
     assert wanted_by(manifest).at("/x/y") == BOTH
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [7, "x", [], {"operations": None}, {"operations": {}}, {"operations": ["Bind"]}]
+    + [{"operations": [{"target": target, "flags": flags}]} for target, flags in ((7, []), ("/x", 7), ("/x", "ro"))],
+)
+def test_a_damaged_manifest(plan: object) -> None:
+    """Nothing is guessed from it."""
+    with pytest.raises(RegistryError) as caught:
+        wanted_by({"plan": plan}, "one.1")
+    assert str(caught.value) == "one.1: its manifest.json is damaged"
 
 
 @pytest.mark.parametrize(
@@ -127,7 +141,28 @@ def test_where_a_flag_is_set_for_all_below() -> None:
     tree += [(5, 1, "/local", "rw,nosuid,nodev"), (6, 5, "/local/srv/a", "rw"), (7, 6, "/local/srv/a/b", "rw")]
     tree += [(8, 1, "/usr", "rw,nodev"), (9, 8, "/usr/bin/chos", "ro,nodev"), (10, 8, "/usr/late", "rw")]
     text = b"".join(f"{n} {p} 0:7 / {where} {flags} master:3 - tmpfs s rw\n".encode() for n, p, where, flags in tree)
-    assert set(tops(text, WANTED, NOSUID)) == {"/srv", "/local"}
-    assert set(tops(text, WANTED, NODEV)) == {"/srv", "/local/srv/a", "/usr"}
+    assert targets(tops(text, WANTED, NOSUID)) == {"/srv", "/local"}
+    assert targets(tops(text, WANTED, NODEV)) == {"/srv", "/local/srv/a", "/usr"}
     assert tops(text, WANTED, RO) == []
-    assert set(everywhere(text, WANTED, NOSUID)) == {"/srv", "/local"}
+
+
+def targets(mounts: list[Mount]) -> set[str]:
+    return {mount.target for mount in mounts}
+
+
+def test_what_can_be_restricted_at_once() -> None:
+    """The plan's own mounts, that can be seen: not what came later, and nothing for which a server may be asked."""
+
+    def chosen(*tree: tuple[int, int, str, str], device: str = "0:1") -> set[str]:
+        lines = [f"{n} {p} 0:7 / {where} rw master:3 - {fstype} s rw\n" for n, p, where, fstype in tree]
+        return targets(at_once("".join(lines).encode(), WANTED, NOSUID, device))
+
+    root, srv, local = (1, 1, "/", "tmpfs"), (2, 1, "/srv", "ext4"), (3, 1, "/local", "ext4")
+    assert chosen(root, srv, local) == {"/srv", "/local"}
+    assert chosen(root, srv, (4, 2, "/srv/later", "tmpfs")) == {"/srv"}
+    assert chosen(root, srv, (4, 2, "/srv", "tmpfs")) == set(), "covered: its path leads to what came later"
+    assert chosen(root, (4, 1, "/later", "tmpfs")) == set(), "an open descriptor would keep it on the base"
+    for fstype in ("nfs4", "fuse.sshfs", "overlay"):
+        assert chosen(root, local, (2, 1, "/srv", fstype)) == {"/local"}
+        assert chosen((1, 1, "/", fstype), srv) == set(), "the way there goes through it"
+        assert chosen(root, (2, 1, "/srv", fstype), device="0:7") == {"/srv"}, "it is what the base itself stands on"
