@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -378,19 +379,23 @@ def test_names_that_parsers_stumble_over(node: Node, name: str) -> None:
     evil(node)
     place = LATER / name
     place.mkdir(parents=True)
-    for source in ("-", "", name):
-        syscalls_mount(source, str(place))
-    result = node.up()
-    assert "restricted inside now" in result.stderr
-    assert not json.loads(node.chosctl("status", "--json").stdout)["without_nosuid"]
-    assert "mounted since" not in node.up().stderr
+    sources = ("-", "", name)
+    for source in sources:
+        on_base(f"syscalls.mount({source!r}, {str(place)!r}, 0, 'tmpfs')")
+    try:
+        result = node.up()
+        assert "restricted inside now" in result.stderr
+        assert not json.loads(node.chosctl("status", "--json").stdout)["without_nosuid"]
+        assert "mounted since" not in node.up().stderr
+    finally:
+        for _ in sources:
+            on_base(f"syscalls.umount({str(place)!r})")
 
 
-def syscalls_mount(source: str, place: str) -> None:
-    """mount(8) would change the names."""
-    script = f"from chosns import syscalls; syscalls.mount({source!r}, {place!r}, 0, 'tmpfs')"
+def on_base(code: str) -> None:
+    """mount(8) and umount(8) would change the names."""
     library = str(Path(__file__).parents[2])
-    subprocess.run([sys.executable, "-c", script], cwd=library, check=True)
+    subprocess.run([sys.executable, "-c", f"from chosns import syscalls; {code}"], cwd=library, check=True)
 
 
 def test_a_storm_and_what_comes_after_it(node: Node) -> None:
@@ -425,21 +430,20 @@ syscalls.move_mount(mount, os.open({str(LATER)!r}, os.O_PATH), "", beneath=True)
     assert {"nosuid", "nodev"} <= flags_at("evil", str(LATER))
 
 
-def test_watch_keeps_nothing_mounted(node: Node, automount: Callable[..., None]) -> None:
+def test_watch_keeps_nothing_mounted(node: Node, automount: Callable[..., None], tmp_path: Path) -> None:
     """What it holds is the generation's: the base unmounts what came before or later, and automount can end."""
     Path("/auto-direct").mkdir(exist_ok=True)
-    LATER.mkdir(parents=True, exist_ok=True)
-    node.mount("-t", "tmpfs", "before", "/srv/export")
+    before = Path("/srv/before")
+    before.mkdir(parents=True)
+    node.mount("-t", "tmpfs", "before", str(before))
     evil(node)
     watcher = node.start(["chosctl", "watch"], user="root")
     wait_for(lambda: holds(watcher, node.pin("evil.1")), "watch to begin")
     automount(direct=True)
     mounted_later(node)
     wait_for(lambda: restricted("evil") and restricted("evil", "/auto-direct"), "watch to restrict what came")
-
-    def gone(place: str) -> bool:
-        return place not in mount_points() or not subprocess.run(["umount", place], check=False).returncode
-
-    for place in (str(LATER), "/auto-direct", "/auto", "/srv/export"):
-        wait_for(lambda place=place: gone(place), f"{place} to be unmounted")  # type: ignore[misc]
+    os.kill(int((tmp_path / "pid").read_text()), signal.SIGTERM)
+    wait_for(lambda: not {"/auto", "/auto-direct"} & set(mount_points()), "automount to unmount what is its own")
+    for place in (LATER, before):  # a child that looks closely may have it open for a moment
+        wait_for(lambda: not subprocess.run(["umount", str(place)], check=False).returncode, f"{place} to be unmounted")  # noqa: B023
     assert watcher.poll() is None
