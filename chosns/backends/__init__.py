@@ -39,7 +39,8 @@ class Seen:
 class Look(Protocol):
     """An environment that is being looked at; what is built is what was seen."""
 
-    seen: Seen
+    def see(self) -> Seen:
+        """What was seen; waits for it. :raises ChosError: why this environment cannot be prepared."""
 
     def operations(self) -> tuple[Mapping[str, Any], ...]:
         """The operations of the plan, as JSON; none where nothing is mounted for one environment."""
@@ -68,9 +69,9 @@ class Backend(Protocol):
         """The plan, without doing or changing anything and without privilege."""
 
     def look(self, env: Environment, site: Site, group_ids: Sequence[int]) -> AbstractContextManager[Look]:
-        """Look at an environment's tree, and at the base, in a process of its own that goes with the context.
+        """Begin to look at an environment's tree, and at the base, in a process of its own that goes with the context.
 
-        Changes nothing.
+        Changes nothing. Several may be looked at side by side.
 
         :param group_ids: who is to enter; empty for everyone.
         :raises ChosError: why this environment cannot be prepared.

@@ -51,11 +51,39 @@ class ModuleBackend:
     @contextmanager
     def look(self, env: Environment, site: Site, group_ids: Sequence[int]) -> Iterator[ModuleLook]:
         """See Backend."""
-        found = self._look(env, site, group_ids)
-        seen = Seen(
-            self.name,
+        _require_possible(env, site)
+        with Worker(lambda worker: _look(worker, env, site), env.name, self._limit) as worker:
+            yield ModuleLook(worker, env, group_ids)
+
+    def may_serve(self, env: Environment, site: Site, group_ids: Sequence[int]) -> tuple[bool, list[str]]:
+        """Whether what is prepared for ns can be entered through the module as well; warnings, or the one why not."""
+        try:
+            with self.look(env, site, group_ids) as look:
+                return True, list(look.see().warnings)
+        except ChosError as error:
+            return False, [f"{error}; so it can be entered by ns only"]
+
+
+class ModuleLook:
+    """See `backends.Look`: nothing is mounted for one environment, so all that is made is its entry in the registry."""
+
+    def __init__(self, worker: Worker, env: Environment, group_ids: Sequence[int]) -> None:
+        self._worker = worker
+        self._env, self._group_ids = env, group_ids
+        self._system = ""
+
+    def see(self) -> Seen:
+        """See Look."""
+        env = self._env
+        found = self._worker.expect_first("seen")
+        self._worker.finish()
+        _require_binding(env, decided(env.policy, found["image"]))
+        _require_closed(env, found, self._group_ids)
+        self._system = found["os"]
+        return Seen(
+            ModuleBackend.name,
             env,
-            with_groups(f"kmod-{found['identity']}-{env.variables}-{env.policy}", group_ids),
+            with_groups(f"kmod-{found['identity']}-{env.variables}-{env.policy}", self._group_ids),
             {
                 "tree": found["identity"],
                 "policy": asdict(env.policy),
@@ -65,38 +93,6 @@ class ModuleBackend:
             tuple(found["warnings"]),
             module_tree=env.tree,
         )
-        yield ModuleLook(seen, found["os"])
-
-    def _look(self, env: Environment, site: Site, group_ids: Sequence[int]) -> dict[str, Any]:
-        """Look at the tree: `os`, `identity` and `warnings`. :raises ChosError: why it is none for this backend."""
-        _require_possible(env, site)
-        with Worker(lambda worker: _look(worker, env, site), env.name, self._limit) as worker:
-            seen = worker.expect("seen")
-            worker.finish()
-        _require_binding(env, decided(env.policy, seen["image"]))
-        open_to_others = seen["mode"] & (stat.S_IROTH | stat.S_IXOTH) or seen["acl"] or seen["group"] not in group_ids
-        if env.groups and open_to_others:
-            raise BuildError(
-                "kmod cannot keep users out: who may look into the tree may enter it",
-                object=env.name,
-                hint=f"give {env.tree} to a group of its `groups`, chmod o-rwx, no ACL; or use the backend ns",
-            )
-        return seen
-
-    def may_serve(self, env: Environment, site: Site, group_ids: Sequence[int]) -> tuple[bool, list[str]]:
-        """Whether what is prepared for ns can be entered through the module as well; warnings, or the one why not."""
-        try:
-            return True, list(self._look(env, site, group_ids)["warnings"])
-        except ChosError as error:
-            return False, [f"{error}; so it can be entered by ns only"]
-
-
-class ModuleLook:
-    """See `backends.Look`: nothing is mounted for one environment, so all that is made is its entry in the registry."""
-
-    def __init__(self, seen: Seen, system: str) -> None:
-        self.seen = seen
-        self._system = system
 
     def operations(self) -> tuple[Mapping[str, Any], ...]:
         """See Look."""
@@ -106,7 +102,7 @@ class ModuleLook:
         self, registry: RegistryWriter, generation: str, manifest: Mapping[str, Any], progress: Callable[[str], None]
     ) -> None:
         """See Look."""
-        env = self.seen.environment
+        env = self._env
         registry.begin_generation(generation)
         try:
             root = os.stat(ROOT)
@@ -115,6 +111,17 @@ class ModuleLook:
         except BaseException:
             registry.retire(generation)
             raise
+
+
+def _require_closed(env: Environment, found: dict[str, Any], group_ids: Sequence[int]) -> None:
+    """:raises BuildError: users who may not enter can look into the tree, and so enter it."""
+    open_to_others = found["mode"] & (stat.S_IROTH | stat.S_IXOTH) or found["acl"] or found["group"] not in group_ids
+    if env.groups and open_to_others:
+        raise BuildError(
+            "kmod cannot keep users out: who may look into the tree may enter it",
+            object=env.name,
+            hint=f"give {env.tree} to a group of its `groups`, chmod o-rwx, no ACL; or use the backend ns",
+        )
 
 
 def _require_possible(env: Environment, site: Site) -> None:

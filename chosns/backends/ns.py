@@ -65,26 +65,31 @@ class NamespaceBackend:
     def look(self, env: Environment, site: Site, group_ids: Sequence[int]) -> Iterator[NamespaceLook]:
         """See Backend."""
         with Worker(lambda worker: _work(worker, env, site), env.name, self._limit) as worker:
-            planned = worker.expect("planned")
-            env = replace(env, policy=decided(env.policy, planned["image"]))
-            seen = Seen(
-                self.name,
-                env,
-                with_groups(planned["fingerprint"], group_ids),
-                planned["made_of"],
-                recorded_mounts(env, site, planned["image"]),
-                tuple(planned["warnings"]),
-            )
-            yield NamespaceLook(self, worker, seen)
+            yield NamespaceLook(self, worker, env, site, group_ids)
 
 
 class NamespaceLook:
     """See `backends.Look`: the worker that has planned waits for orders."""
 
-    def __init__(self, backend: NamespaceBackend, worker: Worker, seen: Seen) -> None:
+    def __init__(
+        self, backend: NamespaceBackend, worker: Worker, env: Environment, site: Site, group_ids: Sequence[int]
+    ) -> None:
         self._backend = backend
         self._worker = worker
-        self.seen = seen
+        self._env, self._site, self._group_ids = env, site, group_ids
+
+    def see(self) -> Seen:
+        """See Look."""
+        planned = self._worker.expect_first("planned")
+        self._env = replace(self._env, policy=decided(self._env.policy, planned["image"]))
+        return Seen(
+            self._backend.name,
+            self._env,
+            with_groups(planned["fingerprint"], self._group_ids),
+            planned["made_of"],
+            recorded_mounts(self._env, self._site, planned["image"]),
+            tuple(planned["warnings"]),
+        )
 
     def operations(self) -> tuple[Mapping[str, Any], ...]:
         """See Look."""
@@ -95,7 +100,7 @@ class NamespaceLook:
         self, registry: RegistryWriter, generation: str, manifest: Mapping[str, Any], progress: Callable[[str], None]
     ) -> None:
         """See Look."""
-        env = self.seen.environment
+        env = self._env
         registry.begin_generation(generation)
         try:
             namespace = _pin(self._worker, registry, generation, env, progress)

@@ -133,13 +133,21 @@ class Worker:
         with contextlib.suppress(BrokenPipeError):
             os.write(self._orders, order.encode() + b"\n")
 
-    def expect(self, what: str) -> dict[str, Any]:
+    def expect_first(self, what: str) -> dict[str, Any]:
+        """`expect`, when the parent had others to attend to meanwhile: a report that is there is never too late, and
+        the time for the rest of the work begins now."""
+        report = self.expect(what, late=True)
+        self._deadline = time.monotonic() + self._limit
+        return report
+
+    def expect(self, what: str, *, late: bool = False) -> dict[str, Any]:
         """The child's next report, which must be `what`.
 
+        :param late: take it after the time limit, too, if it is there already.
         :raises ChosError: what the child reports as having failed.
         :raises BuildError: it died, or took too long.
         """
-        line = self._read_line()
+        line = self._read_line(late)
         if not line:
             raise BuildError(f"its builder ended unexpectedly ({self._ending()})", object=self.environment)
         report: dict[str, Any] = json.loads(line)
@@ -165,18 +173,19 @@ class Worker:
                 else "is the tree complete, and of this machine's architecture?",
             )
 
-    def _read_line(self) -> bytes:
+    def _read_line(self, late: bool) -> bytes:
         while b"\n" not in self._buffer:
-            chunk = self._read()
+            chunk = self._read(late)
             if not chunk:
                 return b""
             self._buffer += chunk
         line, _, self._buffer = self._buffer.partition(b"\n")
         return line
 
-    def _read(self) -> bytes:
-        left = self._deadline - time.monotonic()  # also for one that talks all the time
-        if left <= 0 or not _readable(self._report, left):
+    def _read(self, late: bool = False) -> bytes:
+        left = self._deadline - time.monotonic()
+        # Not in time: also one that talks all the time.
+        if (left <= 0 and not late) or not _readable(self._report, max(left, 0)):
             raise BuildError(
                 f"no answer within {self._limit:.0f} s",
                 object=self.environment,

@@ -43,6 +43,12 @@ _backend = click.option(
     callback=_parse_backends,
     help="Prepare for ns, kmod, or both, the default first. Without it: as the configuration says, else as it is.",
 )
+_jobs = click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="How many trees are looked at side by side. Without it: as many as there are processors.",
+)
 _dry_run = click.option("--dry-run", is_flag=True, help="Print what would be done, and why; change nothing.")
 _names = click.argument("environments", nargs=-1, metavar="[ENV]...")
 
@@ -52,6 +58,7 @@ _names = click.argument("environments", nargs=-1, metavar="[ENV]...")
 @_backend
 @_renew
 @_timeout
+@_jobs
 @_dry_run
 @json_option
 def up(
@@ -59,6 +66,7 @@ def up(
     backends: tuple[str, ...],
     renew: bool,
     timeout: float,
+    jobs: int | None,
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -67,7 +75,7 @@ def up(
     What has not changed keeps its generation, so it may be run as often as one likes. A new generation serves new
     logins; running jobs keep theirs. Exit status 1 when an environment could not be prepared; the others are.
     """
-    _up("chosctl up", environments, backends, renew, timeout, dry_run, as_json)
+    _up("chosctl up", environments, backends, renew, timeout, jobs, dry_run, as_json)
 
 
 @click.command()
@@ -75,6 +83,7 @@ def up(
 @_backend
 @_renew
 @_timeout
+@_jobs
 @_dry_run
 @json_option
 def reload(
@@ -82,11 +91,12 @@ def reload(
     backends: tuple[str, ...],
     renew: bool,
     timeout: float,
+    jobs: int | None,
     dry_run: bool,
     as_json: bool,
 ) -> None:
     """Follow a change of the configuration: the same as `up`."""
-    _up("chosctl reload", environments, backends, renew, timeout, dry_run, as_json)
+    _up("chosctl reload", environments, backends, renew, timeout, jobs, dry_run, as_json)
 
 
 @click.command()
@@ -117,6 +127,7 @@ def _up(
     backends: tuple[str, ...],
     renew: bool,
     timeout: float,
+    jobs: int | None,
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -149,6 +160,7 @@ def _up(
         renew=renew,
         dry_run=dry_run,
         limit=timeout,
+        workers=jobs or 0,
         command=command,
         told=Told(progress, done),
         waiting=_waiting,

@@ -46,6 +46,7 @@ def up(
     renew: bool = False,
     dry_run: bool = False,
     limit: float = TIME_LIMIT,
+    workers: int = 0,
     command: str = "chosctl up",
     told: Told | None = None,
     waiting: Callable[[str], None] = lambda _: None,
@@ -59,6 +60,7 @@ def up(
     :param renew: make a new generation even of what has not changed.
     :param dry_run: change nothing, and take no lock; the report's `decision` says what would be done.
     :param limit: seconds that one environment may take.
+    :param workers: how many trees are looked at side by side; 0: as many as there are processors.
     :param waiting: told when another `chosctl` has to be waited for.
     :raises UnknownEnvironment: a name is not in the configuration. Nothing was done then.
     :raises ChosError: nothing can be prepared at all.
@@ -83,7 +85,7 @@ def up(
         jobs, problem = with_record_file(site.jobs, make=not dry_run)
         notes += [note for note in (_private(node), launcher_problem(), problem) if note]
         texts = {"base": base_text(), "login": login_text(site.login), "jobs": jobs_text(jobs)}
-        drive = Drive(site, node, wish, doer, limit, told or Told(), notes)
+        drive = Drive(site, node, wish, doer, limit, told or Told(), notes, workers or len(os.sched_getaffinity(0)))
         return drive.run(environments, texts)
 
 

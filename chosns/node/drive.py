@@ -14,10 +14,26 @@ from chosns.errors import ChangedError, ChosError, ConfigError, as_chos_error
 from chosns.model import Environment, Problem, Site, escape_name
 from chosns.node import actions, decision
 from chosns.node.actions import Action
+from chosns.node.ahead import Ahead
 from chosns.node.decision import Wish
 from chosns.node.hands import Doer
 from chosns.node.report import Outcome, Report
 from chosns.node.state import NodeState
+
+
+@dataclass(frozen=True)
+class Shut:
+    """An environment that is closed to whom the configuration does not name any more.
+
+    group_ids: who may enter; None where it cannot be prepared
+    excess:    see `decision.Closing`; None: what is published must not stay in any case
+    error:     why it cannot be prepared
+    """
+
+    group_ids: tuple[int, ...] | None
+    excess: tuple[str, ...] | None
+    error: ChosError | None = None
+
 
 _ATTEMPTS = 3  # when mounts come or go on the base at a bad moment
 
@@ -35,15 +51,25 @@ class Drive:
 
     :param node: as it is; kept up to date with each action.
     :param limit: seconds that one environment may take.
+    :param workers: how many trees are looked at side by side.
     """
 
     def __init__(
-        self, site: Site, node: NodeState, wish: Wish, doer: Doer, limit: float, told: Told, notes: Sequence[str] = ()
+        self,
+        site: Site,
+        node: NodeState,
+        wish: Wish,
+        doer: Doer,
+        limit: float,
+        told: Told,
+        notes: Sequence[str] = (),
+        workers: int = 1,
     ) -> None:
         self._site, self.node, self._wish, self._doer, self._told = site, node, wish, doer, told
         self._module = ModuleBackend(limit)
         self._ns: Backend = NamespaceBackend(limit)
         self._broken: Mapping[str, Sequence[Problem]] = broken(site)
+        self._workers = workers
         self.report = Report(notes=list(notes))
 
     def run(self, chosen: Iterable[Environment], texts: Mapping[str, str]) -> Report:
@@ -60,12 +86,16 @@ class Drive:
         report.notes += result.notes
         report.degraded = not result.whole
         self._bring_up_backends()
-        for env in chosen:
-            self._told.progress(env.name)
-            outcome = self._environment(env)
-            report.outcomes.append(outcome)
-            report.notes += [warning for warning in outcome.warnings if warning not in report.notes]
-            self._told.done(outcome)
+        chosen = list(chosen)
+        shut = {env.name: self._shut(env) for env in chosen}
+        wanted = [(env, ids) for env in chosen if (ids := shut[env.name].group_ids) is not None]
+        with Ahead(self._backend(), self._site, wanted, self._workers) as ahead:
+            for env in chosen:
+                self._told.progress(env.name)
+                outcome = self._environment(env, shut[env.name], ahead)
+                report.outcomes.append(outcome)
+                report.notes += [warning for warning in outcome.warnings if warning not in report.notes]
+                self._told.done(outcome)
         self.node = self._doer.seen_again(self.node)
         self._take(decision.for_the_rest(self._site, self.node, self._wish))
         report.kept = decision.kept(self.node)
@@ -93,20 +123,30 @@ class Drive:
                 self._wish = replace(self._wish, backends=("ns",))
         self._take(decision.for_backends(self.node, self._wish))
 
-    def _environment(self, env: Environment) -> Outcome:
-        """One environment, from configuration to a published generation."""
-        too_much: Sequence[str] | None = None  # why what is published must not stay; None: it must not in any case
+    def _shut(self, env: Environment) -> Shut:
+        """Close what is published of an environment: for all of them, before any tree is looked at."""
+        problems = self._broken.get(env.name)
+        if problems:
+            return Shut(
+                None, None, ConfigError(problems[0].message, object=str(problems[0].origin), hint=problems[0].hint)
+            )
+        closing = decision.closing(env, self._site, self.node)
+        try:
+            self._take(closing.actions, env.name)
+        except OSError as error:
+            return Shut(None, closing.excess, as_chos_error(error, env.name))
+        except ChosError as error:
+            return Shut(None, closing.excess, error)
+        unknown = decision.unknown_group(env, self.node) if closing.group_ids is None else None
+        return Shut(closing.group_ids, closing.excess, unknown)
+
+    def _environment(self, env: Environment, shut: Shut, ahead: Ahead) -> Outcome:
+        """One environment, from what is closed to a published generation."""
         started = time.monotonic()
         try:
-            problems = self._broken.get(env.name)
-            if problems:
-                raise ConfigError(problems[0].message, object=str(problems[0].origin), hint=problems[0].hint)
-            closing = decision.closing(env, self._site, self.node)
-            too_much = closing.excess
-            self._take(closing.actions, env.name)
-            if closing.group_ids is None:
-                raise decision.unknown_group(env, self.node)
-            why, warnings = self._prepare(env, closing.group_ids)
+            if shut.error:
+                raise shut.error
+            why, warnings = self._prepare(env, shut.group_ids or (), ahead)
             published = self.node.published(escape_name(env.name))
             seconds = time.monotonic() - started
             return Outcome(
@@ -116,25 +156,31 @@ class Drive:
             failure: ChosError = as_chos_error(error, env.name)
         except ChosError as error:
             failure = error
-        follows = decision.after_failure(env, self._site, self.node, failure, too_much)
+        follows = decision.after_failure(env, self._site, self.node, failure, shut.excess)
         failure.message += follows.addition
         self._take(follows.actions, env.name)
         return Outcome(env.name, "failed", error=failure)
 
-    def _prepare(self, env: Environment, group_ids: Sequence[int]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    def _backend(self) -> Backend:
+        return self._ns if "ns" in self._wish.backends else self._module
+
+    def _prepare(
+        self, env: Environment, group_ids: Sequence[int], ahead: Ahead
+    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The reasons for a new generation, none where none was made; warnings. Again where the base changed."""
         for _ in range(_ATTEMPTS - 1):
             try:
-                return self._attempt(env, group_ids)
+                return self._attempt(env, group_ids, ahead)
             except ChangedError as error:
                 self._told.progress(f"{error}; once more")
                 self.node = self._doer.seen_again(self.node)
-        return self._attempt(env, group_ids)
+        return self._attempt(env, group_ids, ahead)
 
-    def _attempt(self, env: Environment, group_ids: Sequence[int]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    def _attempt(
+        self, env: Environment, group_ids: Sequence[int], ahead: Ahead
+    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """`_prepare`, once."""
-        backend = self._ns if "ns" in self._wish.backends else self._module
-        with backend.look(env, self._site, group_ids) as look:
+        with ahead.take(env, group_ids) as look:
             seen = self._complete(env, look, group_ids)
             why: tuple[str, ...] = ()
             for action in decision.after_look(self._site, self.node, seen, group_ids, self._wish):
@@ -147,7 +193,7 @@ class Drive:
 
     def _complete(self, env: Environment, look: Look, group_ids: Sequence[int]) -> Seen:
         """What a backend has seen, with what takes longer and is only sometimes asked for."""
-        seen = look.seen
+        seen = look.see()
         published = self.node.published(escape_name(env.name))
         if published and published.manifest.get("fingerprint") != seen.fingerprint:
             seen = replace(seen, operations=look.operations())

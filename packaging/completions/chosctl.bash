@@ -14,7 +14,7 @@ _chosctl() {
         -*)
             local options='--json --help'
             case $verb in
-                up | reload) options+=' --backend --renew --timeout --dry-run' ;;
+                up | reload) options+=' --backend --renew --timeout --jobs --dry-run' ;;
                 down) options+=' --dry-run' ;;
                 explain) options+=' --operations' ;;
                 watch) options='--help' ;;

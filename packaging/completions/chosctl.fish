@@ -19,6 +19,7 @@ complete -c chosctl -n "__fish_seen_subcommand_from $verbs" -l help -d 'Show hel
 complete -c chosctl -n '__fish_seen_subcommand_from up reload' -l backend -x -a 'ns kmod ns,kmod kmod,ns' -d 'What to prepare for'
 complete -c chosctl -n '__fish_seen_subcommand_from up reload' -l renew -d 'Make new generations'
 complete -c chosctl -n '__fish_seen_subcommand_from up reload' -l timeout -x -d 'Seconds for one environment'
+complete -c chosctl -n '__fish_seen_subcommand_from up reload' -l jobs -x -d 'Trees looked at side by side'
 complete -c chosctl -n '__fish_seen_subcommand_from ps' -l missed -d 'Jobs that asked for one, but are on the base'
 complete -c chosctl -n '__fish_seen_subcommand_from ps' -x -l pid -d 'With --missed: this process'
 complete -c chosctl -n '__fish_seen_subcommand_from list' -l names -d 'Names only'

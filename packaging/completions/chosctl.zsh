@@ -23,7 +23,7 @@ names=(${(f)"$(chosctl list --names 2>/dev/null)"})
 local verb=$words[2]
 shift words; (( CURRENT-- ))
 case $verb in
-    up|reload) _arguments '--backend[what to prepare for]:backend:(ns kmod ns,kmod kmod,ns)' '--renew[make new generations]' '--timeout[limit for one environment]:seconds:' '--dry-run[change nothing]' '--json[print JSON]' '--help[show help]' "*:environment:($names)" ;;
+    up|reload) _arguments '--backend[what to prepare for]:backend:(ns kmod ns,kmod kmod,ns)' '--renew[make new generations]' '--timeout[limit for one environment]:seconds:' '--jobs[trees looked at side by side]:number:' '--dry-run[change nothing]' '--json[print JSON]' '--help[show help]' "*:environment:($names)" ;;
     down) _arguments '--dry-run[change nothing]' '--json[print JSON]' '--help[show help]' "*:environment:($names)" ;;
     ps) _arguments '--missed[jobs that asked for one, but are on the base]' '--pid[with --missed: this process]:process:_pids' '--json[print JSON]' '--help[show help]' ":environment:($names)" ;;
     explain) _arguments '--operations[every operation in its order]' '--json[print JSON]' '--help[show help]' ":environment:($names)" ;;
