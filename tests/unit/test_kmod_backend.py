@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 from plan_support import DEFAULT, HERE
 
-from chosns import syscalls
 from chosns.backends.kmod import _require_possible
 from chosns.errors import BuildError
 from chosns.model import Bind, Environment, Policy, Site, Sysconfig
-from chosns.module import control, root
-from chosns.module.node import withdraw
+from chosns.module import control
 from chosns.module.root import tree_names
-from chosns.mountinfo import Mount
+from chosns.node.actions import WithdrawTree
+from chosns.node.decision import closing
+from chosns.node.state import NodeState
 from chosns.observe.homes import Homes
 from chosns.registry import Generation
 from chosns.restrict import recorded
@@ -142,30 +142,18 @@ def test_the_list_is_read_as_the_kernel_writes_it(tmp_path: Path, monkeypatch: p
     assert control.allowed() == paths
 
 
-class OneGeneration:
-    """A registry that has one generation of `one`, which the module allows."""
-
-    def __init__(self, manifest: dict[str, Any]) -> None:
-        self.manifest = manifest
-        self.allowed = {"one": "/os/one"}
-
-    def published(self, name: str) -> str:
-        return f"{name}.1"
-
-    def generation(self, text: str) -> Generation:
-        return Generation("one", 1, 0, self.manifest, pinned=True)
-
-    def module_trees(self) -> dict[str, str]:
-        return dict(self.allowed)
-
-    def set_module_tree(self, name: str, tree: str) -> None:
-        self.allowed.pop(name)
-
-    def backends(self) -> list[str]:
-        return ["ns", "kmod"]
-
-    def module_is_ours(self) -> bool:
-        return False
+def stays_allowed(manifest: dict[str, Any], now: Policy) -> bool:
+    """Whether the module lets users into what was made as `manifest` says, before the tree is looked at again."""
+    node = NodeState(
+        prepared=True,
+        backends=("ns", "kmod"),
+        links={"one": "../gen/one.1"},
+        generations={"one.1": Generation("one", 1, 0, manifest, pinned=True)},
+        entrants={"one.1": None},
+        trees={"one": "/os/one"},
+    )
+    found = closing(replace(ENV, policy=now), SITE, node).actions
+    return not any(isinstance(action, WithdrawTree) for action in found)
 
 
 @pytest.mark.parametrize(
@@ -184,43 +172,10 @@ class OneGeneration:
 def test_the_module_lets_nobody_in_by_an_older_policy(made: Policy, image: str, now: Policy, stays: bool) -> None:
     """And an `up` that changes nothing takes nothing away, not for a moment."""
     before = replace(ENV, policy=made)
-    registry = OneGeneration({**recorded(before), "image": image})
-    withdraw(replace(ENV, policy=now), registry)  # type: ignore[arg-type]
-    assert bool(registry.allowed) is stays
-    registry = OneGeneration({**recorded(replace(before, groups=("a",))), "image": image})
-    withdraw(replace(ENV, policy=now), registry)  # type: ignore[arg-type]
-    assert not registry.allowed
+    assert stays_allowed({**recorded(before), "image": image}, now) is stays
+    assert not stays_allowed({**recorded(replace(before, groups=("a",))), "image": image}, now)
 
 
 @pytest.mark.parametrize(("now", "stays"), [(Policy(), False), (Policy(trust="site"), True)])
 def test_an_earlier_version_did_not_say_whether_a_tree_is_an_image(now: Policy, stays: bool) -> None:
-    registry = OneGeneration(recorded(replace(ENV, policy=Policy(trust="site"))))
-    withdraw(replace(ENV, policy=now), registry)  # type: ignore[arg-type]
-    assert bool(registry.allowed) is stays
-
-
-def test_mounts_are_restricted_one_by_one_before_linux_5_12(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a question to any file system: statvfs(3) has an automounter mount, and waits for its server."""
-    found = [
-        Mount("/chos/home", "/", ["rw", "noatime"], [], "ext4", "8:1", 2, 1),
-        Mount("/chos/home/direct", "/", ["ro", "noexec", "relatime"], [], "autofs", "0:9", 3, 2),
-        Mount("/chos/home2", "/", ["rw"], [], "ext4", "8:2", 4, 1),
-    ]
-    calls: dict[str, int] = {}
-
-    def refuse(*_: object, **__: object) -> None:
-        raise OSError(errno.ENOSYS, "no such call")
-
-    def mount(_source: str, target: str, flags: int, _type: str = "none") -> None:
-        calls[target] = flags
-
-    monkeypatch.setattr(root.syscalls, "mount_setattr", refuse)
-    monkeypatch.setattr(root.syscalls, "mount", mount)
-    monkeypatch.setattr(root, "read_mounts", lambda: found)
-    monkeypatch.setattr(os, "statvfs", lambda _: pytest.fail("asks"))
-    root._restrict("/chos/home", syscalls.MOUNT_ATTR_NOSUID)
-    remount = syscalls.MS_BIND | syscalls.MS_REMOUNT | syscalls.MS_NOSUID
-    assert calls == {
-        "/chos/home": remount | os.ST_NOATIME,
-        "/chos/home/direct": remount | os.ST_RDONLY | os.ST_NOEXEC | syscalls.MS_RELATIME,
-    }
+    assert stays_allowed(recorded(replace(ENV, policy=Policy(trust="site"))), now) is stays
