@@ -327,6 +327,19 @@ def test_no_chroot_on_its_own() -> None:
     assert (done.returncode, done.stdout) == (125, "")
 
 
+def test_chos_where_chroot_is_forbidden(two: Node) -> None:
+    """A user's `chos` in such a job, there and back."""
+    alice = ["setpriv", "--reuid", "alice", "--regid", "alice", "--init-groups"]
+    inside = "cat /etc/os-release; CHOS=root chos cat /etc/os-release"
+    done = subprocess.run(
+        [NO_CHROOT, *alice, "chos", "sh", "-c", inside],
+        env={**os.environ, "CHOS": "one"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0 and "ID=one\n" in done.stdout and f"\n{BASE_ID}\n" in done.stdout, done
+
+
 def test_check_looks_at_the_pbs_mom_that_runs(privileged: PbsMom) -> None:
     for before, told in (((), 1), ((NO_CHROOT,), 0)):
         daemon = daemon_named_pbs_mom(*before)
