@@ -4,7 +4,7 @@ A job's variables name the environment; its starter, hook or plugin should have 
 product goes round the starter, or goes on without one that is not there, the job runs on the base, and says nothing.
 It is a miss where the first process of the job has the wish already, and none of its ancestors has been inside: who
 came back by hand (`CHOS=root chos`), set CHOS later in the job, or allocated nodes from a shell that had it set, chose
-the base.
+the base; and whose child is inside waits for it.
 
 All of it is the word of whoever owns the process: for showing. It is read as data, by descriptor (a pid that is given
 to another process meanwhile reads as gone), up to the limits below, in a child with a time limit: a process's owner
@@ -118,12 +118,25 @@ class _Look:
         self._root = _root_mount("self")
 
     def all(self, pid: int) -> Iterator[Missed]:
-        for entry in [str(pid)] if pid else os.listdir("/proc"):
-            process = self._process(int(entry)) if entry.isdigit() else None
-            if process and process.base and process.wish.product and self._wanted(process) and self._began(process):
+        looked_at = [self._process(int(entry)) for entry in os.listdir("/proc") if entry.isdigit()]
+        there = [process for process in looked_at if process]
+        carriers = self._carriers(there) | {os.getpid(), os.getppid()}
+        for process in there:
+            asked = process.base and process.wish.product and process.pid not in carriers and pid in (0, process.pid)
+            if asked and self._wanted(process) and self._began(process):
                 found = _opened(process.pid, partial(self._describe, process))
                 if found:
                     yield found
+
+    def _carriers(self, there: Sequence[_Process]) -> set[int]:
+        """Who has started something inside: time(1) around the starter, a script that calls `chos` itself."""
+        found: set[int] = set()
+        for process in there:
+            above = self._process(process.parent) if process.inside else None
+            while above and above.pid not in found and not above.inside:
+                found.add(above.pid)
+                above = self._process(above.parent)
+        return found
 
     def _wanted(self, process: _Process) -> bool:
         """Whether it asks for anything but the base: also for what there is not, which a starter would have refused."""

@@ -163,3 +163,25 @@ def test_the_page(arc: Arex, node: Node) -> None:
     node.up()
     os.environ["AREX"] = arc.endpoint
     worked.run("arc")
+
+
+MISSED = "cat /etc/os-release; chosctl ps --missed; true"
+
+
+def test_chos_job_starter_cannot_be_run(arc: Arex, two: Node) -> None:
+    program = Path("/usr/bin/chos-job-starter").resolve()
+    kept = program.stat().st_mode
+    program.chmod(0o644)
+    try:
+        said = arc.said(arc.submit("alice", job(SHOW, "one")))
+        assert "/usr/bin/chos-job-starter" in said and "Permission denied" in said and "ID=" not in said, said
+    finally:
+        program.chmod(kept)
+
+
+def test_a_job_without_the_runtime_environment(arc: Arex, two: Node) -> None:
+    """CHOS is a variable like others then, and the job on the base. With it, what A-REX puts around it is none."""
+    said = arc.said(arc.submit("alice", job(MISSED, "one", rte="")))
+    assert os_id(said) == BASE_ID and " one " in said.partition("ASKED FOR")[2], said
+    said = arc.said(arc.submit("alice", job(MISSED, "two")))
+    assert os_id(said) == "ID=two" and "ASKED FOR" not in said, said

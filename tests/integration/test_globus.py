@@ -217,3 +217,31 @@ def test_the_page(globus: Gatekeeper, node: Node) -> None:
     assert run(["chosctl", "install", "globus", "--undo"]).returncode == 0
     os.environ["GATEKEEPER"] = globus.contact
     worked.run("globus")
+
+
+@pytest.mark.parametrize("mode", [0o644, None])
+def test_chos_job_starter_cannot_be_run(
+    globus: Gatekeeper, two: Node, dotfile: Callable[..., Path], mode: int | None
+) -> None:
+    """Globus looks at the program that it is to start, and refuses the job."""
+    program, aside = Path("/usr/bin/chos-job-starter"), Path("/usr/bin/aside")
+    target = program.resolve()
+    kept = target.stat().st_mode
+    dotfile("alice", "one")
+    target.chmod(mode) if mode else program.rename(aside)
+    try:
+        said = globus.job("alice", shell(SHOW))
+    finally:
+        target.chmod(kept) if mode else aside.rename(program)
+    assert ("do not allow execution" if mode else "the executable does not exist") in said, said
+    assert "ID=" not in said
+
+
+def test_a_job_manager_without_the_adapter(globus: Gatekeeper, two: Node, dotfile: Callable[..., Path]) -> None:
+    """Globus's own fork.pm: ~/.chos is read by nobody, and that is not seen; CHOS is a variable like others, and is."""
+    line = "cat /etc/os-release; chosctl ps --missed --pid $$; echo missed=$?"
+    dotfile("alice", "one")
+    said = globus.job("alice", shell(line), "plain")
+    assert os_id(said) == BASE_ID and "missed=0" in said, said
+    said = globus.job("alice", shell(line, ONE), "plain")
+    assert os_id(said) == BASE_ID and "missed=3" in said, said

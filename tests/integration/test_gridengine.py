@@ -6,6 +6,7 @@ import concurrent.futures
 import os
 import pwd
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -310,3 +311,85 @@ def test_the_worked_example(node: Node, grid: GridEngine) -> None:
     finally:
         (gridengine.COMMON / "sge_request").unlink(missing_ok=True)
         grid.queue(starter_method=STARTER)
+
+
+# --- the starter is missing, or passed by -----------------------------------------------------------------------------
+
+MISSED = "#!/bin/sh\ncat /etc/os-release; chosctl ps --missed --pid $$ >seen; echo missed=$?\n"
+COPY = Path("/usr/local/lib/chos-starter-copy")
+
+
+@pytest.fixture
+def copied(grid: GridEngine) -> Iterator[Path]:
+    """The queue has a copy of the starter, which a test may spoil."""
+    shutil.copy(STARTER, COPY)
+    grid.queue(starter_method=str(COPY))
+    yield COPY
+    COPY.unlink(missing_ok=True)
+    grid.queue(starter_method=STARTER)
+
+
+def waits_in_error(alice: Alice, script: str) -> None:
+    """Grid Engine starts nothing, and keeps the job in its queue as Eqw."""
+    number = alice.types("qsub", "-terse", "-cwd", "-j", "y", "-o", "out", "-v", "CHOS=one", script).stdout.strip()
+
+    def state() -> str:
+        lines = [line.split() for line in alice.cell.command("qstat", "-u", "*").splitlines()]
+        return next((words[4] for words in lines if words and words[0] == number), "gone")
+
+    assert number.isdigit()
+    wait_for(lambda: state() in ("Eqw", "gone"), "the job's error")
+    assert state() == "Eqw"
+    alice.cell.command("qdel", number)
+    wait_for(lambda: state() == "gone", "the job's end")
+    assert not (alice.directory / "out").exists() or not (alice.directory / "out").read_text()
+
+
+def test_a_starter_that_cannot_be_run(alice: Alice, copied: Path) -> None:
+    """Nothing runs on the base."""
+    script = alice.file("missed", MISSED)
+    copied.chmod(0o644)
+    waits_in_error(alice, script)
+    copied.chmod(0o711)
+    status, out, err = alice.batch("-v", "CHOS=one", script)
+    assert (status, out) == (2, "") and "Permission denied" in err, "not readable: its shell cannot"
+    copied.unlink()
+    waits_in_error(alice, script)
+
+
+def test_a_starter_that_is_replaced(alice: Alice, copied: Path) -> None:
+    new = copied.with_suffix(".new")
+    shutil.copy(copied, new)
+    new.rename(copied)
+    status, out, err = alice.batch("-v", "CHOS=one", alice.file("missed", MISSED))
+    assert (status, os_id(out), err) == (0, "ID=one", "") and "missed=0" in out
+
+
+@pytest.mark.parametrize(("mode", "status"), [(0o644, 126), (None, 127)])
+def test_chos_job_starter_cannot_be_run(alice: Alice, mode: int | None, status: int) -> None:
+    program, aside = Path("/usr/bin/chos-job-starter"), Path("/usr/bin/aside")
+    kept = program.stat().st_mode
+    program.chmod(mode) if mode else program.rename(aside)
+    try:
+        done = alice.batch("-v", "CHOS=one", alice.file("missed", MISSED))
+        assert done[:2] == (status, "") and "chos-job-starter" in done[2], done
+    finally:
+        program.chmod(kept) if mode else aside.rename(program)
+
+
+def test_a_queue_without_a_starter(alice: Alice) -> None:
+    """The job runs on the base, and does well: only chosctl sees it, for the user in the job, and for root."""
+    script = alice.file("missed", MISSED)
+    alice.cell.queue(starter_method="NONE")
+    try:
+        for words in ((script,), ("-b", "y", "/bin/sh", script), ("-b", "y", "-shell", "n", "/bin/sh", script)):
+            status, out, err = alice.batch("-v", "CHOS=one", *words)
+            assert (status, os_id(out), err) == (0, BASE_ID, "") and "missed=3" in out, (words, out)
+            assert re.search(r"alice +sge [0-9]+ +one ", (alice.directory / "seen").read_text())
+        status, out, _ = alice.batch(script)
+        assert "missed=0" in out, "it asked for nothing"
+    finally:
+        alice.cell.queue(starter_method=STARTER)
+    for words in (("-b", "y", "/bin/sh", script), ("-b", "y", "-shell", "n", "/bin/sh", script)):
+        status, out, err = alice.batch("-v", "CHOS=one", *words)
+        assert (status, os_id(out), err) == (0, "ID=one", "") and "missed=0" in out, words

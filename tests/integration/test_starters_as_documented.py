@@ -85,6 +85,25 @@ def test_as_htcondor_documents(two: Node, dotfile: Any) -> None:
         entries.unlink(missing_ok=True)
 
 
+def test_htcondor_without_chos_job_starter(two: Node) -> None:
+    """The wrapper does not run the job on the base."""
+    program, aside = Path("/usr/bin/chos-job-starter"), Path("/usr/bin/aside")
+    wrapper = [str(STARTERS / "htcondor/job_wrapper"), "/bin/echo", "ran"]
+    mode = program.stat().st_mode
+    program.chmod(0o644)
+    try:
+        done = two.run(wrapper, env={"CHOS": "one"})
+        assert (done.returncode, done.stdout) == (126, ""), done
+    finally:
+        program.chmod(mode)
+    program.rename(aside)
+    try:
+        done = two.run(wrapper, env={"CHOS": "one"})
+        assert (done.returncode, done.stdout) == (127, ""), done
+    finally:
+        aside.rename(program)
+
+
 def test_htcondor_replaces_itself(two: Node) -> None:
     """The wrapper has to exec: the job is the process that HTCondor started."""
     process = two.start([str(STARTERS / "htcondor/job_wrapper"), "/bin/sh", "-c", "echo $$"], env={"CHOS": "one"})
