@@ -6,6 +6,7 @@ import contextlib
 import grp
 import os
 import pty
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -354,3 +355,31 @@ def test_a_tree_gives_no_groups(
         assert sorted(text.splitlines()[-1].split()) == sorted([str(os.stat("/home/alice").st_gid), "4711"])
     finally:
         subprocess.run(["groupdel", "extra"], check=True)
+
+
+def test_the_module_is_missing_or_replaced(two: Node, stacks: Stacks, dotfile: Callable[..., Path]) -> None:
+    """With the line of `chosctl install pam`: without the module sessions are on the base; a new one counts at once."""
+    [module] = Path("/usr/lib").glob("*/security/pam_chos.so")
+    kept, copy = module.with_name("kept"), module.with_name("copy")
+    stacks.write("su", Path("/etc/pam.d/su").read_text())  # put back afterwards
+    show = ["su", "-", "alice", "-c", "cat /etc/os-release"]
+    assert run(["chosctl", "install", "pam", "--service", "su"]).returncode == 0
+    dotfile("alice", "one")
+    try:
+        assert os_id(run(show).stdout) == "ID=one"
+        module.chmod(0o600)
+        assert os_id(run(show).stdout) == "ID=one", "root loads it"
+        shutil.copy(module, copy)
+        copy.rename(module)
+        assert os_id(run(show).stdout) == "ID=one"
+        module.rename(kept)
+        done = run(show)
+        assert (done.returncode, os_id(done.stdout)) == (0, BASE_ID), done
+        module.write_text("no module\n")
+        done = run(show)
+        assert (done.returncode, os_id(done.stdout)) == (0, BASE_ID), done
+    finally:
+        if kept.exists():
+            kept.replace(module)
+        module.chmod(0o644)
+        run(["chosctl", "install", "pam", "--undo"])
