@@ -12,11 +12,11 @@ from chosns.cli.output import json_option, print_json, say
 from chosns.config import broken, check_groups, read_site
 from chosns.doctor.mounts import exposed_inside
 from chosns.doctor.pam import stacks_with_problems
-from chosns.doctor.torque import job_starter_problems
 from chosns.doctor.trees import try_plan, unplannable
 from chosns.errors import ConfigError
 from chosns.install import launcher_problem
 from chosns.integrate.model import Machine
+from chosns.integrate.mom_problems import job_starter_problems
 from chosns.model import Origin, Problem, Severity
 from chosns.node.names import find
 from chosns.plan import Plan

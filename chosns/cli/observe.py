@@ -52,7 +52,7 @@ def status(as_json: bool) -> None:
         if node.without_nosuid:
             places = some([found.place for found in node.without_nosuid])
             say(f"set-uid programs of {places} work inside: `chosctl check` says more", err=True)
-        from chosns.doctor.torque import job_starter_problems  # and psutil, which `list` does not need
+        from chosns.integrate.mom_problems import job_starter_problems  # and psutil, which `list` does not need
 
         for problem in job_starter_problems(Machine()):
             if problem.severity is Severity.ERROR:

@@ -2,7 +2,7 @@
 
 What it does with that, tried with TORQUE's master: a starter that is missing when pbs_mom starts is ignored, with one
 line in its log. One that cannot be executed later is passed over: pbs_mom then executes the user's shell itself, as
-root where the starter is privileged. Called by `torque` and `doctor.torque`.
+root where the starter is privileged. Called by `torque`, `mom_guard` and `mom_problems`.
 """
 
 from __future__ import annotations

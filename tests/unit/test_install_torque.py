@@ -18,11 +18,11 @@ import pytest
 from click.testing import CliRunner
 
 from chosns.cli import integrate
-from chosns.doctor.torque import job_starter_problems
 from chosns.errors import ChosError
 from chosns.install import starter
 from chosns.integrate import command, engine, mom
 from chosns.integrate.model import Machine, Request
+from chosns.integrate.mom_problems import job_starter_problems
 from chosns.integrate.products import PRODUCTS
 from chosns.model import Severity
 

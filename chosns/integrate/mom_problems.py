@@ -13,7 +13,7 @@ from chosns.config.trusted import display_path
 from chosns.install import program
 from chosns.integrate import mom
 from chosns.integrate.model import Machine
-from chosns.integrate.torque import problems_of_guard, start_note
+from chosns.integrate.mom_guard import problems_of_guard, start_note
 from chosns.model import Origin, Problem, Severity
 
 _LOG = "its log has one line about it, below PBS_HOME/mom_logs"
