@@ -1,7 +1,20 @@
-"""Every exception that chosns raises on purpose, on one screen.
+"""Every exception that chosns raises on purpose.
 
-Each carries what the command line prints and `--json` shows as fields: a message, the object
-concerned and a hint at what to do next. Nothing here prints; `cli` does.
+    ChosError                   has an administrator's message, the object concerned, and a hint at what to do next
+    ├── ConfigError             the configuration cannot be used at all
+    ├── UnknownEnvironment      a name that the configuration does not know
+    ├── TreeError               an OS tree is missing, is none, or does not answer
+    ├── UnsafeError             others than root decide what would be shown
+    ├── PlanError               bind map, tree and base do not fit together
+    ├── BuildError              an operation of a plan failed
+    │   └── ChangedError        the base changed meanwhile: another attempt may do
+    ├── RegistryError           /run/chos is missing or damaged
+    │   └── NotPrepared         nobody has run `chosctl up` here
+    ├── PrivilegeError          the caller lacks a right
+    ├── UnsupportedError        this kernel or build lacks something
+    └── integrate.InstallError  a product's configuration cannot be changed, or must not be
+
+Nothing here prints; `cli` does, and `--json` shows the three parts as fields.
 """
 
 from __future__ import annotations
