@@ -21,6 +21,7 @@ from chosns.model import BindMap, Environment, Policy, Site
 from chosns.module import control
 from chosns.module.root import ROOT, tree_names
 from chosns.plan import Plan
+from chosns.plan.planner import ETC_ALWAYS_BASE
 from chosns.plan.view import resolve
 from chosns.registry_writer import RegistryWriter
 from chosns.restrict import recorded
@@ -172,7 +173,8 @@ def _warnings(env: Environment, bindmap: BindMap, tree: DirectoryView) -> list[s
         warnings.append(f"{env.name}: with kmod everything is nosuid, and nodev but for /dev, whatever its policy says")
     if env.binds:
         warnings.append(f"{env.name}: its [[bind]] tables are not shown with kmod")
-    wanted = [f"/etc/{share.path}" for share in bindmap.etc] + [share.path for share in bindmap.base]
+    in_etc = (*(share.path for share in bindmap.etc), *ETC_ALWAYS_BASE)
+    wanted = [f"/etc/{path}" for path in in_etc] + [share.path for share in bindmap.base]
     lacking = [path for path in wanted if os.path.lexists(path) and not _leads_to_base(tree, path)]
     if lacking:
         more = f" and {len(lacking) - _SHOWN} more" if len(lacking) > _SHOWN else ""

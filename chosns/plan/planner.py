@@ -18,6 +18,9 @@ RESERVED = frozenset({"local", "chos", "lost+found"})
 NEVER_TREE = frozenset({"proc", "sys", "dev", "run"})
 # Always the base's, whatever MAKELINKS says: an environment without them cannot work.
 ALWAYS_BASE = NEVER_TREE | {"tmp"}
+# The same below /etc, where the base has it: on nodes with SELinux sshd asks there, as root and inside, in which
+# context its user runs.
+ETC_ALWAYS_BASE = ("selinux",)
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,7 @@ def make_plan(
     _rest_of_tree(layout, bindmap, sysconfig)
     _chos_directory(layout, bindmap)
     _identity(layout, bindmap)
+    _etc_always(layout)
     _places(layout, [*_shares(layout, bindmap), *_binds(layout, (*_of_sysconfig(sysconfig), *env.binds))])
     for share in sorted(bindmap.base, key=lambda share: len(split(share.path))):
         if share.only:
@@ -187,6 +191,16 @@ def _identity(layout: Layout, bindmap: BindMap) -> None:
             layout.notes.append(Reason(f"{path}: the base has none", share.origin))
             continue
         layout.add_entry(path, Reason("the base's", share.origin), to=_identity_target(layout, path))
+
+
+def _etc_always(layout: Layout) -> None:
+    """What is the base's below /etc whatever the bind map says; also where it shows a part of it already."""
+    etc = layout.top.get("etc")
+    if not isinstance(etc, Shown) or etc.side != "tree":
+        return
+    for path in (join(["etc", name]) for name in ETC_ALWAYS_BASE):
+        if layout.base.kind(path) is not None:
+            layout.add_entry(path, Reason("the base's, always"), to=_identity_target(layout, path))
 
 
 def _identity_target(layout: Layout, path: str) -> str:

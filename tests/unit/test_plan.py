@@ -417,6 +417,26 @@ def test_links_to_the_bases_files(node: Node, text: str) -> None:
     assert [(entry.path, entry.to) for entry in overlay.entries] == [("x", text)]
 
 
+SELINUX = {"/etc/selinux/config": "file", "/etc/selinux/targeted/seusers": "file"}
+
+
+@pytest.mark.parametrize("etc", ["", "passwd", "selinux", "selinux/config", "selinux passwd selinux/targeted/seusers"])
+@pytest.mark.parametrize(
+    "theirs", [{}, SELINUX, {"/etc/selinux": link("/usr/share/mine"), "/usr/share/mine/config": "file"}]
+)
+def test_selinux_is_the_bases(theirs: dict[str, Node], etc: str) -> None:
+    """sshd asks there as root, inside, which context its user gets: no bind map of a site's own loses it."""
+    machine = built(MERGED.plus(theirs), base=BASE.plus(SELINUX), bindmap=bare(etc=etc))
+    assert machine.follow("/etc/selinux") == ("base", "/etc/selinux")
+    assert machine.follow("/etc/selinux/config") == ("base", "/etc/selinux/config")
+    assert machine.follow("/etc/selinux/targeted/seusers") == ("base", "/etc/selinux/targeted/seusers")
+
+
+def test_a_base_without_selinux() -> None:
+    """The tree's says nothing then: the kernel is not asked."""
+    assert "selinux" not in [entry.path for entry in at(plan_for(base=BASE), "/etc").entries]
+
+
 def test_identity_entries_are_missing_where_the_base_has_none() -> None:
     plan = plan_for()
     assert "shadow" not in [entry.path for entry in at(plan, "/etc").entries]
