@@ -102,7 +102,9 @@ struct chos_session {
     char text[CHOS_FILE_SIZE];
 };
 
-/* Where a process is: mount namespace, root and working directory, and the tree that the kernel module shows it, if any. Going back fails with CHOS_STRANDED: the process must end. */
+/* Where a process is: mount namespace, root and working directory, and the tree that the kernel module shows it, if any.
+ * `cwd` is -1 where nobody who is not allowed in could go back to it: then going back leads to `/`. Going back fails with
+ * CHOS_STRANDED: the process must end. */
 struct chos_place { int ns, root, cwd; char tree[CHOS_TREE_SIZE]; };
 int chos_place_open(struct chos_place *p, struct chos_error *e);
 int chos_place_return(const struct chos_place *p, bool moved, struct chos_error *e);

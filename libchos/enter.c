@@ -103,7 +103,8 @@ int chos_place_open(struct chos_place *p, struct chos_error *e)
     p->ns = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
     p->root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
     p->cwd = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (p->ns >= 0 && p->root >= 0 && p->cwd >= 0) {
+    /* Root itself may have no right to be here: on NFS with root_squash. */
+    if (p->ns >= 0 && p->root >= 0 && (p->cwd >= 0 || errno == EACCES)) {
         chos_kmod_tree(p->tree);
         return 0;
     }
@@ -119,7 +120,7 @@ int chos_place_return(const struct chos_place *p, bool moved, struct chos_error 
         return chos_fail(e, CHOS_STRANDED, e->err, "the place where this process was");
     if (chos_fault("back") || (moved && (setns(p->ns, CLONE_NEWNS) || fchdir(p->root) || chroot("."))))
         return chos_fail(e, CHOS_STRANDED, errno, "the place where this process was");
-    if ((moved && p->tree[0] != '\0' && chos_kmod_again(p->tree, e)) || fchdir(p->cwd))
+    if ((moved && p->tree[0] != '\0' && chos_kmod_again(p->tree, e)) || (p->cwd < 0 ? chdir("/") : fchdir(p->cwd)))
         return chos_fail(e, CHOS_STRANDED, errno, "the place where this process was");
     return 0;
 }

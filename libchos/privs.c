@@ -51,8 +51,8 @@ enum chos_reason chos_privs_missing(void)
     return access("/local" CHOS_REGISTRY "/base", F_OK) == 0 ? CHOS_CONFINED : CHOS_NO_NEW_PRIVS;
 }
 
-/* However we were started, with file capabilities, set-uid root or by root: be the real user with exactly the
- * three. Who has fewer goes on with none; the step that takes them will say so. */
+/* However we were started, with file capabilities, set-uid root or by root: be the real user with exactly the three. If one is
+ * missing, drop all; setns then fails and says why. */
 int chos_privs_reduce(struct chos_error *e)
 {
     uid_t uid = getuid();

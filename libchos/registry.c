@@ -158,7 +158,7 @@ static int leads_nowhere(const struct chos_session *s, const char *name, const c
     chos_put(&t, name);
     int fd = openat2_at(s->registry, path, O_RDONLY, RESOLVE_STRICT);
     if (fd < 0)
-        return chos_fail(e, CHOS_UNKNOWN, errno == EMFILE ? EMFILE : 0, shown);
+        return chos_fail(e, CHOS_UNKNOWN, errno == ENOENT ? 0 : errno, shown);
     chos_fail(e, CHOS_NOT_PREPARED, 0, shown);
     ssize_t n = read(fd, e->detail, sizeof e->detail - 1);
     close(fd);

@@ -10,16 +10,18 @@
 #include <sys/syscall.h>
 #include <sys/types.h>
 
-/* Not libc's, which change all threads of a process: of the host's no other is to change, and in a child of as_user.c
- * there are none. */
+/* The system calls themselves change the calling thread alone. libc's functions change all threads of the process, by signals
+ * to each: not wanted in a host, and not possible in a child of as_user.c, whose threads did not come along. */
 #ifdef SYS_setresuid32
 #define RAW_SETGROUPS SYS_setgroups32
 #define RAW_SETRESGID SYS_setresgid32
 #define RAW_SETRESUID SYS_setresuid32
+#define RAW_SETUID SYS_setuid32
 #else
 #define RAW_SETGROUPS SYS_setgroups
 #define RAW_SETRESGID SYS_setresgid
 #define RAW_SETRESUID SYS_setresuid
+#define RAW_SETUID SYS_setuid
 #endif
 
 /* options.c: what an administrator may say to either, as KEY=VALUE. Pure. */

@@ -1,7 +1,7 @@
 /* What a process that is root asks the kernel as somebody else: whether that user may enter, or have a working directory.
  *
  * Root may enter every directory, so root's own look says nothing. The kernel judges files by the file system's user and
- * group ids and by the groups, which are a thread's own; no other process can do more to us through them. The calls
+ * group ids and by the groups, which are a thread's own, and by which nobody may signal or trace us. The calls
  * are raw, because libc's would change the host's other threads.
  */
 #include "host.h"
@@ -28,21 +28,23 @@ static bool act_as(uid_t uid, gid_t gid, const gid_t *groups, int count)
     return setfsuid((uid_t)-1) == (int)uid && setfsgid((gid_t)-1) == (int)gid;
 }
 
+enum begun { BEGUN, NOT_BEGUN, LOST };   /* LOST: neither the user nor what it was */
+
 /* Where file system ids do not take the rights over files along, root would be asked instead of the user. */
-static bool begin(const struct person *who, struct before *b)
+static enum begun begin(const struct person *who, struct before *b)
 {
     *b = (struct before){.gid = getegid(), .count = getgroups(0, NULL), .dumpable = prctl(PR_GET_DUMPABLE, 0, 0, 0, 0)};
     b->groups = b->count < 0 ? NULL : calloc((size_t)b->count + 1, sizeof *b->groups);
     if (b->groups == NULL || getgroups(b->count, b->groups) != b->count || geteuid() != 0
         || (prctl(PR_GET_SECUREBITS) & SECBIT_NO_SETUID_FIXUP) != 0) {
         free(b->groups);
-        return false;
+        return NOT_BEGUN;
     }
     if (act_as(who->uid, who->gid, who->groups, who->count))
-        return true;
-    (void)act_as(0, b->gid, b->groups, b->count);
+        return BEGUN;
+    bool back = act_as(0, b->gid, b->groups, b->count);
     free(b->groups);
-    return false;
+    return back ? NOT_BEGUN : LOST;
 }
 
 static bool end(struct before *b)
@@ -59,8 +61,9 @@ static bool end(struct before *b)
 int permit_person(const struct chos_session *s, void *context, struct chos_error *e)
 {
     struct before before;
-    if (!begin(context, &before))
-        return chos_fail(e, CHOS_SYSTEM, errno, "asking as the user");
+    enum begun begun = begin(context, &before);
+    if (begun != BEGUN)
+        return chos_fail(e, begun == LOST ? CHOS_STRANDED : CHOS_SYSTEM, errno, "asking as the user");
     int fd = chos_openat2("policy", O_RDONLY, RESOLVE_STRICT), err = errno;
     bool back = end(&before);
     if (fd >= 0)
@@ -77,8 +80,9 @@ int permit_person(const struct chos_session *s, void *context, struct chos_error
 bool change_directory_as(const struct person *who, const char *path)
 {
     struct before before;
-    if (!begin(who, &before))
-        return true;
+    enum begun begun = begin(who, &before);
+    if (begun != BEGUN)
+        return begun != LOST;
     (void)!chdir(path);
     return end(&before);
 }

@@ -2,6 +2,7 @@
 #include "spank_chos.h"
 #include "internal.h"
 
+#include <errno.h>
 #include <unistd.h>
 
 /* `root` is where jobs are without chos: slurmd's namespace, which may have mounts of its own (PrivateTmp, a job's /tmp).
@@ -26,6 +27,10 @@ int look_up(const char *name, enum place *place, struct chos_error *e)
         return chos_fail(e, CHOS_NO_REGISTRY, 0, name);
     if (chos_place_open(&here, e))
         return -1;
+    if (here.cwd < 0) {
+        chos_place_close(&here);
+        return chos_fail(e, CHOS_SYSTEM, EACCES, "remembering this place");
+    }
     int rc = find(&s, name, place, e);
     chos_registry_close(&s);
     if (chos_place_return(&here, s.moved, &stranded)) {
