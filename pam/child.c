@@ -2,7 +2,8 @@
  *
  * Everything is looked up here once more, from the name on: what the host's process found was for its messages. After
  * entering no file of the environment is opened here. What the host's own code still does before it becomes the user, it
- * does in the C locale, so that no message is translated by the tree's catalogues, and with the user's rights over files.
+ * does in the C locale, so that no message is translated by the tree's catalogues, and with the user's rights over files. Not
+ * so atd: it is daemon for the moment, and takes root's rights again afterwards.
  */
 #include "pam_chos.h"
 #include "internal.h"
@@ -43,8 +44,8 @@ static int begin(struct place *here, struct chos_error *e)
  * directory that is closed to him by way of our being root; where it cannot be had, `/` is where we are. */
 static int keep_directory(const struct place *here, const struct session *session, bool moved)
 {
-    if (!moved)
-        return here->cwd < 0 ? 0 : fchdir(here->cwd);
+    if (!moved && here->cwd >= 0)
+        return fchdir(here->cwd);
     if (here->path[0] != '/' || here->path[1] == '\0')
         return 0;
     return change_directory_as(&session->who, here->path) ? 0 : -1;
@@ -61,15 +62,20 @@ static int apply(const struct chos_policy *policy, struct chos_error *e)
     return 0;
 }
 
-/* Opened before, because inside root opens nothing. What is wrong with the settings keeps nobody out. */
-static void prepare_record(struct chos_record *record)
+/* Opened before, because inside root opens nothing. What is wrong with the settings since the host has read them keeps nobody
+ * out. False: the site has this service on the base by now. */
+static bool prepare_record(struct chos_record *record, const char *service)
 {
-    struct chos_jobs jobs;
+    static struct chos_jobs jobs;
     struct chos_error ignored;
     *record = (struct chos_record){-1, -1};
-    if (chos_jobs_read(&jobs, &ignored) == 0)
-        chos_record_open(record, &jobs, "");
+    if (chos_jobs_read(&jobs, &ignored))
+        return true;
+    chos_record_open(record, &jobs, "");
+    return !chos_jobs_stays(&jobs, service);
 }
+
+enum { STAYS = 1 };
 
 static int enter(struct place *here, const struct session *session, struct chos_error *e)
 {
@@ -77,7 +83,12 @@ static int enter(struct place *here, const struct session *session, struct chos_
     struct chos_record record;
     if (begin(here, e))
         return -1;
-    prepare_record(&record);
+    if (!groups_hold(session->user))
+        return chos_fail(e, CHOS_SYSTEM, 0, "your groups, as the base says them");
+    if (!prepare_record(&record, session->service)) {
+        chos_record_close(&record);
+        return STAYS;
+    }
     if (chos_session_enter(&s, session->alias, permit_person, (void *)&session->who, e)) {
         chos_record_close(&record);
         return -1;
@@ -86,10 +97,17 @@ static int enter(struct place *here, const struct session *session, struct chos_
         chos_record_close(&record);
         return chos_fail(e, CHOS_STRANDED, errno, "what its policy asks for");
     }
-    groups_hold();
     chos_record_write(&record, &(struct chos_entry){session->who.uid, session->user, session->alias, s.target.name,
                                                     session->service, NULL});
     return 0;
+}
+
+static void forget(const struct session *session)
+{
+    (void)pam_putenv(session->pamh, "CHOS");
+    (void)pam_putenv(session->pamh, "CHOS_GENERATION");
+    (void)unsetenv("CHOS");
+    (void)unsetenv("CHOS_GENERATION");
 }
 
 /* There is no caller to tell: the process runs the user's command next, or ends. One that cannot go back to the base ends. */
@@ -107,10 +125,15 @@ static void fail(const struct session *session, const struct chos_error *e)
         pam_syslog(session->pamh, LOG_WARNING, "%s: not entered: %s", session->service, e->message);
     if (ends)
         _exit(FAILED);
-    (void)pam_putenv(session->pamh, "CHOS");
-    (void)pam_putenv(session->pamh, "CHOS_GENERATION");
-    (void)unsetenv("CHOS");
-    (void)unsetenv("CHOS_GENERATION");
+    forget(session);
+}
+
+/* Over files, from here on, until the service takes others. */
+static bool take_rights(const struct person *who)
+{
+    setfsgid(who->gid);
+    setfsuid(who->uid);
+    return setfsuid((uid_t)-1) == (int)who->uid && setfsgid((gid_t)-1) == (int)who->gid;
 }
 
 void child_stay(struct session *session, const char *why)
@@ -127,18 +150,20 @@ void child_enter(struct session *session)
     int before = errno;
     int rc = host_prepare(session) ? enter(&here, session, &e)
         : chos_fail(&e, CHOS_SYSTEM, 0, "telling the user's group from the command line");
-    if (rc != 0)
+    if (rc < 0)
         fail(session, &e);
+    else if (rc == STAYS)
+        forget(session);
+    if (rc != 0 && here.cwd < 0 && keep_directory(&here, session, true))
+        _exit(FAILED);
     if (here.cwd >= 0)
         close(here.cwd);
-    if (here.euid != 0 && seteuid(here.euid))
+    bool whole = here.euid == 0 || seteuid(here.euid) == 0;
+    if (rc == 0 && host_only_becomes_user(session->service))
+        whole = whole && become_user(&session->who);
+    else if (rc == 0 && here.euid == 0)   /* daemon's rights over files are none of root's; atd takes others as it likes */
+        whole = whole && take_rights(&session->who);
+    if (!whole)
         _exit(FAILED);
-    if (rc == 0 && host_only_becomes_user(session->service)) {
-        if (!become_user(&session->who))
-            _exit(FAILED);
-    } else if (rc == 0) {
-        setfsgid(session->who.gid);
-        setfsuid(session->who.uid);
-    }
     errno = before;
 }

@@ -1,6 +1,6 @@
 /* Whose groups count: those that the base says the account has, asked before anything is entered.
  *
- * Some hosts (cron, at) call initgroups(3) in the child that has entered, before it becomes the user. Name services read
+ * Some hosts (at, EL's crond) call initgroups(3) in the child that has entered, before it becomes the user. Name services read
  * more than /etc: nss_systemd looks below /usr/lib/userdb, nss_sss below /var/lib/sss; and libc asks nscd's socket. A tree
  * with such files in it could put its user into any group of the node. So this module is the child's name service for
  * groups, and answers what the base said. The library's name is already loaded (its soname, meson.build), so no file
@@ -147,7 +147,9 @@ int groups_prepare(const struct passwd *pw, const struct person *who)
     return ours ? 0 : -1;
 }
 
-void groups_hold(void)
+/* False: they are not this user's, and whoever enters would ask the tree. */
+bool groups_hold(const char *user)
 {
-    known.active = known.groups != NULL;
+    known.active = known.name != NULL && strcmp(known.name, user) == 0;
+    return known.active;
 }

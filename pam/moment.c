@@ -11,7 +11,6 @@
  */
 #include "pam_chos.h"
 
-#include <errno.h>
 #include <pthread.h>
 #include <security/pam_appl.h>
 #include <stdlib.h>
@@ -22,10 +21,18 @@ static struct session next;
 static bool armed, registered, by_module, monitor_was_made;
 static volatile unsigned char *reached;   /* shared with the child: whether it came to where it enters */
 
-static void before_fork(void)
+/* Of one that was refused beside ours, the modules may fork as well. */
+static const pam_handle_t *other;
+
+static bool is_in_module(const pam_handle_t *pamh)
 {
     const void *unused;
-    by_module = armed && pam_get_item(next.pamh, PAM_AUTHTOK, &unused) != PAM_BAD_ITEM;
+    return pamh != NULL && pam_get_item(pamh, PAM_AUTHTOK, &unused) != PAM_BAD_ITEM;
+}
+
+static void before_fork(void)
+{
+    by_module = armed && (is_in_module(next.pamh) || is_in_module(other));
 }
 
 /* One session, one child: what the host makes later (a mail, a closing program) is not the user's. */
@@ -62,13 +69,20 @@ static void in_child(void)
     }
 }
 
-/* Two at once in one process would enter one another's environments. */
+/* Two at once in one process would enter one another's environments. Of more than two handles nothing is known of the
+ * third one's modules: then nobody enters. */
+bool moment_is_taken(const pam_handle_t *pamh)
+{
+    if (!armed || next.pamh == pamh)
+        return false;
+    if (other != NULL && other != pamh)
+        armed = false;
+    other = pamh;
+    return true;
+}
+
 int moment_arm(struct session *session)
 {
-    if (armed) {
-        errno = EBUSY;
-        return -1;
-    }
     moment_end(next.pamh);
     void *page = mmap(NULL, 1, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (page == MAP_FAILED)
@@ -88,6 +102,19 @@ int moment_arm(struct session *session)
 bool moment_is_armed(const pam_handle_t *pamh)
 {
     return armed && next.pamh == pamh;
+}
+
+/* It ends, or could not be watched until then. */
+void moment_forget(const pam_handle_t *pamh)
+{
+    if (other == pamh)
+        other = NULL;
+}
+
+/* Also when its process has been made already. */
+bool moment_is_of(const pam_handle_t *pamh)
+{
+    return reached != NULL && next.pamh == pamh;
 }
 
 /* The session is over, or its handle is. False: nobody came to where the session's process enters. */

@@ -4,7 +4,8 @@
 #include <string.h>
 
 /* What is known of hosts: in their first child, which opens nothing as root before it becomes the user; that of sshd and
- * of Debian's cron asks for groups and credentials first, and calls pam_setcred(3) then. pam_chos(8) has the table; what is not here is not known. */
+ * of Debian's cron asks for groups and credentials first, and calls pam_setcred(3) then. pam_chos(8) has the table; what is
+ * not here is not known. */
 static const struct { const char *service; enum moment moment; } services[] = {
     {"sshd", AT_SETCRED}, {"su", AT_FORK}, {"su-l", AT_FORK}, {"runuser", AT_FORK}, {"runuser-l", AT_FORK}, {"sudo", AT_FORK},
     {"sudo-i", AT_FORK}, {"login", AT_FORK}, {"remote", AT_FORK}, {"cron", AT_SETCRED}, {"crond", AT_FORK}, {"atd", AT_FORK},

@@ -21,7 +21,7 @@
 
 enum { MESSAGE = 4096, LINE = 1024 };
 
-static const char session_name[] = "pam_chos", setcred_name[] = "pam_chos_setcred";
+static const char session_name[] = "pam_chos", setcred_name[] = "pam_chos_setcred", other_name[] = "pam_chos_other";
 
 struct call {
     pam_handle_t *pamh;
@@ -77,6 +77,23 @@ static void discard(pam_handle_t *pamh, void *data, int status)
     (void)moment_end(pamh);
 }
 
+static void forget_other(pam_handle_t *pamh, void *data, int status)
+{
+    (void)data;
+    (void)status;
+    moment_forget(pamh);
+}
+
+/* Whether another handle's session waits for its process. This one's modules may fork, too; so it is remembered. */
+static bool note_other(pam_handle_t *pamh)
+{
+    if (!moment_is_taken(pamh))
+        return false;
+    if (pam_set_data(pamh, other_name, (void *)other_name, forget_other) != PAM_SUCCESS)
+        moment_forget(pamh);
+    return true;
+}
+
 static void nothing(pam_handle_t *pamh, void *data, int status)
 {
     (void)pamh;
@@ -94,9 +111,7 @@ static void copy(char to[CHOS_NAME_SIZE], const char *from)
 /* Where this is no place to move anybody: silently, because nothing is wrong. */
 static const char *reason_to_step_aside(const struct call *call)
 {
-    static struct chos_jobs jobs;
     const char *service = call->session.service;
-    struct chos_error ignored;
     struct stat st;
     if (geteuid() != 0)
         return "the host process is not root";
@@ -109,9 +124,14 @@ static const char *reason_to_step_aside(const struct call *call)
         return "enter=no";
     if (is_sudo(service) && sudo_edits() > 0)
         return "sudo -e runs the editor of its caller";
-    if (chos_jobs_read(&jobs, &ignored) == 0 && chos_jobs_stays(&jobs, service))
-        return "the site has this service on the base";
     return NULL;
+}
+
+/* What the site has said of this service: 1, it stays; -1: it cannot be read, so it may have. */
+static int stays(const struct call *call, struct chos_error *e)
+{
+    static struct chos_jobs jobs;
+    return chos_jobs_read(&jobs, e) ? -1 : chos_jobs_stays(&jobs, call->session.service);
 }
 
 /* Whether the service's own file has an auth line with this module. Some hosts call pam_setcred(3) in the child alone, so
@@ -142,7 +162,9 @@ static const char *find_moment(struct call *call)
     if (session->moment == NEVER)
         return "it is not known when a process of this service may enter; see enter= in pam_chos(8)";
     bool called = pam_get_data(call->pamh, setcred_name, &mark) == PAM_SUCCESS && mark != NULL;
-    if (session->moment == AT_SETCRED && !called && !has_auth_line(session->service))
+    /* sshd calls it before it opens a session: what it has not called then is not in use. */
+    bool calls_before = strcmp(session->service, "sshd") == 0;
+    if (session->moment == AT_SETCRED && !called && (calls_before || !has_auth_line(session->service)))
         return "this service needs a second line, the last of its auth lines; run `chosctl install pam` again";
     return NULL;
 }
@@ -168,7 +190,7 @@ static int find_wish(const struct call *call, struct wish *wish, struct chos_tex
 /* Nobody asked for anything, and the administrator offers nothing. */
 static bool is_nothing(const struct wish *wish, const struct chos_error *e)
 {
-    return wish->source[0] == '\0' && (e->reason == CHOS_UNKNOWN || e->reason == CHOS_NO_REGISTRY);
+    return wish->source[0] == '\0' && ((e->reason == CHOS_UNKNOWN && e->err == 0) || e->reason == CHOS_NO_REGISTRY);
 }
 
 static int put_variable(pam_handle_t *pamh, const char *name, const char *value)
@@ -204,7 +226,7 @@ static int try_wish(struct call *call, const char *name, struct chos_error *e)
         return s.target.kind == CHOS_TO_BASE ? 0 : -1;
     copy(session->alias, name);
     if (session->moment != BY_HOST && moment_arm(session))
-        return chos_fail(e, CHOS_SYSTEM, errno, "another session is open in this process");
+        return chos_fail(e, CHOS_SYSTEM, errno, "waiting for the session's process");
     return put_variables(call->pamh, &s, e);
 }
 
@@ -251,6 +273,8 @@ static int choose(struct call *call)
 static int open_for(struct call *call, const struct passwd *pw)
 {
     struct person *who = &call->session.who;
+    if (note_other(call->pamh))
+        return fail(call, "another session is open in this process, and its process is not made yet");
     if (groups_find(pw, who))
         return fail(call, "your groups cannot be told");
     int rc = groups_prepare(pw, who) ? fail(call, "your groups cannot be kept") : choose(call);
@@ -258,6 +282,24 @@ static int open_for(struct call *call, const struct passwd *pw)
         groups_release();
     free(who->groups);
     return rc;
+}
+
+/* On this node, whoever opens a session; or NULL. */
+static const char *what_is_wrong(const struct call *call, const struct chos_error *of_settings)
+{
+    static char text[MESSAGE];
+    struct chos_text t = {text, sizeof text, 0};
+    if (call->options.wrong != NULL) {
+        pam_syslog(call->pamh, LOG_ERR, "unknown option or value: %s", call->options.wrong);
+        return "pam_chos.so is not configured correctly on this node; tell your administrator";
+    }
+    if (is_sudo(call->session.service) && sudo_edits() < 0)
+        return "whether sudo runs an editor cannot be told: its words in /proc cannot be read";
+    if (of_settings == NULL)
+        return NULL;
+    text[0] = '\0';
+    chos_error_text(of_settings, &t);
+    return text;
 }
 
 /* One session for each handle: a stack that names the module twice neither enters nor tells anybody twice. */
@@ -278,17 +320,16 @@ static int open_session(struct call *call)
         ? pam_modutil_getpwnam(call->pamh, user) : NULL;
     if (pw != NULL && pw->pw_uid == 0)
         return PAM_SUCCESS;
+    struct chos_error e;
+    int staying = stays(call, &e);
+    if (staying > 0)
+        return PAM_SUCCESS;
     if (pam_set_data(call->pamh, session_name, (void *)session_name, discard) != PAM_SUCCESS)
         return fail(call, "out of memory");
-    if (pw == NULL)
-        return fail(call, "the account is not known");
-    if (call->options.wrong != NULL) {
-        pam_syslog(call->pamh, LOG_ERR, "unknown option or value: %s", call->options.wrong);
-        return fail(call, "pam_chos.so is not configured correctly on this node; tell your administrator");
-    }
+    const char *wrong = pw == NULL ? "the account is not known" : what_is_wrong(call, staying < 0 ? &e : NULL);
+    if (wrong != NULL)
+        return fail(call, wrong);
     call->session.pamh = call->pamh;
-    if (is_sudo(call->session.service) && sudo_edits() < 0)
-        return fail(call, "whether sudo runs an editor cannot be told: its words in /proc cannot be read");
     call->session.deny = call->options.deny;
     copy(call->session.user, pw->pw_name);
     return open_for(call, pw);
@@ -308,10 +349,13 @@ EXPORT int pam_sm_close_session(pam_handle_t *pamh, int flags, int argc, const c
     (void)flags;
     (void)argc;
     (void)argv;
+    bool ours = moment_is_of(pamh);
+    (void)note_other(pamh);
     if (!moment_end(pamh))
         pam_syslog(pamh, LOG_NOTICE, "nobody has entered: this service made no process that came to where it would; see enter="
                    " in pam_chos(8)");
-    groups_release();
+    if (ours)
+        groups_release();
     (void)pam_set_data(pamh, session_name, NULL, NULL);
     return PAM_SUCCESS;
 }
@@ -331,6 +375,7 @@ EXPORT int pam_sm_setcred(pam_handle_t *pamh, int flags, int argc, const char **
     (void)argc;
     (void)argv;
     if ((flags & PAM_DELETE_CRED) == 0) {
+        (void)note_other(pamh);
         moment_setcred(pamh);
         (void)pam_set_data(pamh, setcred_name, (void *)setcred_name, nothing);
     }

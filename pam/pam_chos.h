@@ -30,7 +30,7 @@ enum moment moment_of_service(const char *service);
 struct passwd;
 int groups_find(const struct passwd *pw, struct person *who);
 int groups_prepare(const struct passwd *pw, const struct person *who);
-void groups_hold(void);
+bool groups_hold(const char *user);
 void groups_release(void);
 
 /* What the host's child needs to know, found out before it is made. */
@@ -46,6 +46,9 @@ struct session {
 /* moment.c: one session at a time; `arm` copies it, and takes its groups */
 int moment_arm(struct session *session);
 bool moment_is_armed(const pam_handle_t *pamh);
+bool moment_is_taken(const pam_handle_t *pamh);
+bool moment_is_of(const pam_handle_t *pamh);
+void moment_forget(const pam_handle_t *pamh);
 bool moment_end(const pam_handle_t *pamh);
 void moment_setcred(pam_handle_t *pamh);
 

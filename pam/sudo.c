@@ -128,7 +128,7 @@ int sudo_edits(void)
 /* A descriptor that the caller left open is not closed by execve(2), so one that would be is sudo's own. */
 static bool is_own_pair(int fd, const struct stat *st)
 {
-    struct sockaddr_storage peer;
+    struct sockaddr_storage peer = {0};
     socklen_t len = sizeof peer;
     return S_ISSOCK(st->st_mode) && (fcntl(fd, F_GETFD) & FD_CLOEXEC) != 0
         && getpeername(fd, (struct sockaddr *)&peer, &len) == 0 && peer.ss_family == AF_UNIX && len == sizeof peer.ss_family;

@@ -5,7 +5,8 @@
  * child           what `show` says, by a child made by fork(2); `ended: N` where that ended with status N
  * ns, childs-ns   the mount namespace alone, without a descriptor; that of a child
  * setcred         pam_setcred, after `open` or before; childs-setcred: by a child, which then says what `show` says
- * second          a session of another handle, beside the first     meanwhile    runs /tmp/meanwhile
+ * second          a session of another handle, beside the first     other-close   closes one that another handle never opened
+ * childs-groups   what initgroups(3) gives to a child               meanwhile    runs /tmp/meanwhile
  * helper          a child made by posix_spawn(3), which runs no handlers of fork(2): shows its namespace
  * env             the variables that the session would get
  * ignore          SIGCHLD is ignored    count        SIGCHLD is counted, and shown
@@ -13,7 +14,9 @@
  * bench=N         opens and closes N times, and says what one takes
  */
 #include <dirent.h>
+#include <grp.h>
 #include <pthread.h>
+#include <pwd.h>
 #include <security/pam_appl.h>
 #include <signal.h>
 #include <spawn.h>
@@ -86,6 +89,18 @@ static void in_child(void (*what)(void))
 
 static void show_namespace(void) { namespace_of("childs-ns"); }
 
+static void show_groups(void)
+{
+    const struct passwd *pw = getpwnam("alice");
+    gid_t groups[64];
+    int n = pw != NULL && initgroups(pw->pw_name, pw->pw_gid) == 0 ? getgroups(64, groups) : -1;
+    printf("groups:");
+    for (int i = 0; i < n; i++)
+        printf(" %d", (int)groups[i]);
+    printf("\n");
+    namespace_of("childs-ns");
+}
+
 static pam_handle_t *pamh;
 
 static void setcred_and_show(void)
@@ -139,6 +154,11 @@ int main(int argc, char **argv)
         else if (strcmp(*word, "second") == 0) {
             pam_start(argv[1], argv[2], &conv, &other);
             printf("second: %d\n", pam_open_session(other, flags));
+        } else if (strcmp(*word, "childs-groups") == 0) {
+            in_child(show_groups);
+        } else if (strcmp(*word, "other-close") == 0) {
+            pam_start(argv[1], argv[2], &conv, &other);
+            printf("other-close: %d\n", pam_close_session(other, flags));
         } else if (strcmp(*word, "meanwhile") == 0)
             printf("meanwhile: %d\n", system("/bin/sh /tmp/meanwhile >/dev/null 2>&1"));
         else if (strcmp(*word, "helper") == 0)

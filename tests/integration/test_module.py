@@ -378,6 +378,54 @@ def test_two_sessions_at_once(two: Node, host: Host, dotfile: Callable[..., Path
     assert int(seen.children[0]["ns"]) == two.pin("one.1")
 
 
+OWN_GROUPS = """[tree]
+top = ["/bin", "/sbin", "/lib", "/lib64", "/usr", "/etc", "/var"]
+[base]
+rest = true
+devices = ["/dev"]
+[etc]
+links = ["passwd", "nsswitch.conf"]
+"""
+
+
+@pytest.mark.parametrize("between", [(), ("second",), ("other-close",)])
+def test_another_handle_and_the_groups(
+    two: Node, host: Host, dotfile: Callable[..., Path], between: tuple[str, ...]
+) -> None:
+    """What another handle does takes nothing from the first one's child: it asks no tree for its user's groups."""
+    Path("/etc/chos.d/bindmaps").mkdir(parents=True, exist_ok=True)
+    Path("/etc/chos.d/bindmaps/own.toml").write_text(OWN_GROUPS)
+    two.configure("one:/os/one\ntwo:/os/two\n", one='[environment.one]\nbindmap = "own"\n')
+    (Path("/os/one/etc/group")).write_text("root:x:0:\ndisk:x:6:alice\n")
+    two.up()
+    dotfile("alice", "one")
+    seen = host("", "show", "open", *between, "childs-groups")
+    assert f"childs-ns: {two.pin(two.generation('one'))}" in seen.stdout, seen
+    assert f"groups: {os.stat('/home/alice').st_gid}\n" in seen.stdout, seen
+
+
+def test_three_handles(two: Node, host: Host, dotfile: Callable[..., Path]) -> None:
+    """More than can be watched: nobody enters."""
+    dotfile("alice", "one")
+    seen = host("", "show", "open", "second", "other-close", "child")
+    unmoved(seen, seen.children[0])
+
+
+def test_a_module_of_another_handle(two: Node, host: Host, dotfile: Callable[..., Path]) -> None:
+    """What pam_exec forks in another handle's stack is no process of the first one's host."""
+    dotfile("alice", "one")
+    said = Path("/tmp/pam-exec-said")
+    script = Path("/tmp/pam-exec")
+    script.write_text(f"#!/bin/sh\nstat -L -c %i /proc/self/ns/mnt >>{said}\n")
+    script.chmod(0o755)
+    said.unlink(missing_ok=True)
+    around = f"session optional pam_exec.so {script}"
+    seen = host("", "show", "open", "second", "child", line=f"{LINE}\n{around}")
+    own = seen.shows[0]["ns"]
+    assert said.read_text().split() == [own] * 2, seen
+    assert int(seen.children[0]["ns"]) == two.pin("one.1"), seen
+
+
 def test_an_unknown_service(two: Node, host: Host, dotfile: Callable[..., Path]) -> None:
     """Nobody enters where it is not known when a process of the host may: told, or refused."""
     dotfile("alice", "one")
@@ -449,6 +497,35 @@ def test_an_old_sshd_line(two: Node, host: Host, dotfile: Callable[..., Path]) -
     assert int(seen.children[1]["ns"]) == two.pin("one.1")
     for show in seen.shows[1:]:
         unmoved(seen, show)
+
+
+def test_sshd_without_its_second_line(two: Node, host: Host, dotfile: Callable[..., Path]) -> None:
+    """sshd calls pam_setcred before it opens a session, so a line that was not called then is not in use."""
+    dotfile("alice", "one")
+    auth = "auth optional pam_chos.so\n"
+    refused(host("", service="sshd", moment="", line=auth + LINE), "chosctl install pam")
+    seen = host("", "show", "setcred", "open", "childs-setcred", service="sshd", moment="", line=auth + LINE)
+    assert int(seen.children[0]["ns"]) == two.pin("one.1"), seen
+
+
+@pytest.mark.parametrize("onerr", ["base", "deny"])
+def test_settings_that_cannot_be_read(two: Node, host: Host, dotfile: Callable[..., Path], onerr: str) -> None:
+    """Whether the service stays on the base cannot be told then: said, and not taken for a no. Root is let in."""
+    dotfile("alice", "one")
+    Path("/run/chos/jobs").write_text("nonsense\n")
+    refused(host(f"onerr={onerr}"), "/run/chos/jobs", code=ABORT if onerr == "deny" else SUCCESS)
+    assert host(f"onerr={onerr}", user="root").codes["open"] == SUCCESS
+
+
+def test_a_service_that_stays_from_now_on(two: Node, host: Host, dotfile: Callable[..., Path]) -> None:
+    """The process that enters looks again: a site that has said so meanwhile is obeyed, silently."""
+    dotfile("alice", "one")
+    Path("/etc/chos.d").mkdir(exist_ok=True)
+    text = '[pam]\\nstay = ["chos-test"]\\n'
+    Path("/tmp/meanwhile").write_text(f"printf '{text}' >/etc/chos.d/stay.toml; chosctl up\n")
+    seen = host("onerr=deny", "show", "open", "meanwhile", "child", "close", "show")
+    unmoved(seen, seen.children[0])
+    assert seen.ended == [] and "chos" not in seen.stderr, seen
 
 
 def test_named_twice(two: Node, host: Host, dotfile: Callable[..., Path]) -> None:

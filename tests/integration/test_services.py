@@ -136,6 +136,27 @@ def test_a_directory_that_is_not_inside(ready: Node) -> None:
     check(run(["su", "alice", "-c", SHOW], cwd="/opt/base-only"), "one", "/", "alice")
 
 
+@pytest.mark.parametrize("service", ["su", "runuser", "sudo"])
+@pytest.mark.parametrize("where", ["one", "nowhere", "root"])
+def test_a_directory_that_root_may_not_enter(
+    ready: Node, dotfile: Callable[..., Path], service: str, where: str
+) -> None:
+    """As on NFS with root_squash: the session is the user's, and so is the directory."""
+    home = Path("/tmp/home700")
+    home.mkdir(exist_ok=True)
+    os.chown(home, os.stat("/home/alice").st_uid, os.stat("/home/alice").st_gid)
+    home.chmod(0o700)
+    dotfile("alice", where)
+    without = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"]
+    without += ["--inh-caps", "-dac_override,-dac_read_search"]
+    user = ["sudo", "-u", "alice", "/bin/sh"] if service == "sudo" else [service, "alice"]
+    done = run([*without, *user, "-c", "cat /etc/os-release; pwd; ls >/dev/null"], cwd=str(home))
+    assert os_id(done.stdout) == (BASE_ID if where != "one" else "ID=one"), done
+    assert done.stdout.splitlines()[-1] == str(home), done
+    assert "remembering this place" not in done.stderr, done
+    assert done.returncode == 0, done
+
+
 def test_the_callers_variable(ready: Node) -> None:
     """$CHOS of the calling process comes before the file of the user that one becomes."""
     env = {**os.environ, "CHOS": "two"}
