@@ -2,7 +2,7 @@
 
 A path alone does not say which mount is meant: users rename the directories above it, and put links in their place, at
 any moment. So the way there goes through no link, and what is found is compared with the number in mountinfo before
-anything is changed. A descriptor is closed at once: as long as somebody has one, the base cannot unmount that mount.
+anything is changed. As long as somebody has a descriptor of a mount, the base cannot unmount it.
 No automounter is asked: an open with O_PATH does not, and `syscalls` says so to the others.
 """
 
@@ -43,15 +43,23 @@ def open_mount(root: int, mount: Mount) -> int | None:
 def restrict(root: int, mount: Mount, flags: int, *, recursive: bool = False) -> None:
     """Set flags (MOUNT_ATTR_ bits) of `mount`, and of all that is mounted below it where `recursive`; of no other.
 
+    The directory that it is in is held meanwhile, not the mount: the base would find it busy. In that directory, nobody
+    can move a mount point or put something else in its place.
+
     :raises OSError: it is there and cannot be restricted. Nothing is said of one that is gone, or moved.
     """
-    spot = open_mount(root, mount)
-    if spot is None:
-        return
+    parent, _, name = mount.target.rpartition("/")
     try:
-        syscalls.mount_setattr(spot, "", set_=flags, recursive=recursive)
+        directory = open_inside(root, parent or "/", os.O_PATH | os.O_NOFOLLOW, STRICT)
     except OSError as error:
-        if error.errno != errno.EINVAL:  # unmounted since it was opened
+        if error.errno in _GONE:
+            return
+        raise
+    try:
+        if syscalls.mount_at(directory, name or ".") == mount.number:
+            syscalls.mount_setattr(directory, name or ".", set_=flags, recursive=recursive)
+    except OSError as error:
+        if error.errno not in (*_GONE, errno.EINVAL):  # unmounted since the look
             raise
     finally:
-        os.close(spot)
+        os.close(directory)

@@ -41,7 +41,9 @@ _NR_KEYCTL = {
 _KEYCTL_JOIN_SESSION_KEYRING = 1
 
 AT_FDCWD = -100
+AT_SYMLINK_NOFOLLOW = 0x100
 AT_NO_AUTOMOUNT = 0x800
+AT_STATX_DONT_SYNC = 0x4000
 AT_EMPTY_PATH = 0x1000
 AT_RECURSIVE = 0x8000
 
@@ -173,11 +175,23 @@ def mount_setattr(
 ) -> None:
     """Change flags or propagation of the mount at `path`, of everything below it too where `recursive`.
 
-    Where an automounter waits at `path`, it is not asked to mount anything: that may take for ever.
+    A link at `path` is not followed. Where an automounter waits there, it is not asked to mount anything: that may take
+    for ever.
     """
     attr = _MountAttr(set_, clear, propagation, 0)
-    flags = AT_NO_AUTOMOUNT | (AT_RECURSIVE if recursive else 0) | (0 if path else AT_EMPTY_PATH)
+    flags = AT_NO_AUTOMOUNT | AT_SYMLINK_NOFOLLOW | (AT_RECURSIVE if recursive else 0) | (0 if path else AT_EMPTY_PATH)
     _syscall(path, _NR_MOUNT_SETATTR, dirfd, os.fsencode(path), flags, ctypes.byref(attr), ctypes.sizeof(attr))
+
+
+def mount_at(dirfd: int, name: str) -> int:
+    """The number of the mount at `name`, as mountinfo has it, without a descriptor of it (statx(2), Linux 5.8).
+
+    Its file system is asked for nothing, and no automounter either; a link is not followed.
+    """
+    found = ctypes.create_string_buffer(256)
+    flags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC
+    _check(_libc.statx(dirfd, os.fsencode(name), flags, 0, found), name)
+    return int(struct.unpack_from("=Q", found, 0x90)[0])
 
 
 def new_mount(fstype: str, options: dict[str, str | None], attributes: int) -> int:
