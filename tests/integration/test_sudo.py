@@ -139,7 +139,9 @@ def test_descriptors_of_the_caller(place: Place, opens: str, defaults: str) -> N
     clean(place, place.terminal(*caller(opens, SLEEP), after=act))
 
 
-@pytest.mark.parametrize("defaults", ["log_output", "log_input", "log_input,log_output,!use_pty", "!use_pty"])
+@pytest.mark.parametrize(
+    "defaults", ["log_output", "log_input", "log_input,log_output,!use_pty", "!use_pty", "!use_pty,closefrom=200"]
+)
 @pytest.mark.parametrize("terminal", [True, False])
 def test_what_is_logged(place: Place, defaults: str, terminal: bool) -> None:
     """Where sudo logs what goes through pipes it has a monitor also without a terminal."""
