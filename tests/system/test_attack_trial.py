@@ -31,8 +31,8 @@ KEY = 0x43484F53  # of the base's shared memory and the like
 LISTEN = """
 from chosns.backends import worker
 heard = worker.Worker._read
-def hear(self):
-    chunk = heard(self)
+def hear(self, *late):
+    chunk = heard(self, *late)
     with open("/run/heard", "ab") as file:
         file.write(chunk)
     return chunk
