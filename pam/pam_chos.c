@@ -10,25 +10,14 @@
 #include <pwd.h>
 #include <security/pam_ext.h>
 #include <security/pam_modutil.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <syslog.h>
 #include <unistd.h>
 
 #define EXPORT __attribute__((visibility("default")))
 
-enum { MESSAGE = 4096, LINE = 1024 };
-
-static const char session_name[] = "pam_chos", setcred_name[] = "pam_chos_setcred", other_name[] = "pam_chos_other";
-
-struct call {
-    pam_handle_t *pamh;
-    struct pam_options options;
-    struct session session;
-    const char *hindrance;   /* why nobody can enter although the name is good, or NULL */
-};
+static const char session_name[] = "pam_chos", other_name[] = "pam_chos_other";
 
 /* A name, and who chose it. */
 struct wish { const char *name, *source; char word[CHOS_NAME_SIZE]; };
@@ -58,7 +47,7 @@ static void tell(const struct call *call, int priority, char *text)
 /* The session goes on in the base, or does not go on. sudo ignores PAM_SESSION_ERR, so that would be no refusal. */
 static int fail(const struct call *call, const char *why)
 {
-    char text[MESSAGE];
+    char text[PAM_MESSAGE];
     struct chos_text t = {text, sizeof text, 0};
     chos_put(&t, "chos: ");
     chos_put(&t, why);
@@ -106,67 +95,6 @@ static void copy(char to[CHOS_NAME_SIZE], const char *from)
     struct chos_text t = {to, CHOS_NAME_SIZE, 0};
     to[0] = '\0';
     chos_put(&t, from != NULL ? from : "");
-}
-
-/* Where this is no place to move anybody: silently, because nothing is wrong. */
-static const char *reason_to_step_aside(const struct call *call)
-{
-    const char *service = call->session.service;
-    struct stat st;
-    if (geteuid() != 0)
-        return "the host process is not root";
-    /* Its steps have a plugin of their own. */
-    if (strcmp(service, "slurm") == 0)
-        return "slurm has its own way in";
-    if (stat("/proc/self/task", &st) == 0 && st.st_nlink > 3)
-        return "the host process has several threads";
-    if (call->options.moment_said && call->options.moment == NEVER)
-        return "enter=no";
-    if (is_sudo(service) && sudo_edits() > 0)
-        return "sudo -e runs the editor of its caller";
-    return NULL;
-}
-
-/* What the site has said of this service: 1, it stays; -1: it cannot be read, so it may have. */
-static int stays(const struct call *call, struct chos_error *e)
-{
-    static struct chos_jobs jobs;
-    return chos_jobs_read(&jobs, e) ? -1 : chos_jobs_stays(&jobs, call->session.service);
-}
-
-/* Whether the service's own file has an auth line with this module. Some hosts call pam_setcred(3) in the child alone, so
- * that nothing else tells before. */
-static bool has_auth_line(const char *service)
-{
-    char path[sizeof "/etc/pam.d/" + CHOS_NAME_SIZE], line[LINE];
-    struct chos_text t = {path, sizeof path, 0};
-    bool found = false;
-    chos_put(&t, "/etc/pam.d/");
-    chos_put(&t, service);
-    FILE *file = strchr(service, '/') == NULL ? fopen(path, "re") : NULL;
-    while (file != NULL && !found && fgets(line, sizeof line, file) != NULL) {
-        const char *word = line + strspn(line, " \t-");
-        found = strncasecmp(word, "auth", 4) == 0 && strstr(word, "pam_chos.so") != NULL;
-    }
-    if (file != NULL)
-        (void)fclose(file);
-    return found;
-}
-
-/* Whether it is known when a process of this host may enter; otherwise nobody does, and why is said. */
-static const char *find_moment(struct call *call)
-{
-    const void *mark = NULL;
-    struct session *session = &call->session;
-    session->moment = call->options.moment_said ? call->options.moment : moment_of_service(session->service);
-    if (session->moment == NEVER)
-        return "it is not known when a process of this service may enter; see enter= in pam_chos(8)";
-    bool called = pam_get_data(call->pamh, setcred_name, &mark) == PAM_SUCCESS && mark != NULL;
-    /* sshd calls it before it opens a session: what it has not called then is not in use. */
-    bool calls_before = strcmp(session->service, "sshd") == 0;
-    if (session->moment == AT_SETCRED && !called && (calls_before || !has_auth_line(session->service)))
-        return "this service needs a second line, the last of its auth lines; run `chosctl install pam` again";
-    return NULL;
 }
 
 static int find_wish(const struct call *call, struct wish *wish, struct chos_text *why)
@@ -233,7 +161,7 @@ static int try_wish(struct call *call, const char *name, struct chos_error *e)
 /* What is said about a name that is replaced by the default. */
 static int try_default(struct call *call, struct chos_error *e)
 {
-    char text[MESSAGE];
+    char text[PAM_MESSAGE];
     struct chos_text t = {text, sizeof text, 0};
     chos_put(&t, "chos: ");
     chos_error_text(e, &t);
@@ -244,7 +172,7 @@ static int try_default(struct call *call, struct chos_error *e)
 
 static int choose(struct call *call)
 {
-    char text[MESSAGE] = "";
+    char text[PAM_MESSAGE] = "";
     struct chos_text why = {text, sizeof text, 0};
     struct chos_error e;
     struct wish wish;
@@ -282,24 +210,6 @@ static int open_for(struct call *call, const struct passwd *pw)
         groups_release();
     free(who->groups);
     return rc;
-}
-
-/* On this node, whoever opens a session; or NULL. */
-static const char *what_is_wrong(const struct call *call, const struct chos_error *of_settings)
-{
-    static char text[MESSAGE];
-    struct chos_text t = {text, sizeof text, 0};
-    if (call->options.wrong != NULL) {
-        pam_syslog(call->pamh, LOG_ERR, "unknown option or value: %s", call->options.wrong);
-        return "pam_chos.so is not configured correctly on this node; tell your administrator";
-    }
-    if (is_sudo(call->session.service) && sudo_edits() < 0)
-        return "whether sudo runs an editor cannot be told: its words in /proc cannot be read";
-    if (of_settings == NULL)
-        return NULL;
-    text[0] = '\0';
-    chos_error_text(of_settings, &t);
-    return text;
 }
 
 /* One session for each handle: a stack that names the module twice neither enters nor tells anybody twice. */
@@ -377,7 +287,7 @@ EXPORT int pam_sm_setcred(pam_handle_t *pamh, int flags, int argc, const char **
     if ((flags & PAM_DELETE_CRED) == 0) {
         (void)note_other(pamh);
         moment_setcred(pamh);
-        (void)pam_set_data(pamh, setcred_name, (void *)setcred_name, nothing);
+        (void)pam_set_data(pamh, pam_setcred_name, (void *)pam_setcred_name, nothing);
     }
     return PAM_IGNORE;
 }

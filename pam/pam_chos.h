@@ -43,6 +43,23 @@ struct session {
     char alias[CHOS_NAME_SIZE], user[CHOS_NAME_SIZE], service[CHOS_NAME_SIZE];
 };
 
+enum { PAM_MESSAGE = 4096 };
+
+/* One call of the module. */
+struct call {
+    pam_handle_t *pamh;
+    struct pam_options options;
+    struct session session;
+    const char *hindrance;   /* why nobody can enter although the name is good, or NULL */
+};
+
+/* reasons.c: whether a process of this host may enter, and when; NULL: it may */
+extern const char pam_setcred_name[];   /* data of a handle for which pam_setcred(3) was called */
+const char *reason_to_step_aside(const struct call *call);
+int stays(const struct call *call, struct chos_error *e);
+const char *find_moment(struct call *call);
+const char *what_is_wrong(const struct call *call, const struct chos_error *of_settings);
+
 /* moment.c: one session at a time; `arm` copies it, and takes its groups */
 int moment_arm(struct session *session);
 bool moment_is_armed(const pam_handle_t *pamh);
