@@ -59,7 +59,7 @@ def write(place: Path, files: dict[str, str]) -> None:
     for name, text in files.items():
         path = place / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text.replace("PLACE", str(place)), encoding="utf-8", newline="")
+        path.write_bytes(text.replace("PLACE", str(place)).encode())
 
 
 def names(directory: str) -> list[str]:

@@ -143,8 +143,10 @@ def test_a_bare_node_knows_nothing_of_the_machines_people() -> None:
     if done.returncode == 77:
         pytest.skip("this machine's /etc is an overlay already")
     assert done.returncode == 0, done
+    # This checkout is there, wherever it lies: /root/NAME is on the way to it.
+    way = {REPO.parts[2]} if REPO.parts[1] in ("root", "home", "opt", "srv", "mnt", "media") else set()
     listing = [line.strip() for line in done.stdout.splitlines() if line and not line.endswith(":")]
-    assert listing == ["4 chosdaemon", "tools/bare", "lo", "0022"], done.stdout
+    assert [line for line in listing if line not in way] == ["4 chosdaemon", "tools/bare", "lo", "0022"], done.stdout
 
 
 # What runs a command as it is told, and what is only sourced.
