@@ -201,7 +201,7 @@ class Registry:
             manifest = json.loads(self._read(f"gen/{directory}/manifest.json"))
         except PermissionError:
             raise
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             pass
         if not isinstance(manifest, dict) or not isinstance(manifest.get("namespace"), int):
             manifest = {}

@@ -1,7 +1,7 @@
 """Keeps what comes to the base after `chosctl up` as restricted inside as the plan says: docs/security.md, rule 34.
 
 Looks at every generation that is pinned, old ones too, and restricts in place what lacks flags: at once, and without
-a trace on the base. Gives old generations the launcher that is installed now. `repair` is called by `lifecycle` with
+a trace on the base. Gives old generations the launcher that is installed now. `repair` is called by `node.hands` with
 the registry's lock; whoever wants to know only calls `look`.
 
 Children of root's go into the generations' namespaces. Entering one moves the root directory there; it is put back to

@@ -16,7 +16,7 @@ from typing import Any
 
 from chosns.backends import Seen, with_groups
 from chosns.backends.worker import Worker
-from chosns.errors import BuildError, ChosError
+from chosns.errors import BuildError, ChosError, UnsafeError
 from chosns.model import BindMap, Environment, Policy, Site
 from chosns.module import control
 from chosns.module.root import ROOT, tree_names
@@ -76,7 +76,10 @@ class ModuleLook:
     def see(self) -> Seen:
         """See Look."""
         env = self._env
-        found = self._worker.expect_first("seen")
+        # Not ahead: what is judged here is not looked at again.
+        self._worker.renew()
+        self._worker.tell("look")
+        found = self._worker.expect("seen")
         self._worker.finish()
         _require_binding(env, decided(env.policy, found["image"]))
         _require_closed(env, found, self._group_ids)
@@ -115,10 +118,10 @@ class ModuleLook:
 
 
 def _require_closed(env: Environment, found: dict[str, Any], group_ids: Sequence[int]) -> None:
-    """:raises BuildError: users who may not enter can look into the tree, and so enter it."""
+    """:raises UnsafeError: users who may not enter can look into the tree, and so enter it."""
     open_to_others = found["mode"] & (stat.S_IROTH | stat.S_IXOTH) or found["acl"] or found["group"] not in group_ids
     if env.groups and open_to_others:
-        raise BuildError(
+        raise UnsafeError(
             "kmod cannot keep users out: who may look into the tree may enter it",
             object=env.name,
             hint=f"give {env.tree} to a group of its `groups`, chmod o-rwx, no ACL; or use the backend ns",
@@ -142,9 +145,9 @@ def _require_possible(env: Environment, site: Site) -> None:
 
 
 def _require_binding(env: Environment, policy: Policy) -> None:
-    """:raises BuildError: the tree must not be entered without no_new_privs, which the module does not set."""
+    """:raises UnsafeError: the tree must not be entered without no_new_privs, which the module does not set."""
     if policy.no_new_privs and not control.binds():
-        raise BuildError(
+        raise UnsafeError(
             "the loaded kernel module is an older one, which does not set no_new_privs",
             object=env.name,
             hint="load the installed one (docs/kmod.md, Upgrades), or use the backend ns",
@@ -152,7 +155,9 @@ def _require_binding(env: Environment, policy: Policy) -> None:
 
 
 def _look(worker: Worker, env: Environment, site: Site) -> None:
-    """The worker: check the tree, and tell what it lacks."""
+    """The worker: check the tree when it is told to, and tell what it lacks."""
+    if not worker.wait():
+        return
     with open_tree_root(env.tree, owners_of(env.policy)) as tree:
         status = os.fstat(tree.fd)
         worker.send(

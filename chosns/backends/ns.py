@@ -22,11 +22,12 @@ from chosns.backends import Seen, with_groups
 from chosns.backends.confine import unused_id
 from chosns.backends.trial import new_mount_namespace, try_shell
 from chosns.backends.worker import Worker
-from chosns.errors import BuildError, UnsupportedError
+from chosns.errors import BuildError, ChangedError, UnsupportedError
 from chosns.execute import Executor
 from chosns.install import find_launcher
 from chosns.model import Environment, Site
 from chosns.plan import Plan, make_plan
+from chosns.plan.planner import Launcher
 from chosns.registry import PATH
 from chosns.registry_writer import RegistryWriter
 from chosns.restrict import recorded_mounts
@@ -53,7 +54,8 @@ class NamespaceBackend:
         self._id = 0
 
     def shell_id(self) -> int:
-        """The uid for trials of a shell: looked for once, because one trial is over when the next begins."""
+        """The uid for trials of a shell. Looked for once, because one trial is over when the next begins; a worker that
+        could not be ended takes its uid along."""
         self._id = self._id or unused_id()
         return self._id
 
@@ -64,8 +66,13 @@ class NamespaceBackend:
     @contextmanager
     def look(self, env: Environment, site: Site, group_ids: Sequence[int]) -> Iterator[NamespaceLook]:
         """See Backend."""
-        with Worker(lambda worker: _work(worker, env, site), env.name, self._limit) as worker:
-            yield NamespaceLook(self, worker, env, site, group_ids)
+        worker = Worker(lambda worker: _work(worker, env, site), env.name, self._limit)
+        try:
+            with worker:
+                yield NamespaceLook(self, worker, env, site, group_ids)
+        finally:
+            if worker.left_alone:
+                self._id = 0
 
 
 class NamespaceLook:
@@ -155,24 +162,32 @@ def _look(env: Environment, site: Site) -> _Looked:
     with open_tree_root(env.tree, owners_of(env.policy)) as tree, DirectoryView("/") as base:
         check_sources(base, env.binds)
         plan = make_plan(env, site.bindmaps[env.bindmap], tree, base, sysconfig=site.sysconfig, launcher=launcher)
-        things = [os.fstat(tree.fd), *([os.stat(launcher.path)] if launcher else [])]
-        # Binds keep the mount flags that the tree had when they were made: remounted, it is another.
-        mount_flags = os.fstatvfs(tree.fd).f_flag
-        image = image_type(tree.fd)
-    identities = [f"{status.st_dev}:{status.st_ino}" for status in things]
+        judged = _judged(tree.fd, launcher)
+    image = str(judged["image"])
     policy = decided(env.policy, image)
+    identities = [judged["tree"], *([judged["launcher"]] if launcher else [])]
     fingerprint = plan.fingerprint(
-        *identities, str(mount_flags), str(sorted(asdict(policy).items())), str(env.variables)
+        *identities, str(judged["mount"]), str(sorted(asdict(policy).items())), str(env.variables)
     )
     plan = replace(plan, trust=policy.trust, warnings=(*plan.warnings, *_untold_trust(env, image)))
-    made_of = {
-        "tree": identities[0],
-        "launcher": identities[1] if launcher else "",
-        "mount": mount_flags,
-        "policy": asdict(policy),
-        "variables": [list(pair) for pair in env.variables],
-    }
+    made_of = {**judged, "policy": asdict(policy), "variables": [list(pair) for pair in env.variables]}
     return _Looked(plan, image, fingerprint, made_of)
+
+
+def _judged(tree: int, launcher: Launcher | None) -> dict[str, Any]:
+    """By what it is judged how a tree is trusted, and with which flags it is shown; the same when it is built.
+
+    :param tree: descriptor of its root.
+    """
+    status = os.fstat(tree)
+    beside = os.stat(launcher.path) if launcher else None
+    return {
+        "tree": f"{status.st_dev}:{status.st_ino}",
+        "launcher": f"{beside.st_dev}:{beside.st_ino}" if beside else "",
+        # Binds keep the mount flags that the tree had when they were made: remounted, it is another.
+        "mount": os.fstatvfs(tree).f_flag,
+        "image": image_type(tree),
+    }
 
 
 def _untold_trust(env: Environment, image: str) -> list[str]:
@@ -203,7 +218,7 @@ def _work(worker: Worker, env: Environment, site: Site) -> None:
         worker.send("namespace")
     if order.startswith("build"):
         os.sched_setaffinity(0, cpus)
-        _build(worker, plan, env, int(order.split()[1]))
+        _build(worker, plan, made_of, env, int(order.split()[1]))
 
 
 def _new_namespace(env: Environment) -> None:
@@ -213,9 +228,19 @@ def _new_namespace(env: Environment) -> None:
     fault.point()
 
 
-def _build(worker: Worker, plan: Plan, env: Environment, uid: int) -> None:
-    """Carry out the plan in this process's namespace, check the result, try the tree's shell, and end as that does."""
+def _build(worker: Worker, plan: Plan, made_of: Mapping[str, Any], env: Environment, uid: int) -> None:
+    """Carry out the plan in this process's namespace, check the result, try the tree's shell, and end as that does.
+
+    Other environments may have been built since this one was looked at: what was judged then is judged again.
+
+    :param made_of: see `backends.Seen`.
+    :raises ChangedError: the tree, or the launcher, is another than the one that was looked at.
+    """
     with open_tree_root(env.tree, owners_of(env.policy)) as tree, DirectoryView("/") as base:
+        check_sources(base, env.binds)
+        now = _judged(tree.fd, find_launcher())
+        if any(made_of[key] != value for key, value in now.items()):
+            raise ChangedError("its tree was replaced, or mounted otherwise, since it was looked at", object=env.name)
         # After the pivot Python's library is found in the tree: what is not loaded by now never is, or root would run
         # the tree's (codecs are imported when they are first used).
         sys.meta_path.clear()

@@ -39,20 +39,31 @@ class Worker:
         self._limit = limit
         self._buffer = b""
         self.pid = 0
+        self.left_alone = False  # whether it is stuck in the kernel, and goes on when that lets it
 
     def __enter__(self) -> Worker:
-        report, self._report = os.pipe()
-        self._orders, orders = os.pipe()
-        parent = os.getpid()
-        self.pid = os.fork()
-        if self.pid == 0:
-            os.close(report)
-            os.close(orders)
-            self._run(parent)
-        os.close(self._report)
-        os.close(self._orders)
+        with contextlib.ExitStack() as undo:
+            report, self._report = os.pipe()
+            undo.callback(os.close, report)
+            with contextlib.ExitStack() as childs:
+                childs.callback(os.close, self._report)
+                self._orders, orders = os.pipe()
+                undo.callback(os.close, orders)
+                childs.callback(os.close, self._orders)
+                parent = os.getpid()
+                self.pid = os.fork()
+                if self.pid == 0:
+                    os.close(report)
+                    os.close(orders)
+                    self._run(parent)
+            try:
+                self._pidfd = os.pidfd_open(self.pid)
+            except OSError:
+                os.kill(self.pid, signal.SIGKILL)
+                os.waitpid(self.pid, 0)
+                raise
+            undo.pop_all()
         self._report, self._orders = report, orders
-        self._pidfd = os.pidfd_open(self.pid)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
@@ -62,6 +73,8 @@ class Worker:
                 os.waitpid(self.pid, 0)
                 # What it started ends with it, a moment later: only then does nothing of it hold the tree.
                 _readable(self._report, _KILL_GRACE, 0)
+            else:
+                self.left_alone = True
         os.close(self._report)
         os.close(self._orders)
         os.close(self._pidfd)
@@ -137,8 +150,12 @@ class Worker:
         """`expect`, when the parent had others to attend to meanwhile: a report that is there is never too late, and
         the time for the rest of the work begins now."""
         report = self.expect(what, late=True)
-        self._deadline = time.monotonic() + self._limit
+        self.renew()
         return report
+
+    def renew(self) -> None:
+        """Begin the time limit anew."""
+        self._deadline = time.monotonic() + self._limit
 
     def expect(self, what: str, *, late: bool = False) -> dict[str, Any]:
         """The child's next report, which must be `what`.

@@ -2,7 +2,7 @@
 
 `read_site` reads it all and never stops at the first mistake. The readers beside it are pure functions over
 text; only `site` and `trusted` open files, and only `groups` asks the name service. Must never write, and never run
-anything. Called by `cli`, `lifecycle` and `doctor`.
+anything. Called by `cli`, `node.act` and `doctor`.
 """
 
 from __future__ import annotations

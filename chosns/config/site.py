@@ -2,7 +2,7 @@
 
 The only module of the package that opens files (through `trusted`); what they say is judged by the pure
 readers beside it. Must never stop at the first mistake, nor let one open what was closed: where a restriction may
-have been lost, the environment is broken. Called by `cli`; `lifecycle` and `doctor` ask it what is `broken`.
+have been lost, the environment is broken. Called by `cli`; `node.act` and `doctor` ask it what is `broken`.
 """
 
 from __future__ import annotations

@@ -43,17 +43,27 @@ def load() -> None:
 
     :raises UnsupportedError: there is no module for this kernel, or it cannot be loaded.
     """
-    if not os.path.isdir(f"/sys/module/{NAME}"):
-        done = _run(["modprobe", NAME])
-        if done.returncode != 0:
-            raise UnsupportedError(
-                f"the kernel module cannot be loaded: {_last_line(done.stderr)}",
-                object=f"chos.ko, Linux {os.uname().release}",
-                hint="`chosctl install kmod` builds it (DKMS); see docs/kmod.md",
-            )
+    _modprobe()
     fault.point()
     if not is_mounted():
         syscalls.mount("chosfs", PLACE, syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC, "chosfs")
+
+
+def require_loadable() -> None:
+    """Change nothing. :raises UnsupportedError: `load` would say that there is no module for this kernel."""
+    _modprobe("--dry-run")
+
+
+def _modprobe(*options: str) -> None:
+    if os.path.isdir(f"/sys/module/{NAME}"):
+        return
+    done = _run(["modprobe", *options, NAME])
+    if done.returncode != 0:
+        raise UnsupportedError(
+            f"the kernel module cannot be loaded: {_last_line(done.stderr)}",
+            object=f"chos.ko, Linux {os.uname().release}",
+            hint="`chosctl install kmod` builds it (DKMS); see docs/kmod.md",
+        )
 
 
 def unload() -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+from chosns.errors import UnsupportedError
 from chosns.model import Site
 from chosns.module import control, root
 from chosns.registry_writer import RegistryWriter
@@ -20,7 +21,11 @@ def bring_up(site: Site, registry: RegistryWriter) -> list[str]:
     :raises UnsupportedError: there is no module for this kernel.
     """
     registry.set_module_ours(True)
-    control.load()
+    try:
+        control.load()
+    except UnsupportedError:
+        registry.set_module_ours(False)  # there is none that would have to be taken down
+        raise
     notes = root.make(site)
     if not control.binds():
         notes.append(

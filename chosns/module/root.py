@@ -2,7 +2,7 @@
 
 One for the node: a tmpfs that holds a link into /proc/chos/link for each name that is the tree's, a bind of each
 other top-level directory of the base, and `local`, the base itself. People may live in it while it is made: each step
-adds something, and what is there stays. Called by `lifecycle`.
+adds something, and what is there stays. Called by `module.node`.
 """
 
 from __future__ import annotations

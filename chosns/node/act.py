@@ -17,6 +17,7 @@ from chosns.errors import NotPrepared, RegistryError, chos_errors
 from chosns.formats import base_text, jobs_text, login_text
 from chosns.install import launcher_problem
 from chosns.model import Site
+from chosns.module import control
 from chosns.module import node as module
 from chosns.module.root import is_made as made_by_us
 from chosns.node import decision, names
@@ -69,6 +70,8 @@ def up(
     wish = Wish(tuple(backends) or site.backends or _present_backends() or ("ns",), renew)
     if "ns" in wish.backends:
         require_kernel()
+    else:
+        control.require_loadable()  # before there is a registry that nobody can use
     environments = [names.find(site, name) for name in chosen] or list(site.environments)
     with chos_errors(REGISTRY), contextlib.ExitStack() as stack:
         notes = []

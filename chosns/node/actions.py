@@ -1,7 +1,9 @@
 """The actions that a decision is made of: what is to be done, why, and what the node is afterwards.
 
-Pure: `chosns.node.hands` carries them out. Each action is complete or not done at all when the process that does it is
-killed; `after` says what it leaves behind, and the tests decide again from each such state.
+Pure: `chosns.node.hands` carries them out; `after` says what an action leaves behind. An action that concerns one name,
+one file or one generation is one rename, so it is done or not done when its process is killed. One for several names
+does them one by one, an environment's own name first: what is left then is a state as well, from which the tests decide
+again. A generation that was only half made has no manifest, and is retired.
 """
 
 from __future__ import annotations

@@ -15,24 +15,21 @@ from chosns.model import Environment, Problem, Site, escape_name
 from chosns.node import actions, decision
 from chosns.node.actions import Action
 from chosns.node.ahead import Ahead
-from chosns.node.decision import Wish
+from chosns.node.decision import Closing, Wish
 from chosns.node.hands import Doer
 from chosns.node.report import Outcome, Report
 from chosns.node.state import NodeState
 
 
 @dataclass(frozen=True)
-class Shut:
-    """An environment that is closed to whom the configuration does not name any more.
+class Refused:
+    """An environment that cannot be prepared, before anything was looked at.
 
-    group_ids: who may enter; None where it cannot be prepared
-    excess:    see `decision.Closing`; None: what is published must not stay in any case
-    error:     why it cannot be prepared
+    :param excess: see `Closing.excess`; None: what is published must not stay in any case.
     """
 
-    group_ids: tuple[int, ...] | None
-    excess: tuple[str, ...] | None
-    error: ChosError | None = None
+    error: ChosError
+    excess: Sequence[str] | None
 
 
 _ATTEMPTS = 3  # when mounts come or go on the base at a bad moment
@@ -86,13 +83,13 @@ class Drive:
         report.notes += result.notes
         report.degraded = not result.whole
         self._bring_up_backends()
-        chosen = list(chosen)
-        shut = {env.name: self._shut(env) for env in chosen}
-        wanted = [(env, ids) for env in chosen if (ids := shut[env.name].group_ids) is not None]
+        chosen = list({env.name: env for env in chosen}.values())
+        closed = {env.name: self._close(env) for env in chosen}
+        wanted = [(env, found.group_ids or ()) for env in chosen if isinstance(found := closed[env.name], Closing)]
         with Ahead(self._backend(), self._site, wanted, self._workers) as ahead:
             for env in chosen:
                 self._told.progress(env.name)
-                outcome = self._environment(env, shut[env.name], ahead)
+                outcome = self._environment(env, closed[env.name], ahead)
                 report.outcomes.append(outcome)
                 report.notes += [warning for warning in outcome.warnings if warning not in report.notes]
                 self._told.done(outcome)
@@ -123,30 +120,34 @@ class Drive:
                 self._wish = replace(self._wish, backends=("ns",))
         self._take(decision.for_backends(self.node, self._wish))
 
-    def _shut(self, env: Environment) -> Shut:
-        """Close what is published of an environment: for all of them, before any tree is looked at."""
+    def _close(self, env: Environment) -> Closing | Refused:
+        """Close what is published of an environment: done for all of them, before any tree is looked at."""
         problems = self._broken.get(env.name)
         if problems:
-            return Shut(
-                None, None, ConfigError(problems[0].message, object=str(problems[0].origin), hint=problems[0].hint)
-            )
+            first = problems[0]
+            return Refused(ConfigError(first.message, object=str(first.origin), hint=first.hint), None)
         closing = decision.closing(env, self._site, self.node)
-        try:
-            self._take(closing.actions, env.name)
-        except OSError as error:
-            return Shut(None, closing.excess, as_chos_error(error, env.name))
-        except ChosError as error:
-            return Shut(None, closing.excess, error)
-        unknown = decision.unknown_group(env, self.node) if closing.group_ids is None else None
-        return Shut(closing.group_ids, closing.excess, unknown)
+        failed: ChosError | None = None
+        for action in closing.actions:  # each by itself: one that fails keeps none of the others from being done
+            try:
+                self._take([action], env.name)
+            except OSError as error:
+                failed = as_chos_error(error, env.name)
+            except ChosError as error:
+                failed = error
+        if failed:
+            return Refused(failed, None)
+        if closing.group_ids is None:
+            return Refused(decision.unknown_group(env, self.node), closing.excess)
+        return closing
 
-    def _environment(self, env: Environment, shut: Shut, ahead: Ahead) -> Outcome:
+    def _environment(self, env: Environment, closed: Closing | Refused, ahead: Ahead) -> Outcome:
         """One environment, from what is closed to a published generation."""
         started = time.monotonic()
         try:
-            if shut.error:
-                raise shut.error
-            why, warnings = self._prepare(env, shut.group_ids or (), ahead)
+            if isinstance(closed, Refused):
+                raise closed.error
+            why, warnings = self._prepare(env, closed.group_ids or (), ahead)
             published = self.node.published(escape_name(env.name))
             seconds = time.monotonic() - started
             return Outcome(
@@ -156,7 +157,7 @@ class Drive:
             failure: ChosError = as_chos_error(error, env.name)
         except ChosError as error:
             failure = error
-        follows = decision.after_failure(env, self._site, self.node, failure, shut.excess)
+        follows = decision.after_failure(env, self._site, self.node, failure, closed.excess)
         failure.message += follows.addition
         self._take(follows.actions, env.name)
         return Outcome(env.name, "failed", error=failure)
@@ -206,4 +207,10 @@ class Drive:
         made = self._doer.make(action, look, self._told.progress)
         self._did(action, action.environment.name)
         if made is not None:
-            self.node = replace(self.node, generations={**self.node.generations, str(made): made})
+            name, written = str(made.generation), dict(self.node.written)
+            written.pop(name, None)
+            if made.written is not None:
+                written[name] = made.written
+            self.node = replace(
+                self.node, generations={**self.node.generations, name: made.generation}, written=written
+            )

@@ -62,8 +62,10 @@ class Make:
         return f"make {self.generation}"
 
     def after(self, node: NodeState) -> NodeState:
+        """With placeholders for what only the kernel knows: the namespace, the root directory, and the plan."""
         name, _, number = self.generation.rpartition(".")
-        made = Generation(name, int(number), 1, {**self.manifest, "namespace": 1, "root": [1, 1]}, self.backend == "ns")
+        known_later = {"namespace": 1, "root": [1, 1], "plan": {"operations": [{}]}}
+        made = Generation(name, int(number), 1, {**self.manifest, **known_later}, self.backend == "ns")
         return replace(
             node,
             generations={**node.generations, self.generation: made},

@@ -1,13 +1,14 @@
 """What carries actions out: `Hands` changes the node, `NoHands` nothing. `drive` decides with either of them.
 
-This is the one place where a node is changed. Root, on the base, with the registry's lock.
+All that a decision changes on a node is changed here, or by the backends that are called from here. What comes before
+there is a registry to decide from, and the removal of that, is in `act`. Root, on the base, with the registry's lock.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from chosns.backends import Look
 from chosns.errors import ChosError
@@ -18,9 +19,16 @@ from chosns.node import actions
 from chosns.node.actions import Action
 from chosns.node.state import NodeState
 from chosns.observe.homes import count_residents
-from chosns.registry import Generation
+from chosns.registry import Generation, Written
 from chosns.registry_writer import RegistryWriter
 from chosns.repair import Repaired, look, not_looked_at, repair
+
+
+class Made(NamedTuple):
+    """A generation that was made, and what C reads of it."""
+
+    generation: Generation
+    written: Written | None
 
 
 class Doer(Protocol):
@@ -29,7 +37,7 @@ class Doer(Protocol):
     def do(self, action: Action) -> list[str]:
         """Carry out an action; returns what an administrator should know of. :raises ChosError, OSError: it failed."""
 
-    def make(self, action: actions.Make, look: Look, progress: Callable[[str], None]) -> Generation | None:
+    def make(self, action: actions.Make, look: Look, progress: Callable[[str], None]) -> Made | None:
         """Carry out a Make; returns what was made, None where nothing was. :raises ChosError: see `Look.build`."""
 
     def restrict(self, generations: list[Generation]) -> tuple[list[Action], Repaired]:
@@ -53,10 +61,12 @@ class Hands:
         done = _DO[type(action)](self._registry, action)
         return list(done) if done else []
 
-    def make(self, action: actions.Make, look: Look, progress: Callable[[str], None]) -> Generation | None:
+    def make(self, action: actions.Make, look: Look, progress: Callable[[str], None]) -> Made | None:
         """See Doer."""
         look.build(self._registry, action.generation, action.manifest, progress)
-        return self._registry.generation(action.generation)
+        made = self._registry.generation(action.generation)
+        assert made is not None, action
+        return Made(made, self._registry.written(action.generation))
 
     def restrict(self, generations: list[Generation]) -> tuple[list[Action], Repaired]:
         """See Doer."""
@@ -83,7 +93,7 @@ class NoHands:
         """See Doer."""
         return []
 
-    def make(self, action: actions.Make, look: Look, progress: Callable[[str], None]) -> Generation | None:
+    def make(self, action: actions.Make, look: Look, progress: Callable[[str], None]) -> Made | None:
         """See Doer."""
         return None
 
@@ -103,6 +113,7 @@ class NoHands:
 
     def bring_up_module(self, site: Site) -> list[str]:
         """See Doer."""
+        control.require_loadable()
         return []
 
     def seen_again(self, node: NodeState) -> NodeState:

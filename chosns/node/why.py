@@ -33,6 +33,8 @@ def reasons(
         return NOTHING_PREPARED
     if published.manifest.get("fingerprint") != seen.fingerprint:
         return _changes(published.manifest, seen, group_ids)
+    if published.backend == "ns" and not _operations_of(published.manifest):
+        return (f"{published}'s manifest.json is damaged",)
     if not intact(published, written, seen.environment):
         return (f"{published} was damaged, or others than root could write in it",)
     return ("it was asked for",) if renew else ()
@@ -50,10 +52,23 @@ def _changes(manifest: Mapping[str, Any], seen: Seen, group_ids: Sequence[int]) 
     if manifest.get("tree") != seen.environment.tree:
         found.insert(0, f"its tree is {seen.environment.tree} now, and was {manifest.get('tree')}")
     found += _policy(old.get("policy"), new.get("policy"))
-    plan = manifest.get("plan")
-    if isinstance(plan, dict) and seen.operations:
-        found += _operations(plan.get("operations", ()), seen.operations)
+    before = _operations_of(manifest)
+    if before and seen.operations:
+        found += _operations(before, seen.operations)
     return tuple(found) or ("something that it is made of changed",)
+
+
+def _operations_of(manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The operations that a manifest notes; none where it is damaged: every plan has some."""
+    plan = manifest.get("plan")
+    found = plan.get("operations") if isinstance(plan, dict) else None
+    whole = isinstance(found, list) and all(
+        isinstance(operation, dict)
+        and isinstance(operation.get("entries", []), list)
+        and all(isinstance(entry, dict) for entry in operation.get("entries", []))
+        for operation in found
+    )
+    return found if whole and isinstance(found, list) else []
 
 
 def _policy(old: Any, new: Any) -> list[str]:

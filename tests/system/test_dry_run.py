@@ -183,3 +183,14 @@ def test_while_another_is_at_work(one: Node) -> None:
     with open(REGISTRY / "lock") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert one.chosctl("up", "--dry-run").stdout == "nothing to do\n"
+
+
+def test_where_there_is_no_kernel_module(one: Node) -> None:
+    """It says so as `up` does, and promises nothing."""
+    real = one.chosctl("up", "--backend", "kmod", check=False)
+    if real.returncode == 0:
+        pytest.skip("this kernel has the module")
+    told = one.chosctl("up", "--dry-run", "--backend", "kmod", check=False)
+    assert told.returncode == 1 and told.stderr == real.stderr
+    both = one.chosctl("up", "--dry-run", "--backend", "ns,kmod", check=False)
+    assert both.returncode == 1 and "only ns is prepared" in both.stderr and "kernel module" not in both.stdout

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
-from node import REGISTRY, Node, mount_points
+from node import REGISTRY, Node, mount_points, wait_for
+from silent import silent_file_system
 
 
 def generations() -> set[str]:
@@ -412,3 +414,39 @@ def test_a_registry_that_others_can_write_is_said_to_be_so_and_mended(pair: Node
     assert pair.chos("one", "true").returncode == 0
     assert (REGISTRY / path).stat().st_mode & 0o777 == 0o755
     assert pair.chosctl("status", check=False).returncode == 0
+
+
+def test_an_environment_that_is_named_twice(pair: Node) -> None:
+    pair.configure("one:/os/one\nother:/os/one\ntwo:/os/two\n")
+    done = pair.up("one", "other", "one", "--renew")
+    assert done.stdout.count("made") == 1 and "damaged" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("damage", ["[" * 100_000, '{"namespace": 0, "plan": {"operations": 5}}', "{}", "7"])
+def test_a_damaged_manifest_stops_nothing(pair: Node, damage: str) -> None:
+    (REGISTRY / "gen/one.1/manifest.json").write_text(damage)
+    assert "make one.2" in pair.chosctl("up", "--dry-run", check=False).stdout
+    assert states(pair, "up") == {"one": "made", "two": "unchanged"}
+    assert pair.chos("one", "true").returncode == 0
+    assert states(pair, "up") == {"one": "unchanged", "two": "unchanged"}
+
+
+def test_what_is_built_is_what_was_looked_at(pair: Node) -> None:
+    """two's tree is replaced after it was looked at, while up waits for one's."""
+    pair.configure("silent:/os/silent\none:/os/one\ntwo:/os/two\n")
+    shutil.copytree("/os/two", "/os/new", symlinks=True)
+    with silent_file_system(Path("/os/silent")):
+        process = pair.start(
+            ["chosctl", "up", "silent", "two", "--renew", "--jobs=2", "--timeout=5"],
+            user="root",
+        )
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        wait_for(lambda: len(children.read_text().split()) == 2, "both trees to be looked at")
+        looking = children.read_text().split()[1]
+        wait_for(lambda: Path(f"/proc/{looking}/wchan").read_text() in ("pipe_read", "anon_pipe_read"), "a plan")
+        os.rename("/os/two", "/os/old")
+        os.rename("/os/new", "/os/two")
+        process.communicate(timeout=60)
+    manifest = json.loads((REGISTRY / "gen" / pair.generation("two") / "manifest.json").read_text())
+    assert manifest["made_of"]["tree"].split(":")[1] == str(os.stat("/os/two").st_ino)
+    assert states(pair, "up", "two") == {"two": "unchanged"}

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from plan_support import DEFAULT, HERE
 
-from chosns.backends.kmod import _require_possible
-from chosns.errors import BuildError
+from chosns.backends.kmod import _require_closed, _require_possible
+from chosns.errors import BuildError, UnsafeError
 from chosns.model import Bind, Environment, Policy, Site, Sysconfig
 from chosns.module import control
 from chosns.module.root import tree_names
@@ -46,6 +46,16 @@ def test_what_the_module_cannot_do_is_refused() -> None:
         _require_possible(replace(ENV, policy=Policy(read_only=True)), SITE)
 
 
+def test_a_tree_that_all_may_look_into() -> None:
+    """Unsafe, and not just impossible: what was published before must not stay."""
+    closed = {"mode": 0o40750, "acl": False, "group": 50}
+    _require_closed(ENV, {**closed, "mode": 0o40755}, ())
+    _require_closed(replace(ENV, groups=("a",)), closed, (50,))
+    for more in ({"mode": 0o40755}, {"acl": True}, {"group": 51}):
+        with pytest.raises(UnsafeError, match="keep users out"):
+            _require_closed(replace(ENV, groups=("a",)), {**closed, **more}, (50,))
+
+
 def test_an_older_module_does_not_bind(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is named in a note for every environment, and one with no_new_privs is refused."""
     bound = replace(ENV, policy=Policy(no_new_privs=True))
@@ -55,7 +65,7 @@ def test_an_older_module_does_not_bind(monkeypatch: pytest.MonkeyPatch) -> None:
     _require_possible(bound, SITE)  # not loaded: the installed one will be
     here.add("/sys/module/chos/parameters")
     _require_possible(ENV, SITE)
-    with pytest.raises(BuildError, match="older"):
+    with pytest.raises(UnsafeError, match="older"):
         _require_possible(bound, SITE)
     here.add("/sys/module/chos/parameters/clears")
     _require_possible(bound, SITE)
