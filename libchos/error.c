@@ -10,7 +10,7 @@
 
 static const struct { int code; const char *message, *hint; } texts[CHOS_REASONS] = {
     [CHOS_SYSTEM] = {125, "failed", ""},
-    [CHOS_UNSET] = {125, "is not set", "choose an environment: CHOS=NAME chos ...; `chosctl list` shows them"},
+    [CHOS_UNSET] = {125, "is not set", "choose an environment: env CHOS=NAME chos ...; `chosctl list` shows them"},
     [CHOS_ILLEGAL] = {125, "not a legal environment name",
         "at most 64 letters, digits, `.`, `_` and `-`, or the absolute path of an OS tree that is offered here"},
     [CHOS_UNKNOWN] = {125, "no such environment on this node", "`chosctl list` shows what you may enter"},

@@ -37,10 +37,11 @@ def install(
     """Have PRODUCT start sessions or jobs in environments.
 
     Shows the change of its configuration as a diff, makes it, looks at the result; what fails is taken back. Running it
-    again does no harm. PRODUCT is one of: {products}. Without it: what there is on this node.
+    again does no harm. PRODUCT is one of: {products}. Without PRODUCT: which of them there are on this node, and
+    nothing is changed.
     """
     if product is None:
-        if dry_run or undo or show or config or any(words.values()):
+        if undo or show or config or any(words.values()):
             raise click.UsageError("Missing argument 'PRODUCT'.")
         _print_overview(as_json)
         return

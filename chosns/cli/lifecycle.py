@@ -194,7 +194,7 @@ def _up(
         for note in report.notes:
             say(f"note: {note}", err=True)
         if not site.environments:
-            say("/etc/chos names no environment; see chos.toml(5)", err=True)
+            say("/etc/chos names no environment; see chos.conf(5)", err=True)
         if dry_run:
             _print_decision(report)
         else:
@@ -215,11 +215,13 @@ def _decision(report: Report) -> dict[str, Any]:
 
 def _print_decision(report: Report) -> None:
     """What would be done, in its order, each action with its reasons."""
+    said: tuple[str, ...] = ()  # the same reasons are not repeated below each action that they lead to
     for env, action in report.decision:
         with writing():
             say(f"{env:20} {action.describe()}" if env else action.describe())
-            for why in action.why:
+            for why in action.why if action.why != said else ():
                 say(f"  {why}")
+        said = action.why
     for generation, count in report.kept.items():
         say(f"{generation} would stay: processes in it: {count}")
     if not report.decision and not report.failed:
@@ -228,9 +230,10 @@ def _print_decision(report: Report) -> None:
 
 def _print_generations(report: Report) -> None:
     for generation in report.retired:
-        say(f"{generation} is retired")
+        say(f"{generation} is removed")
     for generation, count in report.kept.items():
-        say(f"{generation} is still used by {count} process{'es' if count != 1 else ''} and goes when they have ended")
+        used = f"{count} process{'es' if count != 1 else ''}"
+        say(f"{generation} is still used by {used}; the next `chosctl up` or `down` after they have ended removes it")
 
 
 COMMANDS = (up, down, reload)

@@ -63,6 +63,7 @@ def parse_allow_list(text: str, file: str) -> AllowList:
 def _shell_lines(text: str, file: str, problems: list[Problem]) -> Iterator[tuple[Origin, str]]:
     """The lines of the section %SHELLS that say something."""
     section, had_section, had_line = "", False, False
+    stray: Origin | None = None
     for number, raw in enumerate(text.split("\n"), 1):
         origin, line = Origin(file, number), raw.strip(" \t\r\f\v")
         if not line or line.startswith("#"):
@@ -80,11 +81,15 @@ def _shell_lines(text: str, file: str, problems: list[Problem]) -> Iterator[tupl
                 problems.append(Problem(origin, message, "remove it: CHOS 0.13 took it for part", Severity.WARNING))
             yield origin, bare
         elif not section:
+            stray = stray or origin
             message = f"{quoted(line)} stands before %SHELLS, ignored"
             problems.append(Problem(origin, message, "move it below the line %SHELLS", Severity.WARNING))
     if not had_section:
         hint = "put a line %SHELLS before the first alias:path"
         problems.append(Problem(Origin(file), "has no section %SHELLS, so it allows nothing", hint))
+    elif not had_line and stray:
+        hint = "move %SHELLS above the lines alias:path"
+        problems.append(Problem(stray, "every line stands before %SHELLS, so the file allows nothing", hint))
     elif not had_line:
         hint = "add a line below %SHELLS, for example el9:/os/el9"
         problems.append(Problem(Origin(file), "section %SHELLS is empty", hint, Severity.WARNING))

@@ -91,7 +91,10 @@ def _operations(old: Iterable[Mapping[str, Any]], new: Iterable[Mapping[str, Any
         for target in now
         if target in before and _essence(now[target]) != _essence(before[target])
     ]
-    return [*found[:_MOST], *([f"and {len(found) - _MOST} more differences"] if len(found) > _MOST else [])]
+    return [
+        *found[:_MOST],
+        *([f"and {len(found) - _MOST} more: compare `chosctl explain --operations`"] if len(found) > _MOST else []),
+    ]
 
 
 def _by_target(operations: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], Mapping[str, Any]]:

@@ -25,6 +25,12 @@ _chosctl() {
             esac
             mapfile -t COMPREPLY < <(compgen -W "$options" -- "$current") ;;
         *)
+            case $verb:${COMP_WORDS[COMP_CWORD-1]} in
+                up:--backend | reload:--backend)
+                    mapfile -t COMPREPLY < <(compgen -W 'ns kmod ns,kmod kmod,ns' -- "$current")
+                    return ;;
+                up:--timeout | reload:--timeout | up:--jobs | reload:--jobs) return ;;
+            esac
             case $verb in
                 up | down | reload | explain | ps)
                     mapfile -t COMPREPLY < <(compgen -W "$(chosctl list --names 2>/dev/null)" -- "$current") ;;

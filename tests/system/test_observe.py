@@ -118,7 +118,7 @@ def test_a_namespace_without_an_ancestor_inside(site: Node) -> None:
     one = next(env for env in parsed(site, "status")["environments"] if env["name"] == "one")
     assert {gen["generation"]: gen["processes"] for gen in one["generations"]} == {"one.1": 1, "one.2": 0}
     assert "ID=one" in nested.communicate("\n")[0]
-    assert "one.1 is retired" in site.up().stdout
+    assert "one.1 is removed" in site.up().stdout
 
 
 def test_ps_from_inside(site: Node) -> None:

@@ -117,6 +117,16 @@ def test_doubts(text: str, severity: str, message: str) -> None:
     assert [(p.severity.value, p.message) for p in parse_allow_list(text, FILE).problems] == [(severity, message)]
 
 
+def test_the_section_as_the_last_line() -> None:
+    """An error, as a missing section is: somebody added the line in the wrong place, and `up` shall say so."""
+    problems = parse_allow_list("el9:/os/el9\n%SHELLS\n", FILE).problems
+    assert [(p.severity.value, p.message) for p in problems] == [
+        ("warning", '"el9:/os/el9" stands before %SHELLS, ignored'),
+        ("error", "every line stands before %SHELLS, so the file allows nothing"),
+    ]
+    assert problems[1].origin.line == 1
+
+
 def test_other_sections_are_ignored() -> None:
     assert parse_allow_list("%OTHER\na:/a\n%SHELLS\nb:/b\n%BEH\nc:/c\n", FILE).problems == ()
 
