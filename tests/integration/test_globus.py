@@ -43,6 +43,19 @@ def check(said: str, name: str, chos: str | None = None, user: str = "alice") ->
     assert said.splitlines()[-3:] == [f"/home/{user}", user, f"CHOS={variable} OTHER="], said
 
 
+def test_a_job_manager_without_the_adapter(globus: Gatekeeper, two: Node, dotfile: Callable[..., Path]) -> None:
+    """Globus's own fork.pm: ~/.chos is read by nobody, and that is not seen; CHOS is a variable like others, and is.
+
+    First: a job manager goes on for a while, and has variables of the jobs that it has started.
+    """
+    line = "cat /etc/os-release; chosctl ps --missed --pid $$; echo missed=$?"
+    dotfile("alice", "one")
+    said = globus.job("alice", shell(line), "plain")
+    assert os_id(said) == BASE_ID and "missed=0" in said, said
+    said = globus.job("alice", shell(line, ONE), "plain")
+    assert os_id(said) == BASE_ID and "missed=3" in said, said
+
+
 def test_the_file_is_read_for_each_job(globus: Gatekeeper, two: Node, dotfile: Callable[..., Path]) -> None:
     """One job manager does all of a user's jobs: each follows the file, and without it there is no choice left."""
     check(globus.job("alice", shell(SHOW)), "base")
@@ -151,6 +164,24 @@ def test_limits_and_records(globus: Gatekeeper, two: Node) -> None:
     entries.unlink()
 
 
+@pytest.mark.parametrize("mode", [0o644, None])
+def test_chos_job_starter_cannot_be_run(
+    globus: Gatekeeper, two: Node, dotfile: Callable[..., Path], mode: int | None
+) -> None:
+    """Globus looks at the program that it is to start, and refuses the job."""
+    program, aside = Path("/usr/bin/chos-job-starter"), Path("/usr/bin/aside")
+    target = program.resolve()
+    kept = target.stat().st_mode
+    dotfile("alice", "one")
+    target.chmod(mode) if mode else program.rename(aside)
+    try:
+        said = globus.job("alice", shell(SHOW))
+    finally:
+        target.chmod(kept) if mode else aside.rename(program)
+    assert ("do not allow execution" if mode else "the executable does not exist") in said, said
+    assert "ID=" not in said
+
+
 @pytest.fixture(scope="module")
 def cell(globus: Gatekeeper) -> Iterator[GridEngine]:
     """Grid Engine behind the gatekeeper: `sge` is adapted, `sgeplain` has Globus's own adapter."""
@@ -217,31 +248,3 @@ def test_the_page(globus: Gatekeeper, node: Node) -> None:
     assert run(["chosctl", "install", "globus", "--undo"]).returncode == 0
     os.environ["GATEKEEPER"] = globus.contact
     worked.run("globus")
-
-
-@pytest.mark.parametrize("mode", [0o644, None])
-def test_chos_job_starter_cannot_be_run(
-    globus: Gatekeeper, two: Node, dotfile: Callable[..., Path], mode: int | None
-) -> None:
-    """Globus looks at the program that it is to start, and refuses the job."""
-    program, aside = Path("/usr/bin/chos-job-starter"), Path("/usr/bin/aside")
-    target = program.resolve()
-    kept = target.stat().st_mode
-    dotfile("alice", "one")
-    target.chmod(mode) if mode else program.rename(aside)
-    try:
-        said = globus.job("alice", shell(SHOW))
-    finally:
-        target.chmod(kept) if mode else aside.rename(program)
-    assert ("do not allow execution" if mode else "the executable does not exist") in said, said
-    assert "ID=" not in said
-
-
-def test_a_job_manager_without_the_adapter(globus: Gatekeeper, two: Node, dotfile: Callable[..., Path]) -> None:
-    """Globus's own fork.pm: ~/.chos is read by nobody, and that is not seen; CHOS is a variable like others, and is."""
-    line = "cat /etc/os-release; chosctl ps --missed --pid $$; echo missed=$?"
-    dotfile("alice", "one")
-    said = globus.job("alice", shell(line), "plain")
-    assert os_id(said) == BASE_ID and "missed=0" in said, said
-    said = globus.job("alice", shell(line, ONE), "plain")
-    assert os_id(said) == BASE_ID and "missed=3" in said, said

@@ -11,6 +11,7 @@ import pwd
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 LIMIT = 120
@@ -21,9 +22,12 @@ _MARK = "--end of block {}--"
 def run(page: str, *, user: str = "") -> None:
     """Run the example of docs/integrations/PAGE.md as root on this node; fails where it says something else.
 
+    In a directory that users may enter, wherever this checkout is.
+
     With `user`: of docs/PAGE.md, as that user, whose home directory is the working directory.
     """
-    path, become, more = DOCS / "integrations" / f"{page}.md", [], {}
+    path, become = DOCS / "integrations" / f"{page}.md", []
+    more: dict[str, Any] = {"cwd": "/"}
     if user:
         account = pwd.getpwnam(user)
         path = DOCS / f"{page}.md"
@@ -48,7 +52,7 @@ def run(page: str, *, user: str = "") -> None:
         capture_output=True,
         timeout=LIMIT,
         stdin=subprocess.DEVNULL,
-        **more,  # type: ignore[call-overload]
+        **more,
     )
     rest = done.stdout
     for number, wanted in enumerate(expected):
