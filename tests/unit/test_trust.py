@@ -11,7 +11,7 @@ import pytest
 from chosns import trust
 from chosns.backends import kmod
 from chosns.config.sections import parse_sections
-from chosns.errors import BuildError
+from chosns.errors import UnsafeError
 from chosns.model import Environment, Origin, Policy
 from chosns.mountinfo import parse_mount
 
@@ -126,5 +126,5 @@ def test_an_older_kernel_module(
     """It does not set no_new_privs, so nobody enters a foreign tree by it."""
     monkeypatch.setattr(kmod.control, "binds", lambda: binds)
     env = Environment("one", "/os/one", Origin("/etc/chos", 2), policy=section(f'trust = "{said}"' if said else "")[0])
-    with pytest.raises(BuildError, match="older one") if refused else contextlib.nullcontext():
+    with pytest.raises(UnsafeError, match="older one") if refused else contextlib.nullcontext():
         kmod._require_binding(env, trust.decided(env.policy, image))
