@@ -78,7 +78,10 @@ static bool note_other(pam_handle_t *pamh)
 {
     if (!moment_is_taken(pamh))
         return false;
-    if (pam_set_data(pamh, other_name, (void *)other_name, forget_other) != PAM_SUCCESS)
+    const void *noted;
+    /* Once: setting it again would have libpam forget it by the old entry's end. */
+    if (pam_get_data(pamh, other_name, &noted) != PAM_SUCCESS
+        && pam_set_data(pamh, other_name, (void *)other_name, forget_other) != PAM_SUCCESS)
         moment_forget(pamh);
     return true;
 }
