@@ -91,7 +91,8 @@ bool host_prepare(struct session *session)
     if (is_one_of(session->service, switchers)) {
         if (!su_group(&session->who.gid))
             return false;
-        /* The terminal that su --pty has made belongs to the user; not one that its caller left open. */
+        /* The terminal that su --pty has made belongs to the user. Where the caller left one of his own open on both sides, with a
+         * lower number, it is that one which is given: no right is gained by it, and su's stays root's. */
         (void)any_descriptor(give, &session->who);
     }
     if (is_one_of(session->service, logins))

@@ -81,7 +81,7 @@ int is_served_terminal(const struct stat *st);
 
 /* sudo.c: what only sudo does */
 bool is_sudo(const char *service);
-int sudo_edits(void);
+int sudo_edits(pam_handle_t *pamh);
 bool sudo_line_edits(const char *line, size_t size);
 bool sudo_variables_edit(const char *variables, size_t size);
 int sudo_has_monitor(const struct person *who);

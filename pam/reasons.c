@@ -26,7 +26,7 @@ const char *reason_to_step_aside(const struct call *call)
         return "the host process has several threads";
     if (call->options.moment_said && call->options.moment == NEVER)
         return "enter=no";
-    if (is_sudo(service) && sudo_edits() > 0)
+    if (is_sudo(service) && sudo_edits(call->pamh) > 0)
         return "sudo -e runs the editor of its caller";
     return NULL;
 }
@@ -82,7 +82,7 @@ const char *what_is_wrong(const struct call *call, const struct chos_error *of_s
         pam_syslog(call->pamh, LOG_ERR, "unknown option or value: %s", call->options.wrong);
         return "pam_chos.so is not configured correctly on this node; tell your administrator";
     }
-    if (is_sudo(call->session.service) && sudo_edits() < 0)
+    if (is_sudo(call->session.service) && sudo_edits(call->pamh) < 0)
         return "whether sudo runs an editor cannot be told: its words in /proc cannot be read";
     if (of_settings == NULL)
         return NULL;

@@ -7,6 +7,8 @@
 #include "pam_chos.h"
 
 #include <fcntl.h>
+#include <pwd.h>
+#include <security/pam_modutil.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -97,7 +99,7 @@ bool sudo_line_edits(const char *line, size_t size)
     return false;
 }
 
-/* `sudo -s` and -i run $SHELL, and take it for -e, too, where that is its name. */
+/* `sudo -s` runs $SHELL, and takes it for -e, too, where that is its name. */
 bool sudo_variables_edit(const char *variables, size_t size)
 {
     static const char shell[] = "SHELL=";
@@ -108,9 +110,19 @@ bool sudo_variables_edit(const char *variables, size_t size)
     return false;
 }
 
-/* 1, 0, or -1: it cannot be told. What sudo has in its variables now is not what it was started with. */
-int sudo_edits(void)
+/* Where there is no $SHELL, -s runs the caller's shell of passwd(5), and -i the target's. Some sites let users set theirs. */
+static bool account_edits(pam_handle_t *pamh, int who)
 {
+    const void *name = NULL;
+    const struct passwd *pw = pam_get_item(pamh, who, &name) == PAM_SUCCESS && name != NULL ? pam_modutil_getpwnam(pamh, name) : NULL;
+    return pw != NULL && is_sudoedit(pw->pw_shell);
+}
+
+/* 1, 0, or -1: it cannot be told. What sudo has in its variables now is not what it was started with. */
+int sudo_edits(pam_handle_t *pamh)
+{
+    if (account_edits(pamh, PAM_RUSER) || account_edits(pamh, PAM_USER))
+        return 1;
     static const struct { const char *file; bool (*says_so)(const char *, size_t); } said[] = {
         {"/proc/self/cmdline", sudo_line_edits}, {"/proc/self/environ", sudo_variables_edit},
     };

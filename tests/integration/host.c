@@ -6,6 +6,7 @@
  * ns, childs-ns   the mount namespace alone, without a descriptor; that of a child
  * setcred         pam_setcred, after `open` or before; childs-setcred: by a child, which then says what `show` says
  * second          a session of another handle, beside the first     other-close   closes one that another handle never opened
+ * second-setcred  begins the handle of the next `second`            second-close  closes what `second` has opened
  * childs-groups   what initgroups(3) gives to a child               meanwhile    runs /tmp/meanwhile
  * helper          a child made by posix_spawn(3), which runs no handlers of fork(2): shows its namespace
  * env             the variables that the session would get
@@ -20,6 +21,7 @@
 #include <security/pam_appl.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -122,6 +124,7 @@ int main(int argc, char **argv)
 {
     static const struct pam_conv conv = {converse, NULL};
     pam_handle_t *other = NULL;
+    bool begun = false;
     int flags = 0;
     pthread_t thread;
     setvbuf(stdout, NULL, _IONBF, 0);
@@ -152,8 +155,15 @@ int main(int argc, char **argv)
         else if (strcmp(*word, "childs-setcred") == 0)
             in_child(setcred_and_show);
         else if (strcmp(*word, "second") == 0) {
-            pam_start(argv[1], argv[2], &conv, &other);
+            if (!begun)
+                pam_start(argv[1], argv[2], &conv, &other);
+            begun = false;
             printf("second: %d\n", pam_open_session(other, flags));
+        } else if (strcmp(*word, "second-setcred") == 0) {
+            begun = pam_start(argv[1], argv[2], &conv, &other) == PAM_SUCCESS;
+            pam_setcred(other, PAM_ESTABLISH_CRED);
+        } else if (strcmp(*word, "second-close") == 0) {
+            printf("second-close: %d\n", pam_close_session(other, flags));
         } else if (strcmp(*word, "childs-groups") == 0) {
             in_child(show_groups);
         } else if (strcmp(*word, "other-close") == 0) {

@@ -411,7 +411,8 @@ def test_three_handles(two: Node, host: Host, dotfile: Callable[..., Path]) -> N
     unmoved(seen, seen.children[0])
 
 
-def test_a_module_of_another_handle(two: Node, host: Host, dotfile: Callable[..., Path]) -> None:
+@pytest.mark.parametrize("words", ["open second", "open second second-close", "open second-setcred second"])
+def test_a_module_of_another_handle(two: Node, host: Host, dotfile: Callable[..., Path], words: str) -> None:
     """What pam_exec forks in another handle's stack is no process of the first one's host."""
     dotfile("alice", "one")
     said = Path("/tmp/pam-exec-said")
@@ -419,10 +420,10 @@ def test_a_module_of_another_handle(two: Node, host: Host, dotfile: Callable[...
     script.write_text(f"#!/bin/sh\nstat -L -c %i /proc/self/ns/mnt >>{said}\n")
     script.chmod(0o755)
     said.unlink(missing_ok=True)
-    around = f"session optional pam_exec.so {script}"
-    seen = host("", "show", "open", "second", "child", line=f"{LINE}\n{around}")
+    around = f"session optional pam_exec.so {script}\nauth optional pam_chos.so"
+    seen = host("", "show", *words.split(), "child", line=f"{LINE}\n{around}")
     own = seen.shows[0]["ns"]
-    assert said.read_text().split() == [own] * 2, seen
+    assert said.read_text().split() == [own] * (3 if "second-close" in words else 2), seen
     assert int(seen.children[0]["ns"]) == two.pin("one.1"), seen
 
 

@@ -7,7 +7,6 @@ A row is a host, and something that happens to it. The tree has a trap wherever 
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -177,31 +176,6 @@ def test_sudos_monitor(place: Place, end: str) -> None:
     """On a terminal of sudo's own the command's parent is a process of root's that is not the first one."""
     SUDOERS.write_text("Defaults use_pty, log_output\nalice ALL=(ALL) NOPASSWD: ALL\n")
     clean(place, on_a_terminal(place, end, "sudo", "-u", "alice", "/bin/sh", "-i"))
-
-
-@pytest.mark.parametrize(
-    "how", [["-e"], ["sudoedit"], ["-p", "x" * 70000, "-e"]], ids=["-e", "sudo sudoedit", "long line"]
-)
-@pytest.mark.parametrize("invoker", ["root", "bob"])
-def test_sudoedit(place: Place, invoker: str, how: list[str]) -> None:
-    """sudo opens the target's session; the editor is the invoker's, and root's must not run in another's tree."""
-    SUDOERS.write_text("bob ALL=(ALL) NOPASSWD: ALL\n")
-    editor = Path("/tmp/editor")
-    said = Path("/tmp/editor-said")
-    said.unlink(missing_ok=True)
-    editor.write_text(f"#!/bin/sh\n(cat /etc/os-release; id -u) >{said}\n")
-    editor.chmod(0o755)
-    file = Path("/home/alice/edited")
-    file.write_text("text\n")
-    shutil.chown(file, "alice", "alice")
-    words: tuple[str, ...] = ("sudo", "-u", "alice", *how, str(file))
-    if invoker == "bob":
-        words = ("setpriv", "--reuid", "bob", "--regid", "bob", "--init-groups", *words)
-    text = place.run(*words, SUDO_EDITOR=str(editor))
-    clean(place, text, inside=False)
-    text = said.read_text()
-    assert ID not in text, text
-    assert text.splitlines()[-1] == ("0" if invoker == "root" else str(os.stat("/home/bob").st_uid))
 
 
 # --- login --------------------------------------------------------------------------------------------------------

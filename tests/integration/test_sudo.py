@@ -6,6 +6,7 @@ Whoever calls sudo for another user must not bring root into that user's environ
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import signal
 import subprocess
@@ -63,6 +64,8 @@ def clean(place: Place, text: str, inside: bool = True) -> None:
 
 EDITS = {
     "-e": (["-e"], {}),
+    "its other name": (["sudoedit"], {}),
+    "a long line": (["-p", "x" * 70000, "-e"], {}),
     "behind --": (["--", "sudoedit"], {}),
     "a path with =": ([f"{LINKED}/sudoedit"], {}),
     "both": (["--", f"{LINKED}/sudoedit"], {}),
@@ -75,7 +78,24 @@ EDITS = {
 @pytest.mark.parametrize("how", EDITS)
 def test_an_editor(place: Place, how: str, invoker: str) -> None:
     """However sudo is told to edit: the editor is the invoker's, and is neither root nor the invoker in the tree."""
-    allow("sudoedit")
+    words, variables = EDITS[how]
+    edit(place, words, variables, invoker)
+
+
+@pytest.mark.parametrize(("option", "whose"), [("-s", "bob"), ("-i", "alice")])
+def test_an_account_whose_shell_is_called_so(place: Place, option: str, whose: str) -> None:
+    """Without $SHELL, -s runs the caller's shell of passwd(5), and -i the target's: some sites let users set theirs."""
+    usual = pwd.getpwnam(whose).pw_shell
+    subprocess.run(["usermod", "-s", f"{LINKED}/sudoedit", whose], check=True)
+    try:
+        edit(place, [option], {"SHELL": ""}, "bob")
+    finally:
+        subprocess.run(["usermod", "-s", usual, whose], check=True)
+
+
+def edit(place: Place, words: list[str], variables: dict[str, str], invoker: str) -> None:
+    """Edit a file of alice's with an editor of the invoker's, which says where it is and who."""
+    allow("sudoedit", f"use_pty, editor={EDITOR}")  # -i has none of the caller's variables
     LINKED.mkdir(exist_ok=True)
     (LINKED / "sudoedit").write_text("#!/bin/sh\n")
     (LINKED / "sudoedit").chmod(0o755)
@@ -85,14 +105,13 @@ def test_an_editor(place: Place, how: str, invoker: str) -> None:
     file = Path("/home/alice/edited")
     file.write_text("text\n")
     shutil.chown(file, "alice", "alice")
-    words, variables = EDITS[how]
     command = ("sudo", "-n", "-u", "alice", *words, str(file))
     if invoker == "bob":
         command = ("setpriv", "--reuid", "bob", "--regid", "bob", "--init-groups", *command)
     text = place.run(*command, SUDO_EDITOR=str(EDITOR), CHOS=NAME, **variables)
     assert SAID.exists(), text  # this sudo does take it for editing
     clean(place, SAID.read_text(), inside=False)
-    assert SAID.read_text().splitlines()[-1] == ("0" if invoker == "root" else str(os.stat("/home/bob").st_uid))
+    assert SAID.read_text().splitlines()[-1] == ("0" if invoker == "root" else str(pwd.getpwnam("bob").pw_uid))
 
 
 # --- descriptors --------------------------------------------------------------------------------------------------
