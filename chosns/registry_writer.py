@@ -86,16 +86,23 @@ class RegistryWriter(Registry):
         """Set the node's backends, the default first. Comes last: to readers, a registry is there when this link is."""
         self._link("backend", ",".join(names))
 
-    def begin_generation(self, generation: str) -> None:
-        """Make the directory of a generation, `NAME.N`, closed to all but root, and keep its number.
+    @contextlib.contextmanager
+    def making(self, generation: str) -> Iterator[None]:
+        """Make the directory of a generation, `NAME.N`, closed to all but root, and keep its number; where what is done
+        with it fails, nothing of it is left.
 
         :raises FileExistsError: there is one of that name.
         """
         name, _, number = generation.rpartition(".")
         self.write(f"serial/{name}", f"{number}\n")
         os.mkdir(f"gen/{generation}", 0o700, dir_fd=self.fd)
-        fault.point()
-        os.close(os.open(f"gen/{generation}/ns", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o444, dir_fd=self.fd))
+        try:
+            fault.point()
+            os.close(os.open(f"gen/{generation}/ns", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o444, dir_fd=self.fd))
+            yield
+        except BaseException:
+            self.retire(generation)
+            raise
 
     def pin(self, generation: str, pid: int) -> int:
         """Pin the mount namespace of process `pid`; returns its inode number. :raises OSError: see `backends.ns`."""

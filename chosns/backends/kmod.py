@@ -107,14 +107,10 @@ class ModuleLook:
     ) -> None:
         """See Look."""
         env = self._env
-        registry.begin_generation(generation)
-        try:
+        with registry.making(generation):
             root = os.stat(ROOT)
             made = {"os": self._system, "namespace": 0, "created": time.time()}
             registry.write_generation(generation, env, (root.st_dev, root.st_ino), {**manifest, **made})
-        except BaseException:
-            registry.retire(generation)
-            raise
 
 
 def _require_closed(env: Environment, found: dict[str, Any], group_ids: Sequence[int]) -> None:

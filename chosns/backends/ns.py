@@ -108,8 +108,7 @@ class NamespaceLook:
     ) -> None:
         """See Look."""
         env = self._env
-        registry.begin_generation(generation)
-        try:
+        with registry.making(generation):
             namespace = _pin(self._worker, registry, generation, env, progress)
             self._worker.tell(f"build {self._backend.shell_id()}")
             report = self._worker.expect("built")
@@ -117,9 +116,6 @@ class NamespaceLook:
             device, inode = report["root"]
             made = {"os": report["os"], "namespace": namespace, "created": time.time(), "plan": report["plan"]}
             registry.write_generation(generation, env, (int(device), int(inode)), {**manifest, **made})
-        except BaseException:
-            registry.retire(generation)
-            raise
 
 
 def _pin(

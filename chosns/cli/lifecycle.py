@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import click
 
@@ -53,50 +54,39 @@ _dry_run = click.option("--dry-run", is_flag=True, help="Print what would be don
 _names = click.argument("environments", nargs=-1, metavar="[ENV]...")
 
 
-@click.command()
-@_names
-@_backend
-@_renew
-@_timeout
-@_jobs
-@_dry_run
-@json_option
-def up(
-    environments: tuple[str, ...],
-    backends: tuple[str, ...],
-    renew: bool,
-    timeout: float,
-    jobs: int | None,
-    dry_run: bool,
-    as_json: bool,
-) -> None:
+class _Asked(NamedTuple):
+    """The words of `up` and `reload`."""
+
+    environments: tuple[str, ...]
+    backends: tuple[str, ...]
+    renew: bool
+    timeout: float
+    jobs: int | None
+    dry_run: bool
+    as_json: bool
+
+
+def _bringing_up(command: Callable[..., None]) -> click.Command:
+    """A command with the options of `up`."""
+    for option in (json_option, _dry_run, _jobs, _timeout, _renew, _backend, _names):
+        command = option(command)
+    return click.command()(command)
+
+
+@_bringing_up
+def up(**words: Any) -> None:
     """Prepare environments (all of /etc/chos, or ENV...).
 
     What has not changed keeps its generation, so it may be run as often as one likes. A new generation serves new
     logins; running jobs keep theirs. Exit status 1 when an environment could not be prepared; the others are.
     """
-    _up("chosctl up", environments, backends, renew, timeout, jobs, dry_run, as_json)
+    _up("chosctl up", _Asked(**words))
 
 
-@click.command()
-@_names
-@_backend
-@_renew
-@_timeout
-@_jobs
-@_dry_run
-@json_option
-def reload(
-    environments: tuple[str, ...],
-    backends: tuple[str, ...],
-    renew: bool,
-    timeout: float,
-    jobs: int | None,
-    dry_run: bool,
-    as_json: bool,
-) -> None:
+@_bringing_up
+def reload(**words: Any) -> None:
     """Follow a change of the configuration: the same as `up`."""
-    _up("chosctl reload", environments, backends, renew, timeout, jobs, dry_run, as_json)
+    _up("chosctl reload", _Asked(**words))
 
 
 @click.command()
@@ -121,26 +111,17 @@ def _waiting(text: str) -> None:
     say(f"chosctl: {text}", err=True)
 
 
-def _up(
-    command: str,
-    environments: tuple[str, ...],
-    backends: tuple[str, ...],
-    renew: bool,
-    timeout: float,
-    jobs: int | None,
-    dry_run: bool,
-    as_json: bool,
-) -> None:
+def _up(command: str, asked: _Asked) -> None:
     require_base(command)
     site = read_site()
     require_usable(site)
 
     def done(outcome: Outcome) -> None:
-        if as_json:
+        if asked.as_json:
             return
         took = f"{outcome.seconds * 1000:8.1f} ms" if outcome.state == "made" else ""
         with writing():
-            if not dry_run:
+            if not asked.dry_run:
                 say(f"{outcome.environment:20} {outcome.generation:24} {outcome.state:10}{took}".rstrip())
                 for why in outcome.why if _worth_saying(outcome) else ():
                     say(f"  {why}")
@@ -150,25 +131,25 @@ def _up(
                     say(f"  {outcome.error.hint}", err=True)
 
     def progress(text: str) -> None:
-        if not as_json:
+        if not asked.as_json:
             show_progress(text)
 
     report = bring_up(
         site,
-        environments,
-        backends=backends,
-        renew=renew,
-        dry_run=dry_run,
-        limit=timeout,
-        workers=jobs or 0,
+        asked.environments,
+        backends=asked.backends,
+        renew=asked.renew,
+        dry_run=asked.dry_run,
+        limit=asked.timeout,
+        workers=asked.jobs or 0,
         command=command,
         told=Told(progress, done),
         waiting=_waiting,
     )
-    if as_json:
+    if asked.as_json:
         print_json(
             {
-                **(_decision(report) if dry_run else {}),
+                **(_decision(report) if asked.dry_run else {}),
                 "environments": [
                     {
                         "environment": outcome.environment,
@@ -195,7 +176,7 @@ def _up(
             say(f"note: {note}", err=True)
         if not site.environments:
             say("/etc/chos names no environment; see chos.conf(5)", err=True)
-        if dry_run:
+        if asked.dry_run:
             _print_decision(report)
         else:
             _print_generations(report)
@@ -233,7 +214,7 @@ def _print_generations(report: Report) -> None:
         say(f"{generation} is removed")
     for generation, count in report.kept.items():
         used = f"{count} process{'es' if count != 1 else ''}"
-        say(f"{generation} is still used by {used}; the next `chosctl up` or `down` after they have ended removes it")
+        say(f"{generation} is still used by {used}; once nobody uses it, the next `chosctl up` or `down` removes it")
 
 
 COMMANDS = (up, down, reload)

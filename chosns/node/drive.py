@@ -20,6 +20,8 @@ from chosns.node.hands import Doer
 from chosns.node.report import Outcome, Report
 from chosns.node.state import NodeState
 
+_ATTEMPTS = 3  # when mounts come or go on the base at a bad moment
+
 
 @dataclass(frozen=True)
 class Refused:
@@ -30,9 +32,6 @@ class Refused:
 
     error: ChosError
     excess: Sequence[str] | None
-
-
-_ATTEMPTS = 3  # when mounts come or go on the base at a bad moment
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ class Drive:
         """
         report = self.report
         for action in decision.before_all(self.node):
-            self._did(action)  # `act` has done it already, before there was anything to decide from
+            self._did(action)  # only of a dry run: else `act` did these first, and the node was read afterwards
         self._take(decision.for_the_node(self._site, self.node, texts))
         restricted, result = self._doer.restrict(list(self.node.generations.values()))
         self._take(restricted)
@@ -207,10 +206,9 @@ class Drive:
         made = self._doer.make(action, look, self._told.progress)
         self._did(action, action.environment.name)
         if made is not None:
-            name, written = str(made.generation), dict(self.node.written)
-            written.pop(name, None)
-            if made.written is not None:
-                written[name] = made.written
+            # In the place of what the decision could only guess.
             self.node = replace(
-                self.node, generations={**self.node.generations, name: made.generation}, written=written
+                self.node,
+                generations={**self.node.generations, action.generation: made.generation},
+                written={**self.node.written, action.generation: made.written},
             )

@@ -36,7 +36,7 @@ class NodeState:
     generations: `NAME.N` → what is known of it, unfinished ones included
     entrants:    `NAME.N` → numbers of the groups that may enter; None: everyone
     irregular:   `NAME.N` of published ones whose directory is not exactly as it is made for those who may enter
-    written:     `NAME.N` of published ones → what C reads of it
+    written:     `NAME.N` of published ones → what C reads of it; None where others than root can write there
     serials:     registry name → number of the latest generation that was begun
     failures:    registry name → why it could not be prepared
     trees:       registry name → tree that the kernel module allows for it
@@ -56,7 +56,7 @@ class NodeState:
     generations: Mapping[str, Generation] = field(default_factory=dict)
     entrants: Mapping[str, frozenset[int] | None] = field(default_factory=dict)
     irregular: frozenset[str] = frozenset()
-    written: Mapping[str, Written] = field(default_factory=dict)
+    written: Mapping[str, Written | None] = field(default_factory=dict)
     serials: Mapping[str, int] = field(default_factory=dict)
     failures: Mapping[str, str] = field(default_factory=dict)
     trees: Mapping[str, str] = field(default_factory=dict)
@@ -94,7 +94,7 @@ def read_node(site: Site, registry: Registry | None) -> NodeState:
         generations=generations,
         entrants=entrants,
         irregular=irregular,
-        written={name: found for name in live if (found := registry.written(name)) is not None},
+        written={name: registry.written(name) for name in live},
         serials=registry.serials(),
         failures=registry.failures(),
         trees=registry.module_trees(),
