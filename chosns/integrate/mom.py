@@ -24,6 +24,7 @@ STARTER = r"\s*\$job_starter\s+(.*)"
 _PRIVILEGED = re.compile(r"\s*\$job_starter_run_privileged(?:\s+(.*))?")
 _OFF = re.compile(r"off|0.*|f.*|n.*|", re.IGNORECASE)  # all else may count as yes, in one release or another
 _SHELL = re.compile(r"#!\s*(/usr/bin/env\s+|/(usr/)?(local/)?bin/)(sh|bash|dash|ksh)\b.*")
+_NO_CHROOT = b"CHOS_NO_CHROOT=1"  # starters/torque/no_chroot.c
 
 
 @dataclass(frozen=True)
@@ -96,11 +97,16 @@ def started(process: psutil.Process) -> float:
 
 
 def can_chroot(process: psutil.Process) -> bool:
-    """Whether it was started without any filter of system calls; which one it has cannot be seen."""
+    """Whether it was not started by way of no-chroot, which leaves a filter of system calls and a variable.
+
+    A filter alone may be a unit's or a container's. False where this process may not look.
+    """
     try:
+        with open(f"/proc/{process.pid}/environ", "rb") as file:
+            marked = _NO_CHROOT in file.read().split(b"\0")
         with open(f"/proc/{process.pid}/status", encoding="ascii", errors="replace") as file:
-            return "Seccomp:\t2\n" not in file.readlines()
-    except OSError:  # ended meanwhile
+            return not marked or "Seccomp:\t2\n" not in file.readlines()
+    except OSError:  # ended meanwhile, or another user's
         return False
 
 

@@ -14,14 +14,18 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from conftest import BASE_ID, LIMIT, Node, Stacks, os_id, wait_for
 from torque_mom import JOBS, PRIV, QSTAT, SERVER, PbsMom, kill_session
+
+from chosns.integrate.mom import can_chroot
 
 pytestmark = pytest.mark.skipif(shutil.which("musl-gcc") is None, reason="without musl-gcc there is no pam_job_starter")
 WHERE = "cat /etc/os-release; id -u\n"
 JAIL = Path("/home/alice/jail")
 PROOF = JAIL / "proof"
+NO_CHROOT = "/usr/lib/chos/starters/torque/no-chroot"
 
 
 @pytest.fixture
@@ -277,7 +281,6 @@ def test_the_other_nodes_of_a_job(privileged: PbsMom, jail: str) -> None:
 
 # --- what no prologue sees ------------------------------------------------------------------------------------------
 
-NO_CHROOT = "/usr/lib/chos/starters/torque/no-chroot"
 # pbs_mom as another process: reads its configuration, runs a job, and then a task of it.
 OTHER_MOM = """
 import sys
@@ -312,6 +315,27 @@ def test_a_pbs_mom_that_cannot_chroot(privileged: PbsMom, jail: str) -> None:
     done = run_mom(jail, NO_CHROOT)
     assert done.returncode == 0 and "ID=one" in done.stdout and done.stdout.endswith("\n254\n"), done
     assert not PROOF.exists()
+
+
+@pytest.mark.parametrize(
+    ("by", "can"),
+    [
+        ([NO_CHROOT], False),
+        ([], True),
+        (["env", "CHOS_NO_CHROOT=1"], True),
+        ([NO_CHROOT, "env", "-u", "CHOS_NO_CHROOT"], True),
+    ],
+    ids=["by way of it", "plain", "the variable alone", "another filter"],
+)
+def test_how_a_pbs_mom_was_started(by: list[str], can: bool) -> None:
+    """A filter of system calls alone is no proof: units and containers have their own."""
+    process = subprocess.Popen([*by, "sh", "-c", "echo; exec sleep 1000"], stdout=subprocess.PIPE)
+    try:
+        assert process.stdout and process.stdout.readline() == b"\n"
+        assert can_chroot(psutil.Process(process.pid)) is can
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def test_no_chroot_on_its_own() -> None:
