@@ -157,8 +157,8 @@ static int leads_nowhere(const struct chos_session *s, const char *name, const c
     chos_put(&t, "failed/");
     chos_put(&t, name);
     int fd = openat2_at(s->registry, path, O_RDONLY, RESOLVE_STRICT);
-    if (fd < 0)
-        return chos_fail(e, CHOS_UNKNOWN, errno == ENOENT ? 0 : errno, shown);
+    if (fd < 0)   /* what cannot be looked at may be there: nobody goes on to a default for it */
+        return errno == ENOENT ? chos_fail(e, CHOS_UNKNOWN, 0, shown) : chos_fail(e, CHOS_SYSTEM, errno, shown);
     chos_fail(e, CHOS_NOT_PREPARED, 0, shown);
     ssize_t n = read(fd, e->detail, sizeof e->detail - 1);
     close(fd);

@@ -121,7 +121,7 @@ static int find_wish(const struct call *call, struct wish *wish, struct chos_tex
 /* Nobody asked for anything, and the administrator offers nothing. */
 static bool is_nothing(const struct wish *wish, const struct chos_error *e)
 {
-    return wish->source[0] == '\0' && ((e->reason == CHOS_UNKNOWN && e->err == 0) || e->reason == CHOS_NO_REGISTRY);
+    return wish->source[0] == '\0' && (e->reason == CHOS_UNKNOWN || e->reason == CHOS_NO_REGISTRY);
 }
 
 static int put_variable(pam_handle_t *pamh, const char *name, const char *value)

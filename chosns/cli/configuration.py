@@ -18,7 +18,7 @@ from chosns.install import launcher_problem
 from chosns.integrate.model import Machine
 from chosns.integrate.mom_problems import job_starter_problems
 from chosns.model import Origin, Problem, Severity
-from chosns.node.names import find
+from chosns.names import find
 from chosns.plan import Plan
 
 _EXPOSED_SHOWN = 10  # file systems, for people

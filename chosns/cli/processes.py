@@ -9,7 +9,7 @@ import click
 
 from chosns.cli.output import json_option, print_json, since, table
 from chosns.errors import UnknownEnvironment
-from chosns.node.names import primary as primary_name
+from chosns.names import primary as primary_name
 from chosns.observe.missed import Missed, missed
 from chosns.observe.processes import residents
 from chosns.registry import open_registry

@@ -10,6 +10,7 @@ import contextlib
 import os
 from collections.abc import Callable, Sequence
 
+from chosns import names
 from chosns.backends.ns import TIME_LIMIT
 from chosns.base import ensure_shared, require_base, require_kernel
 from chosns.config.node import BACKENDS
@@ -20,7 +21,7 @@ from chosns.model import Site
 from chosns.module import control
 from chosns.module import node as module
 from chosns.module.root import is_made as made_by_us
-from chosns.node import decision, names
+from chosns.node import decision
 from chosns.node.decision import Wish
 from chosns.node.drive import Drive, Told
 from chosns.node.hands import Doer, Hands, NoHands

@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from chosns import names
 from chosns.access import narrowed
 from chosns.backends import Seen
 from chosns.errors import ChosError, ConfigError, UnknownEnvironment, UnsafeError
 from chosns.model import Environment, Site, escape_name
-from chosns.node import actions, names
+from chosns.node import actions
 from chosns.node.actions import Action
 from chosns.node.state import NodeState
 from chosns.node.why import reasons

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from chosns.node import names
+from chosns import names
 from chosns.node.state import NodeState
 
 Why = tuple[str, ...]  # reasons, each a phrase

@@ -11,11 +11,11 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from chosns import names
 from chosns.access import is_granted, may_enter
 from chosns.base import is_shared, private_mounts
 from chosns.model import Site
 from chosns.module import control, root
-from chosns.node import names
 from chosns.observe.homes import count_residents
 from chosns.registry import Generation, Registry, Written
 

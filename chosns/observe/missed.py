@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
 from typing import TypeVar
 
+from chosns import names
 from chosns.backends.worker import Worker
 from chosns.errors import PrivilegeError
 from chosns.model import escape_name
@@ -67,25 +68,14 @@ def missed(registry: Registry, pid: int = 0, limit: float = _TIME_LIMIT) -> list
     if registry.base_namespace() != mount_namespace("self") or os.readlink("/proc/self/root") != "/":
         hint = "go back to the base first: env CHOS=root chos chosctl ps --missed"
         raise PrivilegeError("can be told on the base only", object="ps --missed", hint=hint)
-    leads = _leads(registry.links())
+    links = registry.links()
+    leads = {name: names.leads_to(name, links) is not None for name in links}
     with Worker(partial(_work, registry.generations(), leads, pid), "processes of jobs", limit) as worker:
         found = []
         while (report := worker.expect("missed"))["pid"]:
             del report["what"]
             found.append(Missed(**report))
         return found
-
-
-def _leads(links: Mapping[str, str]) -> dict[str, bool]:
-    """Published name → whether it leads to an environment; else it leads to the base."""
-    found = {}
-    for name, text in links.items():
-        for _ in range(2):
-            if text.startswith("../") or text not in links:
-                break
-            text = links[text]
-        found[name] = text.startswith("../gen/")
-    return found
 
 
 def _work(generations: Sequence[Generation], leads: Mapping[str, bool], pid: int, worker: Worker) -> None:

@@ -450,6 +450,14 @@ def test_something_else_in_the_place_of_it(up: Node, where: str, what: str) -> N
     assert not REGISTRY.exists()
 
 
+def test_a_failure_that_cannot_be_read(up: Node) -> None:
+    """It may be there: so the name is not told as one that nobody knows, for which a host may go on to a default."""
+    (REGISTRY / "failed/nobody").symlink_to("nobody")
+    said = up.chos("nobody", "true")
+    assert said.returncode == 125 and "failed (" in said.stderr and "no such environment" not in said.stderr
+    assert "no such environment" in up.chos("another", "true").stderr
+
+
 def test_down_with_something_else_in_a_generation(up: Node) -> None:
     (REGISTRY / "gen/one.1/directory").mkdir()
     (REGISTRY / "gen/one.1/directory/file").write_text("x")

@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chosns import names
 from chosns.backends import Seen
 from chosns.errors import TreeError, UnknownEnvironment, UnsafeError
 from chosns.model import BindMap, Environment, Origin, Policy, Site, escape_name
-from chosns.node import actions, decision, names
+from chosns.node import actions, decision
 from chosns.node.actions import Action
 from chosns.node.decision import Wish
 from chosns.node.drive import Drive, Refused, Told

@@ -78,16 +78,20 @@ def primary(name: str, current: Mapping[str, str]) -> str | None:
     :param current: registry name → link text, as it is now.
     """
     try:
-        found = escape_name(name)
+        return leads_to(escape_name(name), current)
     except ValueError:
         return None
+
+
+def leads_to(name: str, current: Mapping[str, str]) -> str | None:
+    """`primary`, of a registry name."""
     for _ in range(2):
-        text = current.get(found, "")
+        text = current.get(name, "")
         if generation_of(text):
-            return found
+            return name
         if not text or text.startswith("../"):
             return None
-        found = text
+        name = text
     return None
 
 
