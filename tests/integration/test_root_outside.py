@@ -7,6 +7,7 @@ A row is a host, and something that happens to it. The tree has a trap wherever 
 from __future__ import annotations
 
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -16,7 +17,7 @@ from pathlib import Path
 import pytest
 import traps
 from daemons import AUTH, Sshd, Stacks, end, wait_for
-from root_outside import INSIDE, NAME, SERVICES, SESSION, Place, end_all, end_sleepers, trapped
+from root_outside import INSIDE, LIMIT, NAME, SERVICES, SESSION, Place, end_all, end_sleepers, trapped
 
 SLEEP = "cat /etc/os-release; sleep 1000"
 ID = f"ID={NAME}"
@@ -149,7 +150,8 @@ def on_a_terminal(place: Place, end: str, *words: str) -> str:
             os.write(terminal, b"\x03")
             os.write(terminal, b"exit\n")
         else:
-            shown.append(os.read(terminal, 65536))
+            while ID.encode() not in b"".join(shown) and select.select([terminal], [], [], LIMIT)[0]:
+                shown.append(os.read(terminal, 65536))  # the kernel hands over what was written piece by piece
             os.close(terminal)
             end_all()  # that a shell ignores it is not what is tried
 

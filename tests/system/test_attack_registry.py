@@ -206,9 +206,9 @@ def test_links_to_what_is_right(up: Node) -> None:
 JAIL = """
 mount -t tmpfs -o mode=755 jail /srv/jail
 mkdir /srv/jail/proc /srv/jail/usr /srv/jail/tmp
-mount --rbind /proc /srv/jail/proc
-mount --rbind /usr /srv/jail/usr
-mount --rbind /tmp /srv/jail/tmp
+mount --rbind --make-rslave /proc /srv/jail/proc
+mount --rbind --make-rslave /usr /srv/jail/usr
+mount --rbind --make-rslave /tmp /srv/jail/tmp
 ln -s usr/bin usr/lib usr/lib64 /srv/jail/
 """
 

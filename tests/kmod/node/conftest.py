@@ -23,7 +23,7 @@ QUICK = 24
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "few_points: the command has few points to be killed at")
+    config.addinivalue_line("markers", "one_in(N): the command has few points to be killed at; --quick takes one in N")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -35,10 +35,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def points(request: pytest.FixtureRequest) -> Iterator[Iterator[int]]:
     """The points of a command's work at which to kill it. The test stops at the first that is not reached.
 
-    Its mark `few_points` says that the command has less than QUICK, of which --quick takes every other.
+    Its mark `one_in(N)` says that the command may have less than QUICK; --quick then takes one in N of them.
     """
-    few = request.node.get_closest_marker("few_points")
-    step = (2 if few else QUICK) if request.config.getoption("--quick") else 1
+    mark = request.node.get_closest_marker("one_in")
+    step = (mark.args[0] if mark else QUICK) if request.config.getoption("--quick") else 1
     first = request.config.getoption("--first") or random.randint(1, step)
     reached = [0]
 

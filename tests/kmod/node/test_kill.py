@@ -102,6 +102,7 @@ def test_killed_at_every_point_of_the_first_up(points: Iterator[int], both: Node
     enters(both)
 
 
+@pytest.mark.one_in(8)
 def test_killed_at_every_point_while_somebody_is_inside(points: Iterator[int], both: Node) -> None:
     """Rules 18 and 20: who is inside stays there, and finds from there what there is."""
     up("--backend=kmod")
@@ -119,7 +120,7 @@ def test_killed_at_every_point_while_somebody_is_inside(points: Iterator[int], b
     both.leave(resident)
 
 
-@pytest.mark.few_points
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("resident", [False, True])
 def test_killed_at_every_point_of_down(points: Iterator[int], both: Node, resident: bool) -> None:
     """Rule 20: each name still works or is gone; the next `down` finishes, but for what somebody inside needs."""
