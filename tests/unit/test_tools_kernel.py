@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -86,6 +87,26 @@ def test_a_module_that_does_not_compile_fails(kept: Path, wanted: str | None) ->
     assert done.returncode == 125, done
     assert "a mistake of ours" in done.stderr
     assert "the module could not be built for uml" in done.stderr.splitlines()[-1]
+
+
+def test_a_module_is_not_taken_from_below_a_guest_that_runs(kept: Path) -> None:
+    """One of another kernel, or of other sources, is made beside it. (The kernel of this test cannot be started.)"""
+
+    def modules() -> set[Path]:
+        return set((REPO / ".cache/guest").glob("uml*/usr/lib/modules/6.1/updates/chos.ko"))
+
+    (kept / "initrd").touch()
+    (kept / "layer/usr/src/headers/Makefile").write_text("modules:\n\ttouch /usr/src/chos/chos.ko\n")
+    before = modules()
+    try:
+        for number in (1, 2):
+            (kept / "make").write_text(f"KDIR=/usr/src/headers NUMBER={number}\n")
+            done = run("tools/guest", "--build", "", "uml", "--", "true", CHOS_KERNELS=str(kept.parent))
+            assert "the guest ended before its command did" in done.stderr, done
+            assert before < modules() and len(modules() - before) == number, done
+    finally:
+        for module in modules() - before:
+            shutil.rmtree(module.parents[5])
 
 
 def test_what_others_made_and_use_stays(kept: Path) -> None:
