@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import io
 import os
 import sys
 import traceback  # now: a module that is loaded later may come from an OS tree (rule 27)
 from types import TracebackType
+from typing import Any
 
 import click
 
@@ -18,17 +20,18 @@ from chosns.errors import ChosError, as_chos_error
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
+# The module of each command, and what `chosctl --help` and the shells' completion say of it.
 _COMMANDS = {
-    "up": "lifecycle",
-    "down": "lifecycle",
-    "reload": "lifecycle",
-    "status": "observe",
-    "list": "observe",
-    "ps": "processes",
-    "check": "configuration",
-    "explain": "configuration",
-    "install": "integrate",
-    "watch": "watch",
+    "check": ("configuration", "Report every problem of the configuration."),
+    "down": ("lifecycle", "Take environments away; who is inside stays."),
+    "explain": ("configuration", "Print what is mounted where in an environment, and why."),
+    "install": ("integrate", "Have a product start sessions or jobs in environments."),
+    "list": ("observe", "List the environments that you may enter."),
+    "ps": ("processes", "Show which process lives in which environment."),
+    "reload": ("lifecycle", "Follow a change of the configuration (the same as up)."),
+    "status": ("observe", "Show the state of every environment."),
+    "up": ("lifecycle", "Prepare environments."),
+    "watch": ("watch", "Restrict inside what is mounted on the base, until ended."),
 }
 
 
@@ -41,8 +44,22 @@ class _Commands(click.Group):
     def get_command(self, _context: click.Context, name: str) -> click.Command | None:
         if name not in _COMMANDS:
             return None
-        found: tuple[click.Command, ...] = importlib.import_module(f"chosns.cli.{_COMMANDS[name]}").COMMANDS
+        found: tuple[click.Command, ...] = importlib.import_module(f"chosns.cli.{_COMMANDS[name][0]}").COMMANDS
         return next(command for command in found if command.name == name)
+
+    def format_commands(self, _context: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list in `chosctl --help`. click would read every module for it, and cut what they say."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+
+    def shell_complete(self, context: click.Context, incomplete: str) -> list[Any]:
+        """The commands, without reading their modules, and the options."""
+        from click.shell_completion import CompletionItem
+
+        found = [
+            CompletionItem(name, help=text) for name, (_, text) in _COMMANDS.items() if name.startswith(incomplete)
+        ]
+        return [*found, *click.Command.shell_complete(self, context, incomplete)]
 
 
 @click.group(cls=_Commands, context_settings=_CONTEXT)
@@ -59,6 +76,9 @@ def main() -> None:
     _open_missing()
     use_locale()
     sys.excepthook = _show_unexpected
+    if os.environ.get("_CHOSCTL_COMPLETE") == "words":
+        _complete()
+        return
     try:
         chosctl.main(standalone_mode=False)
     except click.exceptions.Exit as error:
@@ -82,6 +102,15 @@ def main() -> None:
         discard_output()
         fail(ChosError(as_chos_error(error).message))
         sys.exit(1)
+
+
+def _complete() -> None:
+    """Answer a completion script. What fails offers nothing: an error would be printed into the line that is typed."""
+    from chosns.cli.completion import answer
+
+    with contextlib.suppress(Exception):
+        sys.stdout.write(answer(chosctl, sys.argv[1:]))
+        sys.stdout.flush()
 
 
 def _show_unexpected(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

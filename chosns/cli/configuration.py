@@ -7,6 +7,7 @@ import sys
 
 import click
 
+from chosns.cli.completion import completed_by, configured, directories
 from chosns.cli.explained import grouped, listed
 from chosns.cli.output import json_option, print_json, say
 from chosns.config import broken, check_groups, read_site
@@ -25,7 +26,14 @@ _EXPOSED_SHOWN = 10  # file systems, for people
 
 
 @click.command()
-@click.option("--root", default="/", show_default=True, metavar="DIR", help="Check the configuration below DIR.")
+@click.option(
+    "--root",
+    default="/",
+    show_default=True,
+    metavar="DIR",
+    help="Check the configuration below DIR.",
+    **completed_by(directories),
+)
 @json_option
 def check(root: str, as_json: bool) -> None:
     """Report every problem of the configuration.
@@ -76,7 +84,7 @@ def check(root: str, as_json: bool) -> None:
 
 @click.command()
 @click.option("--operations", is_flag=True, help="Every operation in its order, not grouped by reason.")
-@click.argument("environment")
+@click.argument("environment", **completed_by(configured))
 @json_option
 def explain(environment: str, operations: bool, as_json: bool) -> None:
     """Print what is mounted where in ENVIRONMENT, and why.

@@ -11,6 +11,7 @@ from dataclasses import replace
 import click
 
 from chosns.base import require_base
+from chosns.cli.completion import completed_by, files, files_in
 from chosns.cli.output import json_option, print_json, say, table
 from chosns.errors import ChosError
 from chosns.integrate import engine
@@ -23,10 +24,19 @@ _FLAGS = {"services": "--service", "queues": "--queue", "options": "--option"}
 
 @click.command()
 @click.argument("product", type=click.Choice(list(PRODUCTS)), metavar="[PRODUCT]", required=False)
-@click.option("--service", "services", multiple=True, metavar="NAME", help="pam: this service; may be repeated.")
+@click.option(
+    "--service",
+    "services",
+    multiple=True,
+    metavar="NAME",
+    help="pam: this service; may be repeated.",
+    **completed_by(files_in("/etc/pam.d")),
+)
 @click.option("--queue", "queues", multiple=True, metavar="NAME", help="sge, lsf: this queue; may be repeated.")
 @click.option("--option", "options", multiple=True, metavar="WORD", help="An option of the plugin; may be repeated.")
-@click.option("--config", default="", metavar="PATH", help="Where the product's configuration is.")
+@click.option(
+    "--config", default="", metavar="PATH", help="Where the product's configuration is.", **completed_by(files)
+)
 @click.option("--dry-run", is_flag=True, help="Show the change; change nothing.")
 @click.option("--undo", is_flag=True, help="Take back what was installed.")
 @click.option("--print", "show", is_flag=True, help="Print the lines for a site that manages them elsewhere.")

@@ -10,6 +10,7 @@ import click
 
 from chosns.backends.ns import TIME_LIMIT
 from chosns.base import require_base
+from chosns.cli.completion import completed_by, configured, listed, prepared
 from chosns.cli.output import json_option, outcome_error, print_json, say, show_progress, writing
 from chosns.config import broken, read_site, require_usable
 from chosns.config.node import BACKENDS
@@ -43,6 +44,7 @@ _backend = click.option(
     metavar="NAME[,NAME]",
     callback=_parse_backends,
     help="Prepare for ns, kmod, or both, the default first. Without it: as the configuration says, else as it is.",
+    **completed_by(listed(BACKENDS, commas=True)),
 )
 _jobs = click.option(
     "--jobs",
@@ -51,7 +53,8 @@ _jobs = click.option(
     help="How many trees are looked at side by side. Without it: as many as there are processors.",
 )
 _dry_run = click.option("--dry-run", is_flag=True, help="Print what would be done, and why; change nothing.")
-_names = click.argument("environments", nargs=-1, metavar="[ENV]...")
+_names = click.argument("environments", nargs=-1, metavar="[ENV]...", **completed_by(configured))
+_prepared_names = click.argument("environments", nargs=-1, metavar="[ENV]...", **completed_by(prepared))
 
 
 class _Asked(NamedTuple):
@@ -90,7 +93,7 @@ def reload(**words: Any) -> None:
 
 
 @click.command()
-@_names
+@_prepared_names
 @_dry_run
 @json_option
 def down(environments: tuple[str, ...], dry_run: bool, as_json: bool) -> None:

@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 import click
 
+from chosns.cli.completion import completed_by, prepared
 from chosns.cli.output import json_option, print_json, since, table
 from chosns.errors import UnknownEnvironment
 from chosns.names import primary as primary_name
@@ -18,7 +19,7 @@ _FOUND = 3  # not 1, which says that something failed
 
 
 @click.command()
-@click.argument("environment", required=False)
+@click.argument("environment", required=False, **completed_by(prepared))
 @click.option(
     "--missed", "missing", is_flag=True, help="Processes of batch jobs that asked for one, but are on the base."
 )

@@ -1,37 +1,20 @@
-# fish completion for chosctl(8)
+# fish completion for chosctl(8). chosctl itself says what may stand here: chosns/cli/completion.py
 
-set -l verbs up down reload status list explain ps check install watch
-complete -c chosctl -f
-complete -c chosctl -n "not __fish_seen_subcommand_from $verbs" -s h -l help -d 'Show help'
-complete -c chosctl -n "not __fish_seen_subcommand_from $verbs" -s V -l version -d 'Show the version'
-complete -c chosctl -n "not __fish_seen_subcommand_from $verbs" -a up -d 'Prepare environments'
-complete -c chosctl -n "not __fish_seen_subcommand_from $verbs" -a down -d 'Take environments away'
-complete -c chosctl -n "not __fish_seen_subcommand_from $verbs" -a reload -d 'Follow a change of the configuration'
-complete -c chosctl -n "not __fish_seen_subcommand_from $verbs" -a status -d 'Show the state of every environment'
-complete -c chosctl -n "not __fish_seen_subcommand_from $verbs" -a list -d 'List the environments that you may enter'
-complete -c chosctl -n "not __fish_seen_subcommand_from $verbs" -a explain -d 'Print what up would do'
-complete -c chosctl -n "not __fish_seen_subcommand_from $verbs" -a ps -d 'Show which process lives where'
-complete -c chosctl -n "not __fish_seen_subcommand_from $verbs" -a check -d 'Report problems of the configuration'
-complete -c chosctl -n "not __fish_seen_subcommand_from $verbs" -a install -d 'Have a product start sessions or jobs in environments'
-complete -c chosctl -n "not __fish_seen_subcommand_from $verbs" -a watch -d 'Restrict at once what is mounted on the base'
-complete -c chosctl -n "__fish_seen_subcommand_from $verbs; and not __fish_seen_subcommand_from watch" -l json -d 'Print JSON'
-complete -c chosctl -n "__fish_seen_subcommand_from $verbs" -l help -d 'Show help'
-complete -c chosctl -n '__fish_seen_subcommand_from up reload' -l backend -x -a 'ns kmod ns,kmod kmod,ns' -d 'What to prepare for'
-complete -c chosctl -n '__fish_seen_subcommand_from up reload' -l renew -d 'Make new generations'
-complete -c chosctl -n '__fish_seen_subcommand_from up reload' -l timeout -x -d 'Seconds for one environment'
-complete -c chosctl -n '__fish_seen_subcommand_from up reload' -l jobs -x -d 'Trees looked at side by side'
-complete -c chosctl -n '__fish_seen_subcommand_from ps' -l missed -d 'Jobs that asked for one, but are on the base'
-complete -c chosctl -n '__fish_seen_subcommand_from ps' -x -l pid -d 'With --missed: this process'
-complete -c chosctl -n '__fish_seen_subcommand_from list' -l names -d 'Names only'
-complete -c chosctl -n '__fish_seen_subcommand_from list' -l all -d 'Also what you may not enter'
-complete -c chosctl -n '__fish_seen_subcommand_from explain' -l operations -d 'Every operation in its order'
-complete -c chosctl -n '__fish_seen_subcommand_from check' -l root -r -a '(__fish_complete_directories)' -d 'Check below a directory'
-complete -c chosctl -n '__fish_seen_subcommand_from up down reload explain ps' -a '(chosctl list --names 2>/dev/null)'
-complete -c chosctl -n '__fish_seen_subcommand_from install' -a 'pam slurm sge lsf torque openpbs htcondor globus arc kmod'
-complete -c chosctl -n '__fish_seen_subcommand_from install' -l service -x -a '(ls /etc/pam.d 2>/dev/null)' -d 'This PAM service'
-complete -c chosctl -n '__fish_seen_subcommand_from install' -l queue -x -d 'This queue'
-complete -c chosctl -n '__fish_seen_subcommand_from install' -l option -x -d 'An option of the plugin'
-complete -c chosctl -n '__fish_seen_subcommand_from install' -l config -r -F -d 'Where the configuration is'
-complete -c chosctl -n '__fish_seen_subcommand_from up down reload install' -l dry-run -d 'Change nothing'
-complete -c chosctl -n '__fish_seen_subcommand_from install' -l undo -d 'Take back what was installed'
-complete -c chosctl -n '__fish_seen_subcommand_from install' -l print -d 'Print the lines'
+function __chosctl_complete
+    set -l words (commandline --tokenize --cut-at-cursor --current-process)[2..-1]
+    set -l current (commandline --current-token --cut-at-cursor)
+    test -n "$current"; or set current ''
+    for line in (env _CHOSCTL_COMPLETE=words chosctl $words $current 2>/dev/null)
+        set -l found (string split \t -- $line)
+        switch $found[1]
+            case plain
+                string join \t -- $found[2..3]
+            case file
+                __fish_complete_path $current
+            case dir
+                __fish_complete_directories $current
+        end
+    end
+end
+
+complete -c chosctl -f -a '(__chosctl_complete)'

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
-from chosns.cli import _COMMANDS, chosctl
+from chosns.cli import _COMMANDS, chosctl, completion
 
 ROOT = Path(__file__).parents[2]
 PLACE = ROOT / "packaging/completions"
@@ -62,7 +63,7 @@ def fish(program: str, line: str) -> list[str]:
 
 
 def test_every_command_of_each_module_is_known() -> None:
-    modules = [importlib.import_module(f"chosns.cli.{name}") for name in set(_COMMANDS.values())]
+    modules = [importlib.import_module(f"chosns.cli.{name}") for name in {module for module, _ in _COMMANDS.values()}]
     assert sorted(command.name for module in modules for command in module.COMMANDS) == sorted(verbs())
 
 
@@ -91,28 +92,69 @@ def test_chos(shell: object) -> None:
     assert "--which" not in shell("chos", "chos-job-starter --w")
 
 
-@pytest.mark.parametrize("shell", [bash, fish])
+def answer(*words: str) -> list[str]:
+    """The candidates that chosctl itself finds."""
+    pytest.importorskip("click.shell_completion")
+    return [line.split("\t")[1] for line in completion.answer(chosctl, words).splitlines()]
+
+
 @pytest.mark.parametrize("verb", verbs())
-def test_chosctl(shell: object, verb: str) -> None:
-    assert callable(shell)
-    assert verb in shell("chosctl", "chosctl ")
-    assert {*verbs()[verb], "--help"} <= set(shell("chosctl", f"chosctl {verb} --"))
+def test_every_command_and_option_is_offered(verb: str) -> None:
+    assert verb in answer("")
+    assert {*verbs()[verb], "--help"} <= set(answer(verb, "--"))
+
+
+def test_values(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(completion, "_REGISTRY", str(tmp_path))
+    (tmp_path / "env").mkdir()
+    (tmp_path / "env/el9").mkdir()
+    (tmp_path / "env/%2Fos%2Fel9").mkdir()
+    assert answer("down", "e") == ["el9"] and answer("ps", "") == ["el9"]
+    assert answer("up", "--backend", "=", "n") == ["ns"]  # as bash takes it apart
+    assert answer("up", "--backend=n") == ["--backend=ns"]
+    assert answer("up", "--backend", "kmod,") == ["kmod,ns"]
+    assert {"pam", "slurm"} <= set(answer("install", ""))
+    assert answer("up", "--timeout", "") == []
+
+
+def test_what_cannot_be_read_offers_nothing() -> None:
+    """Nothing is printed into the line that somebody types, and it is not taken for a failure."""
+    environment = {"PATH": "/usr/bin:/bin", "_CHOSCTL_COMPLETE": "words"}
+    code = "import chosns.cli.completion as c; c.answer = 1; from chosns.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", code, "up", ""], cwd=ROOT, env=environment, capture_output=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+def test_the_commands_are_completed_without_their_modules() -> None:
+    """Each press of the Tab key starts Python; what click itself takes is a third of the rest."""
+    code = (
+        "import sys; from chosns.cli import chosctl; from chosns.cli.completion import answer; answer(chosctl, ['']);"
+        " print(*(name for name in sys.modules if name.startswith('chosns.cli.')))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    assert set(found.split()) == {"chosns.cli.completion", "chosns.cli.output"}
+
+
+def test_the_list_of_commands_is_whole() -> None:
+    """click cuts what it takes from a command's help."""
+    shown = CliRunner().invoke(chosctl, ["--help"], terminal_width=80).output
+    for name, (_, text) in _COMMANDS.items():
+        assert text.endswith(".")
+        assert f"{name:7}  {text}" in shown
+
+
+def test_the_scripts_are_read_by_their_shells() -> None:
+    """tests/system/test_completion.py uses them at a terminal."""
+    checkers = {"bash": ["bash", "-n"], "zsh": ["zsh", "-n"], "fish": ["fish", "--no-execute"]}
+    for file in PLACE.iterdir():
+        command = checkers[file.suffix[1:]]
+        if shutil.which(command[0]):
+            subprocess.run([*command, str(file)], check=True)
 
 
 def test_zsh() -> None:
-    """Its completions need a terminal, so they are only read: by zsh where there is one, and for the words."""
+    """What stands in the one for chos(1), which is not asked for it."""
     text = (PLACE / "chos.zsh").read_text()
     for option in (*LAUNCHER, "--backend="):
         assert f"{option}[" in text, option
     assert f":backend:({' '.join(BACKENDS)})" in text
-    text = (PLACE / "chosctl.zsh").read_text()
-    for verb, options in verbs().items():
-        (said,) = re.findall(rf"^    (?:[a-z|]*\|)?{verb}(?:\|[a-z]+)?\) (.*)$", text, re.MULTILINE) or re.findall(
-            r"^    \*\) (.*)$", text, re.MULTILINE
-        )
-        assert f"'{verb}:" in text
-        for option in options:
-            assert f"{option}[" in said, (verb, option)
-    if shutil.which("zsh"):
-        for file in PLACE.glob("*.zsh"):
-            subprocess.run(["zsh", "-n", str(file)], check=True)
