@@ -16,7 +16,7 @@ BUILD ?= build
 MESON := PATH="/usr/bin:$$PATH" meson
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build install uninstall demo check lint cunit fuzz unit system integration conformance kmod mutants bench deb rpm wheel clean
+.PHONY: help deps build install uninstall demo check lint cunit fuzz unit system integration conformance kmod packages mutants bench deb rpm wheel clean
 
 help: ## Say what can be made (this list)
 	@echo "CHOS $$(sed -n 's/^__version__ = "\(.*\)"$$/\1/p' chosns/__init__.py). make …"
@@ -74,6 +74,11 @@ conformance: build ## What users can rely on, backend by backend, as a table (ro
 kmod: build ## Test the kernel module in virtual machines with KERNELS (root)
 	@PYTEST_ARGS='$(PYTEST_ARGS)' tools/kmod $(KMOD_ARGS) $(KERNELS)
 
+packages: ## Build the packages; install, remove and purge them on a throwaway node (root)
+	@tools/deps --quiet runtime build package test batch
+	@tools/trees tiny
+	@/usr/bin/python3 -m pytest -q tests/packages $(PYTEST_ARGS)
+
 mutants: ## Break privileged code on purpose: each time a test must fail (root)
 	@tools/deps --quiet runtime build test batch demo
 	@tools/mutants $(MUTANTS_ARGS)
@@ -81,10 +86,12 @@ mutants: ## Break privileged code on purpose: each time a test must fail (root)
 bench: ## Measure what entering costs, beside other tools, on a throwaway node (root)
 	@bench/run $(BENCH_ARGS)
 
-deb: ## Build Debian packages (chos, chos-dkms) below build/packages
+deb: ## Build Debian packages (chos, chos-slurm, chos-dkms) below build/packages
+	@tools/deps --quiet build package
 	@packaging/make-deb '$(CURDIR)/$(BUILD)/packages'
 
-rpm: ## Build RPMs (chos, chos-dkms) below build/packages
+rpm: ## Build RPMs (chos, chos-slurm, chos-dkms) below build/packages
+	@tools/deps --quiet build package
 	@packaging/make-rpm '$(CURDIR)/$(BUILD)/packages'
 
 wheel: ## Build a wheel of the Python package below build/packages

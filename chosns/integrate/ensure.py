@@ -70,10 +70,14 @@ def ensure(
     return Plan(edits, tuple(present))
 
 
-def require(machine: Machine, path: str) -> None:
-    """Refuse to name a program or plugin that is missing, or that others than root may write."""
+def require(machine: Machine, path: str, package: str = "") -> None:
+    """Refuse to name a program or plugin that is missing, or that others than root may write.
+
+    :param package: that has it, where that is not the package of `chosctl` itself.
+    """
     if read_trusted(machine.root, path, machine.uids[:1]) is None:
         hint = "this installation of CHOS was built without it; install it again"
+        hint = f"install the package {package}; without packages: {hint}" if package else hint
         raise InstallError("is not installed", object=display_path(machine.root, path), hint=hint)
 
 

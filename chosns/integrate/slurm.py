@@ -45,7 +45,7 @@ class Slurm(Product):
         return replace(machine, env={**machine.env, "SLURM_CONF": _configuration(machine, request)})
 
     def plan(self, machine: Machine, request: Request) -> Plan:
-        require(machine, f"{library()}/spank_chos.so")
+        require(machine, f"{library()}/spank_chos.so", "chos-slurm")
         path = _plugstack(machine, machine.env["SLURM_CONF"])
         text = files.read(machine, path) or ""
         line = _line(request)
