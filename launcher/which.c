@@ -92,6 +92,18 @@ static void tell_refusal(const struct chos_session *s, enum chos_reason missing)
     tell("\n");
 }
 
+/* An error about a name also says where that name came from: users forget what they once wrote into ~/.chos. */
+_Noreturn static void die_of_choice(const struct choice *c, struct chos_error *e)
+{
+    struct chos_text t = {e->object, sizeof e->object, strlen(e->object)};
+    if (strcmp(e->object, c->name) == 0) {
+        chos_put(&t, c->source[0] == '.' ? " (from ~/" : " (from ");
+        chos_put(&t, c->source);
+        chos_put(&t, ")");
+    }
+    die(e);
+}
+
 /* We are in the registry, without privilege: what we may not read, we may not enter. `missing`: what privs.c says of us. */
 void which_report(struct chos_session *s, enum chos_reason missing)
 {
@@ -111,7 +123,7 @@ void which_report(struct chos_session *s, enum chos_reason missing)
         int rc = chos_choose(s, now->name, &e) || chos_find(s, &e);
         bool base = rc == 0 && s->target.kind == CHOS_TO_BASE;
         if (rc != 0 || (!base && (chos_policy_read(s, &e) || chos_file_read("tree", tree, &e) < 0)))
-            die(&e);
+            die_of_choice(now, &e);
         tree[strcspn(tree, "\n")] = '\0';
         tell_row("name        ", now->name);
         tell_row("generation  ", base ? "none, this is the base" : s->target.name);

@@ -403,11 +403,16 @@ def test_which(pair: Node) -> None:
         dotfile.write_text("nothing\n")
         wrong = rows(pair.chos("one", "--which", check=True).stdout)
         assert wrong["login"] == "nothing, from ~/.chos: no such environment on this node"
+        own_name = pair.chos(None, "--which")
+        assert own_name.returncode == 125
+        assert "chos: nothing (from ~/.chos): no such environment on this node\n" in own_name.stderr
     finally:
         dotfile.unlink()
     base = rows(pair.chos("root", "--which", check=True).stdout)
     assert base["tree"] == "/" and "base" in base["generation"]
-    assert pair.chos("nothing", "--which").returncode == 125
+    unknown = pair.chos("nothing", "--which")
+    assert unknown.returncode == 125
+    assert "chos: nothing (from $CHOS): no such environment on this node\n" in unknown.stderr
     assert rows(pair.chos("one", "chos", "--which", check=True).stdout)["name"] == "one", "from inside"
 
 
