@@ -22,6 +22,7 @@ else:
     import tomli as tomllib
 
 _POSITION = re.compile(r"\s*\(at (?:line (\d+), column (\d+)|end of document)\)$")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _KINDS = {str: "a string", bool: "true or false", dict: "a table", list: "an array", int: "a number", float: "a number"}
 
 
@@ -40,8 +41,9 @@ class Document:
 
 def parse_toml(text: str, file: str) -> Document | Problem:
     """The document, or the one problem that keeps it from being one. Never raises."""
-    if any("\ud800" <= char <= "\udfff" for char in text):
-        line = next(number for number, row in enumerate(text.split("\n"), 1) if re.search("[\ud800-\udfff]", row))
+    surrogate = _SURROGATE.search(text)
+    if surrogate:
+        line = text.count("\n", 0, surrogate.start()) + 1
         return Problem(Origin(file, line), "is not UTF-8", "save the file as UTF-8")
     try:
         data = tomllib.loads(text)

@@ -35,7 +35,8 @@ class ModuleState:
 
 def is_mounted() -> bool:
     """Whether the module is loaded and its files are where they belong."""
-    return any(mount.target == PLACE and mount.fstype == "chosfs" for mount in read_mounts())
+    # The directory is made by the module: without it, the thousand lines of mountinfo need not be read.
+    return os.path.isdir(PLACE) and any(mount.target == PLACE and mount.fstype == "chosfs" for mount in read_mounts())
 
 
 def load() -> None:

@@ -37,7 +37,7 @@ _SKIPPED = ("chos", LOCAL, "lost+found")
 
 def is_made() -> bool:
     """Whether /chos is there, and ours."""
-    return any(_is_root(mount) for mount in read_mounts())
+    return os.path.ismount(ROOT) and any(_is_root(mount) for mount in read_mounts())
 
 
 def make(site: Site) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import platform
 import re
 import stat
 from collections.abc import Collection
@@ -14,6 +13,7 @@ from chosns.plan.view import Kind, join, resolve, split
 from chosns.trees.owners import ROOT, Others, is_private, mount_of, others, others_inside, private_fuse
 from chosns.trees.view import DirectoryView, open_inside
 
+_MACHINE = os.uname().machine
 # What everybody's login shell runs or reads first, root's too: the shell, its loader and libraries, where programs are
 # looked for, the profile. Not the whole tree: a tree may have a million files on a slow server.
 _JUDGED = (
@@ -28,11 +28,11 @@ _JUDGED = (
     "/usr/lib",
     "/usr/lib64",
     "/usr/lib64/libc.so.6",
-    f"/lib/{platform.machine()}-linux-gnu/libc.so.6",
+    f"/lib/{_MACHINE}-linux-gnu/libc.so.6",
     "/lib64/ld-linux-x86-64.so.2",
     "/lib/ld-linux-aarch64.so.1",
     "/lib64/ld64.so.2",
-    f"/lib/ld-musl-{platform.machine()}.so.1",
+    f"/lib/ld-musl-{_MACHINE}.so.1",
     "/etc/ld.so.preload",
     "/etc/ld.so.cache",
     "/etc/profile",

@@ -45,19 +45,21 @@ class Step(NamedTuple):
     last: bool
 
 
-def steps(root: int, path: str) -> Iterator[Step]:
+_Looked = dict[str, tuple[os.stat_result, str]]  # path → what it is; where it leads, if it is a link
+
+
+def steps(root: int, path: str, looked: _Looked | None = None) -> Iterator[Step]:
     """Walk `path` in the directory `root`, every link followed there.
 
+    :param looked: the steps of earlier walks in this root, to be used again, and added to.
     :raises OSError: with the path of the step that cannot be looked at; ELOOP after too many.
     """
     done, todo = "/", split(path)
+    looked = {} if looked is None else looked
     for _ in range(_STEPS):
-        fd = _place(root, done)
-        try:
-            status = os.fstat(fd)
-            target = os.readlink("", dir_fd=fd) if stat.S_ISLNK(status.st_mode) else ""
-        finally:
-            os.close(fd)
+        if done not in looked:
+            looked[done] = _look(root, done)
+        status, target = looked[done]
         if todo and not target and not stat.S_ISDIR(status.st_mode):
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), done)
         yield Step(done, status, not todo and not target)
@@ -71,6 +73,15 @@ def steps(root: int, path: str) -> Iterator[Step]:
     raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
 
 
+def _look(root: int, path: str) -> tuple[os.stat_result, str]:
+    fd = _place(root, path)
+    try:
+        status = os.fstat(fd)
+        return status, os.readlink("", dir_fd=fd) if stat.S_ISLNK(status.st_mode) else ""
+    finally:
+        os.close(fd)
+
+
 def _place(root: int, path: str) -> int:
     """A descriptor of what is at `path`: of what the automounter mounts there, once it is asked for as a directory."""
     try:
@@ -79,14 +90,17 @@ def _place(root: int, path: str) -> int:
         return open_inside(root, path, os.O_PATH | os.O_NOFOLLOW)
 
 
-def others(root: int, path: str, owners: Collection[int] = ROOT, *, sticky: bool = True) -> Others | None:
+def others(
+    root: int, path: str, owners: Collection[int] = ROOT, *, sticky: bool = True, looked: _Looked | None = None
+) -> Others | None:
     """The first step of `path` in `root` that somebody else than `owners` could change; None where nobody could.
 
     :param sticky: a sticky directory may lie on the way, for there nobody can move what is root's.
+    :param looked: see `steps`.
     :raises OSError: as `steps`.
     """
     device = None
-    for step in steps(root, path):
+    for step in steps(root, path, looked):
         status, mode = step.status, step.status.st_mode
         # Whose a link is counts where its owner may replace it, in a sticky directory.
         if status.st_uid not in owners and (sticky or not stat.S_ISLNK(mode)):
@@ -104,9 +118,10 @@ def others(root: int, path: str, owners: Collection[int] = ROOT, *, sticky: bool
 
 def others_inside(tree: int, paths: Collection[str], owners: Collection[int] = ROOT) -> Others | None:
     """`others` for each of these in a tree. What is not there is nobody's."""
+    looked: _Looked = {}  # most lie in the same few directories
     for path in paths:
         try:
-            found = others(tree, path, owners, sticky=False)
+            found = others(tree, path, owners, sticky=False, looked=looked)
         except OSError as error:
             if error.errno in (*_ABSENT, errno.EACCES):
                 continue
