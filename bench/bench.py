@@ -13,17 +13,19 @@ import inside
 import logins
 import preparing
 import privileged
+from progress import Cost, OutOfTime, Progress
 from report import Report
 from stand import Stand
 
 PARTS = {
-    "entering": entering.measure,
-    "privileged": privileged.measure,
-    "inside": inside.measure,
-    "logins": logins.measure,
-    "batch": batch.measure,
-    "preparing": preparing.measure,
+    "entering": (entering.measure, Cost(45, 4)),
+    "privileged": (privileged.measure, Cost(15, 2)),
+    "inside": (inside.measure, Cost(60, 5)),
+    "logins": (logins.measure, Cost(90, 8)),
+    "batch": (batch.measure, Cost(200, 20)),
+    "preparing": (preparing.measure, Cost(30, 10)),
 }
+_INTERRUPTED = 130  # as a shell says it
 
 
 def main() -> None:
@@ -33,18 +35,30 @@ def main() -> None:
     parser.add_argument("--strict", action="store_true")
     parser.add_argument("--json-fd", type=int)
     parser.add_argument("--only", action="append", choices=list(PARTS))
+    parser.add_argument("--time-limit", type=float, default=0)
     options = parser.parse_args()
-    stand, report = Stand(options.tools, options.quick), Report()
-    for name, measure in PARTS.items():
-        if options.only and name not in options.only:
-            continue
-        print(f"bench: {name} …", file=sys.stderr, flush=True)
-        measure(stand, report)
+    chosen = {name: part for name, part in PARTS.items() if not options.only or name in options.only}
+    costs = {name: cost for name, (_, cost) in chosen.items()}
+    progress, report = Progress(costs, quick=options.quick, limit=options.time_limit), Report()
+    status = 0
+    try:
+        stand = Stand(options.tools, progress)
+        for name, (measure, _) in chosen.items():
+            progress.begin(name)
+            measure(stand, report)
+            report.done.append(name)
+    except KeyboardInterrupt:
+        report.ended = "interrupted"
+        status = _INTERRUPTED
+    except OutOfTime as error:
+        report.ended = str(error)
+    progress.end()
+    report.left_out = [name for name in chosen if name not in report.done]
     report.show()
     if options.json_fd is not None:
         with os.fdopen(options.json_fd, "w", encoding="utf-8") as file:
             file.write(report.to_json())
-    sys.exit(1 if options.strict and not report.met else 0)
+    sys.exit(status or (1 if options.strict and not report.met else 0))
 
 
 if __name__ == "__main__":

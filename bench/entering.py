@@ -13,7 +13,7 @@ PLAIN, CHOS = "plain fork+exec", "chos"
 
 def measure(stand: Stand, report: Report) -> None:
     """Tables for each number of mounts, taken several times in turn, so that drift of the machine hits all of them."""
-    passes, rounds, slow_rounds = (1, 80, 15) if stand.quick else (3, 700, 60)
+    passes, rounds, slow_rounds = stand.count(3, 1), stand.count(700, 80), stand.count(60, 15)
     ours: dict[int, dict[str, Samples]] = {}
     others: dict[int, dict[str, Samples]] = {}
     for _ in range(passes):

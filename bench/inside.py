@@ -12,7 +12,7 @@ def measure(stand: Stand, report: Report) -> None:
     """Every pair is one thing on the base and inside, interleaved; namespaces are changed outside the timing."""
     stand.up()
     pin = "@" + stand.pin()
-    fast, slow = (40, 8) if stand.quick else (600, 60)
+    fast, slow = stand.count(600, 40), stand.count(60, 8)
     python = ["/usr/bin/python3", "-I", "-c", "import json, subprocess, asyncio, email.message, sqlite3"]
     things: dict[str, tuple[list[str], int]] = {
         f"exec {TRUE}": ([TRUE], fast),

@@ -47,7 +47,7 @@ def _write_stacks(moment: str) -> None:
 
 
 def _sessions(stand: Stand, report: Report) -> None:
-    rounds = "100" if stand.quick else "3000"
+    rounds = str(stand.count(3000, 100))
     output = run(str(stand.tools / "sessions"), rounds, "bench", *_SERVICES.values())
     columns = [
         Samples(tuple(values))
@@ -64,7 +64,7 @@ def _sessions(stand: Stand, report: Report) -> None:
 
 
 def _logins(stand: Stand, report: Report, commands: dict[str, list[str]]) -> None:
-    times = stand.time(commands, 20 if stand.quick else 300, root=True)
+    times = stand.time(commands, stand.count(300, 20), root=True)
     note = "A client and an sshd each: key exchange, session, `true` by the login shell. All else in the stack permits."
     report.tables.append(_table("ssh login", times, (note,)))
     report.criteria.append(Criterion("added to an ssh login", times[_CHOS].added(times[_PLAIN]) / 1000, 1, " ms"))

@@ -26,14 +26,14 @@ def measure(stand: Stand, report: Report) -> None:
 
 
 def _time(stand: Stand, report: Report) -> None:
-    count = 5 if stand.quick else 20
+    count = stand.count(20, 5)
     python = Samples(tuple(_seconds(stand, "--version") * 1e3 for _ in range(count)))
     one = Samples(tuple(float(str(stand.up("--renew")[0]["seconds"])) * 1e3 for _ in range(count)))
     unchanged = Samples(tuple(_seconds(stand, "up") * 1e3 for _ in range(count)))
     _configure(stand, 20)
     stand.chosctl("down")
     many = []
-    for _ in range(1 if stand.quick else 5):
+    for _ in range(stand.count(5, 1)):
         many.append(_seconds(stand, "up") * 1e3)
         stand.chosctl("down")
     twenty = Samples(tuple(many))
@@ -58,7 +58,7 @@ def _time(stand: Stand, report: Report) -> None:
 
 def _memory(stand: Stand, report: Report) -> None:
     """Kernel memory of 50 environments: mount objects, and what the whole kernel has."""
-    count = 10 if stand.quick else 50
+    count = stand.count(50, 10)
     _configure(stand, count)
     stand.chosctl("up")
     stand.chosctl("down")

@@ -55,7 +55,7 @@ def measure(stand: Stand, report: Report) -> None:
 
 
 def _time(stand: Stand, report: Report) -> None:
-    output = run(str(stand.tools / "privileged"), str(stand.uid), "base", "100" if stand.quick else "3000")
+    output = run(str(stand.tools / "privileged"), str(stand.uid), "base", str(stand.count(3000, 100)))
     columns = zip(*([int(word) / 1000 for word in line.split()] for line in output.splitlines()))
     times = dict(zip(_STEPS, (Samples(tuple(column)) for column in columns)))
     rows = [

@@ -71,11 +71,18 @@ class Criterion:
 
 @dataclass
 class Report:
-    """Filled by the parts of the benchmark, in order."""
+    """Filled by the parts of the benchmark, in order.
+
+    :param done: the parts that were measured whole.
+    :param left_out: those that were not, or in part; and `ended`, why.
+    """
 
     tables: list[Table] = field(default_factory=list)
     criteria: list[Criterion] = field(default_factory=list)
     data: dict[str, object] = field(default_factory=dict)
+    done: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    ended: str = ""
 
     @property
     def met(self) -> bool:
@@ -83,7 +90,19 @@ class Report:
 
     def to_json(self) -> str:
         criteria = [{**asdict(criterion), "met": criterion.met} for criterion in self.criteria]
-        return json.dumps({"machine": machine(), "criteria": criteria, "data": self.data}, indent=2) + "\n"
+        return (
+            json.dumps(
+                {
+                    "machine": machine(),
+                    "ended": self.ended,
+                    "left_out": self.left_out,
+                    "criteria": criteria,
+                    "data": self.data,
+                },
+                indent=2,
+            )
+            + "\n"
+        )
 
     def show(self) -> None:
         """Print everything: with rich on a terminal, plain otherwise."""
@@ -100,6 +119,8 @@ class Report:
         ]
         if rows:
             _print(Table("What was promised", ("", "", "measured", "at most"), rows))
+        if self.ended:
+            print(f"\nNot complete: {self.ended}. Not measured, or in part only: {', '.join(self.left_out)}.")
         print("On", ", ".join(f"{key} {value}" for key, value in machine().items()))
 
 

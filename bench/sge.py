@@ -70,7 +70,7 @@ def _by_itself(stand: Stand, report: Report, starter: Path) -> None:
         BASE: ["/usr/bin/env", "-u", "CHOS", *told, str(starter), str(script)],
         INSIDE: ["/usr/bin/env", *told, str(starter), str(script)],
     }
-    samples = stand.time(commands, 80 if stand.quick else 700)
+    samples = stand.time(commands, stand.count(700, 80))
     base = samples[WITHOUT]
     rows = [row(label, x, base) for label, x in samples.items()]
     report.tables.append(Table("Grid Engine's starter by itself: a script that does nothing", COLUMNS, rows))
@@ -81,7 +81,7 @@ def _jobs(stand: Stand, report: Report, cell: Any) -> None:
     """Whole jobs, in turn: scheduling, and the start."""
     times: dict[str, list[float]] = {label: [] for label in (WITHOUT, AGAIN, BASE, INSIDE)}
     environment: dict[str, str] = cell.environment
-    for _ in range(3 if stand.quick else 60):
+    for _ in range(stand.count(60, 3)):
         for label, took in times.items():
             queue = "plain.q" if label in (WITHOUT, AGAIN) else "all.q"
             words = ["qrsh", "-q", queue, *(["-v", "CHOS=base"] if label == INSIDE else []), TRUE]

@@ -56,7 +56,7 @@ def _srun(cluster: Slurm, *arguments: str) -> float:
 
 def _tasks(stand: Stand, report: Report, cluster: Slurm) -> None:
     times: dict[str, list[float]] = {label: [] for label in (_FIRST, _AGAIN, _NOBODY, _OPTION, _FILE)}
-    for _ in range(10 if stand.quick else 100):
+    for _ in range(stand.count(100, 10)):
         for label, took in times.items():
             cluster.set_plugin("" if label in (_FIRST, _AGAIN) else "required")
             _file("base\n" if label == _FILE else "")
@@ -87,7 +87,7 @@ def _hooks(stand: Stand, report: Report, cluster: Slurm) -> None:
     for label in (_NOBODY, _OPTION, _FILE):
         times.write_text("")
         _file("base\n" if label == _FILE else "")
-        for _ in range(10 if stand.quick else 100):
+        for _ in range(stand.count(100, 10)):
             _srun(cluster, *(["--chos=base"] if label == _OPTION else []))
         lines = [line.split() for line in times.read_text().splitlines()]
         before, within = (Samples(tuple(int(line[i]) / 1000 for line in lines)) for i in (0, 1))
@@ -108,7 +108,7 @@ def _array(stand: Stand, report: Report, cluster: Slurm) -> None:
     Path("/etc/chos").write_text("%SHELLS\nbase:/os/base\nother:/os/other\n")
     stand.up()
     cluster.set_plugin("required")
-    half = 50 if stand.quick else 500
+    half = stand.count(500, 50)
     names = ("base", "other")
     start = time.perf_counter()
     for name in names:

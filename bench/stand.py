@@ -12,6 +12,7 @@ import pwd
 import subprocess
 from pathlib import Path
 
+from progress import Progress
 from report import Samples
 
 TREE = Path("/os/base")
@@ -21,10 +22,11 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Stand:
-    """One per run. `quick` asks for few samples."""
+    """One per run. `progress` says how many samples there is time for, and is told what is done."""
 
-    def __init__(self, tools: Path, quick: bool) -> None:
-        self.tools, self.quick = tools, quick
+    def __init__(self, tools: Path, progress: Progress) -> None:
+        self.tools, self._progress = tools, progress
+        self.count = progress.count
         self.mounts = 0
         run("useradd", "--create-home", "--shell", "/bin/sh", "bench")
         self.uid = pwd.getpwnam("bench").pw_uid
@@ -55,6 +57,7 @@ class Stand:
             self.mounts -= 1
 
     def chosctl(self, *arguments: str) -> str:
+        self._progress.step()
         return run("chosctl", *arguments)
 
     def up(self, *arguments: str) -> list[dict[str, object]]:
@@ -71,6 +74,7 @@ class Stand:
         self, commands: dict[str, list[str]], rounds: int, *, root: bool = False, vfork: bool = False
     ) -> dict[str, Samples]:
         """Run the commands against each other; see spawn.c. CHOS=base is set for all of them alike."""
+        self._progress.step()
         line: list[str] = []
         for command in commands.values():
             line += [*command, ":::"]
