@@ -18,12 +18,12 @@ from report import Report
 from stand import Stand
 
 PARTS = {
-    "entering": (entering.measure, Cost(45, 4)),
-    "privileged": (privileged.measure, Cost(15, 2)),
-    "inside": (inside.measure, Cost(60, 5)),
-    "logins": (logins.measure, Cost(90, 8)),
-    "batch": (batch.measure, Cost(200, 20)),
-    "preparing": (preparing.measure, Cost(30, 10)),
+    "entering": (entering.measure, Cost(45, 5)),
+    "privileged": (privileged.measure, Cost(3, 1)),
+    "inside": (inside.measure, Cost(40, 4)),
+    "logins": (logins.measure, Cost(145, 12)),
+    "batch": (batch.measure, Cost(65, 15)),
+    "preparing": (preparing.measure, Cost(35, 12)),
 }
 _INTERRUPTED = 130  # as a shell says it
 

@@ -93,9 +93,10 @@ def run(*command: str) -> str:
         "LANG": "C.UTF-8",
         "CHOS": "base",
     }
-    result = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=False)
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if result.returncode != 0:
-        raise SystemExit(f"bench: {' '.join(command)[:200]} ended with status {result.returncode}\n{result.stdout}")
+        said = result.stdout + result.stderr
+        raise SystemExit(f"bench: {' '.join(command)[:200]} ended with status {result.returncode}\n{said}")
     return result.stdout
 
 
