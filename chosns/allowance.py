@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
+from chosns.lazydata import dataclass
 from chosns.model import BindMap, Environment, Sysconfig
 from chosns.plan.planner import ALWAYS_BASE
 from chosns.plan.view import is_below, join, parent, split

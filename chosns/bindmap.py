@@ -8,10 +8,11 @@ which a part was not understood. Called by `chosns.config.site`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from chosns.config.text import nearest, path_fault, quoted, reserved, strict_path_fault
 from chosns.config.tomldoc import Fields, parse_toml
+from chosns.lazydata import dataclass
 from chosns.model import NAME_PATTERN, BindMap, Origin, Problem, Share
 
 MAX_DEPTH = 8

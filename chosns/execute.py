@@ -11,11 +11,12 @@ import contextlib
 import errno
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import groupby
 
 from chosns import fault, syscalls
 from chosns.errors import BuildError
+from chosns.lazydata import dataclass
 from chosns.mountinfo import mount_number
 from chosns.plan.operations import (
     Bind,

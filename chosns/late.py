@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from chosns.errors import RegistryError
+from chosns.lazydata import dataclass
 from chosns.mountinfo import Mount, parse_mount
 from chosns.plan.view import is_below
 from chosns.syscalls import MOUNT_ATTR_NODEV, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY

@@ -7,9 +7,11 @@ only read them.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from functools import lru_cache
+
+from chosns.lazydata import dataclass
 
 SITE, FOREIGN = "site", "foreign"  # how an OS tree is trusted
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")

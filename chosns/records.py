@@ -11,10 +11,11 @@ import fcntl
 import os
 import stat
 import struct
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from chosns.config.trusted import trusted_directory
 from chosns.errors import ConfigError
+from chosns.lazydata import dataclass
 from chosns.model import Jobs
 
 _MODE = 0o622

@@ -13,13 +13,13 @@ import os
 import re
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, NamedTuple, TypeVar
 
 from chosns import syscalls
 from chosns.errors import NotPrepared, RegistryError
 from chosns.formats import policy_text
+from chosns.lazydata import dataclass
 from chosns.model import Environment, escape_name
 
 PATH = "/run/chos"

@@ -15,7 +15,7 @@ import contextlib
 import errno
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -25,6 +25,7 @@ from chosns.backends.worker import Worker
 from chosns.errors import ChangedError, ChosError
 from chosns.install import find_launcher, launcher_problem
 from chosns.late import Lacking, Wanted, automounts, compare, on_base, tops, uppermost, wanted_by
+from chosns.lazydata import dataclass
 from chosns.mountflags import STRICT, open_mount, restrict
 from chosns.mountinfo import Mount
 from chosns.registry import PATH, Generation

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Protocol
 
+from chosns.lazydata import dataclass
 from chosns.model import Environment, Site
 from chosns.plan import Plan
 from chosns.registry_writer import RegistryWriter

@@ -18,7 +18,7 @@ from dataclasses import asdict, replace
 from typing import Any, NamedTuple
 
 from chosns import fault, syscalls
-from chosns.backends import Seen, with_groups
+from chosns.backends import Seen, calls, with_groups
 from chosns.backends.confine import unused_id
 from chosns.backends.trial import new_mount_namespace, try_shell
 from chosns.backends.worker import Worker
@@ -56,6 +56,7 @@ class NamespaceBackend:
     def shell_id(self) -> int:
         """The uid for trials of a shell. Looked for once, because one trial is over when the next begins; a worker that
         could not be ended takes its uid along."""
+        calls.program(os.uname().machine)  # kept: later workers find it made
         self._id = self._id or unused_id()
         return self._id
 

@@ -7,9 +7,9 @@ give an alias that was refused to another line's tree. Called by `site`.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from chosns.config.text import nearest, normal_path, path_fault, quoted
+from chosns.lazydata import dataclass
 from chosns.model import NAME_PATTERN, Origin, Problem, Severity, escape_name
 
 SECTIONS = ("%SHELLS", "%ENV", "%BEH")

@@ -6,10 +6,10 @@ Pure: tables in, `NodeSettings` out; what is wrong is left out and reported. Cal
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from chosns.config.text import nearest, quoted, strict_path_fault
 from chosns.config.tomldoc import Fields
+from chosns.lazydata import dataclass
 from chosns.model import Jobs, Origin
 
 _SIZE = re.compile(r"([1-9][0-9]{0,9})([KMGT])(?:i?B)?", re.IGNORECASE)

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from chosns.config.node import TABLES as NODE_TABLES
 from chosns.config.node import NodeSettings, parse_node
 from chosns.config.text import VARIABLE, nearest, quoted, reserved, strict_path_fault
 from chosns.config.tomldoc import Document, Fields, parse_toml
+from chosns.lazydata import dataclass
 from chosns.model import FOREIGN, NAME_PATTERN, SITE, Bind, Origin, Policy, Problem
 
 GROUP = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@\\+ -]{0,254}\$?")

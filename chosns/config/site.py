@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 import chosns
 from chosns import bindmap
@@ -23,6 +23,7 @@ from chosns.config.sysconfig import parse_sysconfig
 from chosns.config.text import alike, nearest, quoted
 from chosns.config.trusted import display_path, list_trusted, read_trusted
 from chosns.errors import ConfigError
+from chosns.lazydata import dataclass
 from chosns.model import (
     NAME_PATTERN,
     BindMap,

@@ -6,7 +6,6 @@ never look at the file system. Called by the other modules of the package and by
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable
 
@@ -22,12 +21,16 @@ def quoted(text: str) -> str:
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """`did you mean "…"?`, or nothing where no known word is near."""
+    import difflib  # here: only a mistake needs it
+
     near = difflib.get_close_matches(word[:80], list(known), n=1)
     return f"did you mean {quoted(near[0])}?" if near else ""
 
 
 def alike(word: str, known: Iterable[str]) -> list[str]:
     """The known words that `word` may be a misspelling of; upper and lower case count as one."""
+    import difflib
+
     by_case: dict[str, list[str]] = {}
     for other in known:
         by_case.setdefault(other.casefold(), []).append(other)

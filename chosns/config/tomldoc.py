@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import re
 import sys
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from chosns.config.text import nearest, quoted
 from chosns.config.tomlindex import LineIndex, Path, Step
+from chosns.lazydata import dataclass
 from chosns.model import Origin, Problem
 
 if sys.version_info >= (3, 11):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 
 from chosns.config.trusted import display_path, read_trusted
 from chosns.integrate import files
 from chosns.integrate.lines import insert
 from chosns.integrate.model import FileEdit, InstallError, Machine, Plan
+from chosns.lazydata import dataclass
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from chosns.integrate.model import InstallError
+from chosns.lazydata import dataclass
 
 _SECTION = re.compile(r"(?i)(begin|end)\s+(\S+).*")
 _SETTING = re.compile(r"(?i)(queue_name|job_starter)\s*=\s*(.*)")

@@ -7,7 +7,6 @@ import glob
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from chosns.config.trusted import display_path
 from chosns.install import starter
@@ -16,6 +15,7 @@ from chosns.integrate.ensure import first, require
 from chosns.integrate.lines import insert
 from chosns.integrate.lsb_queues import Queue, includes, queues
 from chosns.integrate.model import FileEdit, InstallError, Machine, Plan, Product, Request, Snippet
+from chosns.lazydata import dataclass
 
 _CONF = (
     "/etc/lsf.conf",

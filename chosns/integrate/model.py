@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Union
 
 from chosns.errors import ChosError
+from chosns.lazydata import dataclass
 
 STATE = "/var/lib/chos/install"
 

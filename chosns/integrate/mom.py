@@ -11,13 +11,13 @@ import os
 import re
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import psutil
 
 from chosns.errors import ChosError
 from chosns.integrate import files
 from chosns.integrate.model import Machine
+from chosns.lazydata import dataclass
 
 HOMES = ("/var/spool/torque", "/var/lib/torque", "/opt/torque", "/var/torque")
 STARTER = r"\s*\$job_starter\s+(.*)"

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from chosns.integrate.pam_stack import Line, Reader, lines_of, session_lines
 from chosns.integrate.sshd_jails import Jail
+from chosns.lazydata import dataclass
 
 MODULE = "pam_chos.so"
 # Where a session's process enters at pam_setcred(3), so needs an auth line (the table in pam/options.c).

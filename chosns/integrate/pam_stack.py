@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+
+from chosns.lazydata import dataclass
 
 _DEPTH = 32  # libpam's own limit of includes
 _FIELDS = re.compile(r"(-?)(\S+)\s+(\[(?:\\.|[^\]])*\]|\S+)\s+(\S+)\s*(.*)")

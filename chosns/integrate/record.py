@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, Union
 
 from chosns import fault
@@ -20,6 +20,7 @@ from chosns.config.trusted import trusted_directory
 from chosns.errors import ConfigError
 from chosns.integrate import files
 from chosns.integrate.model import STATE, Machine
+from chosns.lazydata import dataclass
 
 _VERSION = 1
 

@@ -12,7 +12,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+
+from chosns.lazydata import dataclass
 
 CONFIG = "/etc/ssh/sshd_config"
 _DEPTH = 16  # sshd's own limit of includes

@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from chosns import fault, syscalls
 from chosns.errors import UnsupportedError
+from chosns.lazydata import dataclass
 from chosns.mountinfo import read_mounts
+
+if TYPE_CHECKING:
+    import subprocess
 
 NAME = "chos"
 PLACE = "/proc/chos"
@@ -156,6 +159,8 @@ def _write(name: str, text: str) -> None:
 
 
 def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
+    import subprocess  # here: it takes longer to load than what most commands do
+
     program = next(
         (
             path

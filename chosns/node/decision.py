@@ -8,12 +8,12 @@ tree; at last what is left over. Each part is decided from the node as the part 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 
 from chosns import names
 from chosns.access import narrowed
 from chosns.backends import Seen
 from chosns.errors import ChosError, ConfigError, UnknownEnvironment, UnsafeError
+from chosns.lazydata import dataclass
 from chosns.model import Environment, Site, escape_name
 from chosns.node import actions
 from chosns.node.actions import Action

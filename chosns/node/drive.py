@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from chosns.backends import Backend, Look, Seen
 from chosns.backends.kmod import ModuleBackend
 from chosns.backends.ns import NamespaceBackend
 from chosns.config import broken
 from chosns.errors import ChangedError, ChosError, ConfigError, as_chos_error
+from chosns.lazydata import dataclass
 from chosns.model import Environment, Problem, Site, escape_name
 from chosns.node import actions, decision
 from chosns.node.actions import Action

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 from chosns.access import narrowed
+from chosns.lazydata import dataclass
 from chosns.model import Environment, escape_name
 from chosns.node.node_actions import Why
 from chosns.node.state import NodeState

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from chosns import names
+from chosns.lazydata import dataclass
 from chosns.node.state import NodeState
 
 Why = tuple[str, ...]  # reasons, each a phrase

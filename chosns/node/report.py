@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from chosns.errors import ChosError
+from chosns.lazydata import dataclass
 from chosns.node.actions import Action, Retire
 
 

@@ -9,11 +9,12 @@ import contextlib
 import grp
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from chosns import names
 from chosns.access import is_granted, may_enter
 from chosns.base import is_shared, private_mounts
+from chosns.lazydata import dataclass
 from chosns.model import Site
 from chosns.module import control, root
 from chosns.observe.homes import count_residents

@@ -7,7 +7,8 @@ the user's to choose: for showing, never for deciding who may do what.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from chosns.lazydata import dataclass
 
 _LONGEST = 128  # characters of a job's name that are kept
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 from chosns.errors import ChosError
+from chosns.lazydata import dataclass
 from chosns.model import Origin, Problem, Severity
 from chosns.mountinfo import Mount, read_mounts
 from chosns.plan.view import is_below

@@ -17,13 +17,14 @@ import contextlib
 import os
 import pwd
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import lru_cache, partial
 from typing import TypeVar
 
 from chosns import names
 from chosns.backends.worker import Worker
 from chosns.errors import PrivilegeError
+from chosns.lazydata import dataclass
 from chosns.model import escape_name
 from chosns.observe.batch import VARIABLES, Wish, wish
 from chosns.observe.homes import Homes, mount_namespace

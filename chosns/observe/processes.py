@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import psutil
 
+from chosns.lazydata import dataclass
 from chosns.observe.homes import Homes, mount_namespace
 from chosns.observe.procfs import command_line
 from chosns.registry import Generation

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, field, replace
 from typing import Any
 
 from chosns.base import private_mounts
 from chosns.errors import ChosError, NotPrepared
 from chosns.install import launcher_problem
+from chosns.lazydata import dataclass
 from chosns.model import Environment, Severity, Site, escape_name
 from chosns.module import control as module
 from chosns.module.control import ModuleState

@@ -6,10 +6,11 @@ sides' links and missing directories can be handled before anything is mounted.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Union
 
 from chosns.errors import PlanError
+from chosns.lazydata import dataclass
 from chosns.model import Policy
 from chosns.plan.operations import (
     Bind,

@@ -7,9 +7,10 @@ Each is a frozen description that can `describe()` itself for people and turn it
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from typing import Any, Literal, Union
 
+from chosns.lazydata import dataclass
 from chosns.model import Origin
 from chosns.plan.view import Kind
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from chosns.errors import PlanError, TreeError
+from chosns.lazydata import dataclass
 from chosns.model import Bind as ExtraBind
 from chosns.model import BindMap, Environment, Share, Sysconfig
 from chosns.plan.layout import Layout, Shown

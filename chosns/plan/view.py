@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 from typing import Protocol
+
+from chosns.lazydata import dataclass
 
 MAX_LINKS = 40  # the kernel's own limit, path_resolution(7)
 
