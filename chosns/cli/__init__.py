@@ -109,8 +109,8 @@ def _complete() -> None:
     from chosns.cli.completion import answer
 
     with contextlib.suppress(Exception):
-        sys.stdout.write(answer(chosctl, sys.argv[1:]))
-        sys.stdout.flush()
+        for line in answer(chosctl, sys.argv[1:]).splitlines():
+            say(line)
 
 
 def _show_unexpected(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
