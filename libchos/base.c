@@ -1,7 +1,7 @@
-/* Back to the base: from an environment, or from a service with mounts of its own, where pins cannot be seen.
+/* Returns to the base: from an environment, or from a service with its own mount namespace, where pins are not visible.
  *
- * Whoever is still in the base lends us the way: process 1, else our nearest ancestor that is. The registry, which
- * is seen in every namespace that root made after it, says which namespace the base is.
+ * The base's namespace is reached through a process that is in it: process 1, otherwise our nearest ancestor. The registry
+ * is visible in every namespace that root made after it, and says which namespace is the base.
  */
 #include "internal.h"
 
@@ -37,7 +37,7 @@ static void proc_path(struct chos_text *t, uint64_t pid, const char *file)
     chos_put(t, file);
 }
 
-/* The parent, from "PID (anything, even parentheses) S PPID ..."; 0 where it cannot be told. */
+/* The parent, from "PID (anything, even parentheses) S PPID ..."; 0 if it is unknown. */
 static uint64_t parent_of(uint64_t pid)
 {
     char path[64], stat[512];
@@ -61,8 +61,8 @@ static uint64_t parent_of(uint64_t pid)
     return chos_number(after, INT32_MAX, &parent) == 0 ? parent : 0;
 }
 
-/* Whether a mount namespace belongs to our own user namespace. One that a user made does not: to lead anybody
- * into it, with set-uid programs of the base and files of that user's choosing, would make that user root. */
+/* Whether a mount namespace belongs to our own user namespace. A namespace that a user made does not. If we led others into
+ * it, that user's files would be used by the base's set-uid programs, and the user could become root. */
 static bool is_ours(int fd)
 {
     struct stat own, owner;
@@ -74,7 +74,7 @@ static bool is_ours(int fd)
     return ours;
 }
 
-/* The mount namespace of a process, if that is the base; else -1. */
+/* A descriptor of the process's mount namespace if that is the base's, otherwise -1. */
 static int open_base(const struct chos_session *s, uint64_t pid)
 {
     struct stat st;
@@ -92,7 +92,8 @@ static int open_base(const struct chos_session *s, uint64_t pid)
     return -1;
 }
 
-/* On success we are in the base and in its registry. Before anything is entered, it is known to be the base. */
+/* On success we are in the base, and its registry is the working directory. open_base proves that it is the base before
+ * we enter it. */
 int chos_base_return(struct chos_session *s, struct chos_error *e)
 {
     struct statfs fs;
@@ -102,7 +103,7 @@ int chos_base_return(struct chos_session *s, struct chos_error *e)
         s->from_environment = !chos_root_is(&s->base.root);
     if (statfs("/proc", &fs) != 0 || fs.f_type != PROC)
         return chos_fail(e, CHOS_SYSTEM, errno, "/proc");
-    chos_registry_close(s);   /* it is opened anew there; until then, one descriptor more */
+    chos_registry_close(s);   /* opened again in the base; closed now to have one descriptor more */
     errno = 0;
     for (int i = 0; i < ANCESTORS && pid > 0; i++) {
         fd = open_base(s, pid);

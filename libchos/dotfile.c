@@ -1,4 +1,4 @@
-/* ~/.chos: what a user wrote there is nothing but a name, read with that user's rights and no others. */
+/* ~/.chos: read with the rights of the user who owns it, and used only as the name of an environment. */
 #include "internal.h"
 
 #include <errno.h>
@@ -12,7 +12,7 @@ static bool is_blank(char c)
     return c == ' ' || (c >= '\t' && c <= '\r');
 }
 
-/* Moves to the first word of a text and tells its length. A NUL is a letter of a word that is no name. */
+/* Moves *text to its first word and returns the word's length. A NUL counts as part of the word; the name check refuses it. */
 size_t chos_dotfile_word(const char **text, size_t n)
 {
     const char *end = *text + n, *stop;
@@ -23,8 +23,8 @@ size_t chos_dotfile_word(const char **text, size_t n)
     return (size_t)(stop - *text);
 }
 
-/* Regular files only, and looked at before they are opened: opening a device may be an act. What the file
- * becomes between the two is looked at again. Links are followed with the user's rights, but not those of /proc. */
+/* Opens regular files only. The type is checked before opening, because opening a device can have effects, and again
+ * afterwards, because the file may have been replaced. Links are followed with the user's rights, except the links of /proc. */
 static int open_regular(const char *path)
 {
     struct stat st;

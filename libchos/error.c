@@ -1,7 +1,7 @@
 /* Every message of libchos and the launcher, and the small text builder that prints them.
  *
- * A message has four parts: the object, what is wrong, the system's word for it, and the next step. No
- * stdio: this is called while privilege is held. Whatever a user may have typed is escaped.
+ * A message has four parts: the object, what is wrong, the text of errno, and what to do next. No stdio,
+ * because this is called while privilege is held. Text that a user may have typed is escaped.
  */
 #include "chos.h"
 
@@ -60,7 +60,7 @@ static const struct { int code; const char *message, *hint; } texts[CHOS_REASONS
         "install it in the OS tree, or name a command: chos /bin/sh"},
 };
 
-/* Where no descriptor is free, nothing is known of the object: whatever seems wrong with it, that is what failed. */
+/* EMFILE says nothing about the object, only that we have no free descriptor. So it replaces the caller's reason. */
 int chos_fail(struct chos_error *e, enum chos_reason reason, int err, const char *object)
 {
     struct chos_text t = {e->object, sizeof e->object, 0};
@@ -111,7 +111,7 @@ void chos_put(struct chos_text *t, const char *s)
     put_bytes(t, s, strlen(s));
 }
 
-/* Anything but printable ASCII becomes \xHH: a terminal must not obey what somebody put in a name. */
+/* Everything except printable ASCII becomes \xHH, so that a name cannot send control sequences to a terminal. */
 void chos_put_safe(struct chos_text *t, const char *s)
 {
     static const char hex[] = "0123456789abcdef";

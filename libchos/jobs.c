@@ -1,4 +1,4 @@
-/* Reading /run/chos/jobs: what the site says about jobs and records, for whoever begins one, wherever that is. */
+/* Reads /run/chos/jobs: the site's settings for jobs and records. Works on the base and inside an environment. */
 #include "internal.h"
 
 #include <errno.h>
@@ -7,7 +7,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-/* The same trust as in the registry's directories: root's alone to write, and below /local nothing but a tmpfs. */
+/* The same checks as for the registry's directories: only root may write it, and below /local it must be on a tmpfs. */
 static int open_jobs(const char *path)
 {
     struct stat st;
@@ -22,7 +22,7 @@ static int open_jobs(const char *path)
     return fd;
 }
 
-/* As with the registry itself: here, below the base's root, or out of the module's root directory. */
+/* The same places as for the registry: /run/chos here, below /local, or outside the module's root directory. */
 static int find_jobs(struct chos_error *e)
 {
     static const char path[] = CHOS_REGISTRY "/jobs", below[] = "/local" CHOS_REGISTRY "/jobs";

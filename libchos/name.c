@@ -1,6 +1,6 @@
 /* Names of environments: what a user may ask for, and the file name that stands for it in env/.
  *
- * Pure. A name is never used as a path: what leaves this module has no slash and does not begin with a dot.
+ * Pure. A name is never used as a path: the result has no slash and does not begin with a dot.
  */
 #include "internal.h"
 
@@ -16,7 +16,7 @@ bool chos_name_is_plain(const char *name)
     return len >= 1 && len <= 64 && name[len] == '\0' && strchr("._-", name[0]) == NULL;
 }
 
-/* A plain name, or the one spelling that chos_name_escape gives to an absolute path. */
+/* A plain name, or exactly the text that chos_name_escape makes of an absolute path. */
 bool chos_name_is_file(const char *name)
 {
     if (chos_name_is_plain(name))

@@ -1,7 +1,7 @@
 /* The text formats of the registry: links, `base`, `policy`, `login`, `jobs` (docs/registry.md).
  *
- * Pure functions over a buffer. Strict: another version, an unknown key, a key twice, a missing key, a
- * malformed value or a missing newline refuses the whole file. Nothing is guessed and nothing ignored.
+ * Pure functions over a buffer. Strict: the whole file is refused if it has another version, an unknown key, a key
+ * twice, a missing key, a malformed value or a missing newline. Nothing is guessed and nothing is ignored.
  */
 #include "internal.h"
 
@@ -61,7 +61,8 @@ static bool is_item(const char *list, const char *word, size_t len)
     return false;
 }
 
-/* From the node's list, "ns,kmod": the first, or the one that is wanted and in it; `auto` wants the first. -1: not there. */
+/* Chooses from the node's list, for example "ns,kmod": `wanted` if it is in the list, or the first for NULL and `auto`.
+ * -1: it is not in the list. */
 int chos_backend_parse(const char *backends, const char *wanted)
 {
     if (wanted == NULL || strcmp(wanted, "auto") == 0)
@@ -73,7 +74,7 @@ int chos_backend_parse(const char *backends, const char *wanted)
         : len == 4 && memcmp(wanted, "kmod", 4) == 0 ? CHOS_KMOD : -1;
 }
 
-/* The kinds of value. Each takes the text of one and says whether it is well-formed. */
+/* One function for each kind of value: stores the value, and returns whether its text is well-formed. */
 static bool take_flag(char *s, void *to)
 {
     *(bool *)to = s[0] == '1';
@@ -116,7 +117,7 @@ static bool take_text(char *s, void *to)
     return s[0] != '\0';
 }
 
-/* A list. Of variables: with `end` '=' each has a value, with '\0' it is a name alone. */
+/* A list of texts. Of variables: `end` is '=' if each has a value, '\0' if each is a name only. */
 struct list { char **items; unsigned *count, max; char end; };
 
 static bool take_variable(char *s, void *to)
@@ -130,7 +131,7 @@ static bool take_variable(char *s, void *to)
     return true;
 }
 
-/* As in the name of a file below /etc/pam.d, which is all that names a service. */
+/* A PAM service has the name of its file below /etc/pam.d; these are the characters allowed in it. */
 static bool take_service(char *s, void *to)
 {
     static const char bytes[] = "abcdefghijklmnopqrstuvwxyz0123456789._@+-";
@@ -144,7 +145,7 @@ static bool take_service(char *s, void *to)
 
 struct key { const char *name; bool (*take)(char *, void *); void *to; enum { MUST, MAY, MANY } times; };
 
-/* Each line but the first is KEY=VALUE; each key comes as often as its `times` says. */
+/* Every line except the first is KEY=VALUE. Each key must occur as often as its `times` says. */
 static int parse(char *text, size_t len, const char *header, const struct key *keys, unsigned count)
 {
     unsigned seen = 0;

@@ -1,7 +1,7 @@
-/* One line for each entry: who began what, where. To syslog and, where the site wants it, to a file.
+/* One line for each entry: user, service, environment, job. It goes to syslog and, if the site asks for it, to a file.
  *
- * The places are opened before an environment is entered by a process that is root: inside, root opens nothing.
- * A record that cannot be kept keeps nobody out.
+ * A process that is root opens both before it enters, because root must open nothing inside. If a record cannot be
+ * written, the entry continues without it.
  */
 #include "internal.h"
 
@@ -14,7 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { SECONDS_A_DAY = 86400, LINE = 2048 };   /* five fields of 255 bytes, and what stands between them */
+enum { SECONDS_A_DAY = 86400, LINE = 2048 };   /* five fields of 255 bytes, with keys and separators */
 
 static int open_log(const char *root)
 {
@@ -30,7 +30,7 @@ static int open_log(const char *root)
     return fd;
 }
 
-/* Never made here: who made it decided who may write in it. */
+/* No O_CREAT: the administrator creates the file and so sets its permissions. */
 static int open_file(const char *root, const char *file)
 {
     char name[CHOS_FILE_SIZE];
@@ -61,8 +61,8 @@ static void put_padded(struct chos_text *t, unsigned number, unsigned digits)
     chos_put_number(t, number);
 }
 
-/* UTC, ISO 8601. Not gmtime(3): glibc's opens the time zone's file. The calendar's years begin in March, so that a
- * leap day is a year's last. */
+/* UTC, ISO 8601. Not gmtime(3), because glibc's opens the file of the time zone. The calculation uses years that begin in
+ * March, so that a leap day is the last day of a year. */
 void chos_put_time(struct chos_text *t, uint64_t seconds)
 {
     uint64_t day = seconds / SECONDS_A_DAY + 719468;   /* since 0000-03-01 */
@@ -85,7 +85,7 @@ void chos_put_time(struct chos_text *t, uint64_t seconds)
     chos_put(t, "Z");
 }
 
-/* One word: who reads the line splits it at blanks. */
+/* The value must be one word, because readers split the line at blanks. */
 static void put_field(struct chos_text *t, const char *key, const char *value)
 {
     char word[CHOS_NAME_SIZE];
@@ -110,7 +110,7 @@ static void put_entry(struct chos_text *t, const struct chos_entry *entry)
     chos_put_number(t, (uint64_t)getpid());
 }
 
-/* A file beyond RLIMIT_FSIZE costs who writes it their life, by SIGXFSZ. */
+/* Writing beyond RLIMIT_FSIZE would kill this process with SIGXFSZ. */
 static bool has_room(int fd, size_t more)
 {
     struct rlimit most;
@@ -119,7 +119,7 @@ static bool has_room(int fd, size_t more)
         && (most.rlim_cur == RLIM_INFINITY || (uint64_t)st.st_size + more <= most.rlim_cur);
 }
 
-/* <86>: authpriv, information (RFC 3164). */
+/* <86> is the facility authpriv with the level info (RFC 3164). */
 void chos_record_write(struct chos_record *r, const struct chos_entry *entry)
 {
     char line[LINE] = "";
@@ -136,7 +136,7 @@ void chos_record_write(struct chos_record *r, const struct chos_entry *entry)
         chos_put(&t, "time=");
         chos_put_time(&t, (uint64_t)now.tv_sec);
         put_entry(&t, entry);
-        if (t.len > sizeof line - 2)   /* the next record begins a line of its own, whatever happens */
+        if (t.len > sizeof line - 2)   /* truncated: end the line all the same, so that the next record begins a new one */
             t.len = sizeof line - 2;
         chos_put(&t, "\n");
         if (has_room(r->file, t.len))

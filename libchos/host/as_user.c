@@ -1,13 +1,13 @@
-/* Asks what only the user may be asked: a child takes the user's full identity, answers once, and is gone.
+/* Runs a question with the user's rights: a child takes the user's full identity, sends one answer, and ends.
  *
- * The child runs no code of the user's. It cannot be looked at or changed by the user either: the kernel makes a
- * process that changes its uid undumpable, and it stays so; this matters, because its memory is a copy of the host's
- * (sshd's has keys in it). All its signals are blocked, so no handler of the host runs; it leaves by _exit. What the
- * user can do is stop or kill it, or let the home directory hang; so there is a time limit, and no answer is a no.
+ * The child runs no code of the user's, and the user cannot read or change its memory: the kernel makes a process that
+ * changes its uid undumpable, and it stays so. This matters because its memory is a copy of the host's (sshd's contains
+ * keys). All signals are blocked, so no handler of the host runs; the child leaves by _exit. The user can stop or kill it, or
+ * let the home directory hang. So there is a time limit, and no answer counts as a refusal.
  *
- * It is made without an exit signal: the host gets no SIGCHLD, a host that ignores or handles SIGCHLD does not
- * reap it, and a host that waits for "any child" does not see it. Its descriptors are closed: a child that cannot even be
- * killed, because it waits for a dead server, holds nobody's connection open.
+ * The child has no exit signal: the host gets no SIGCHLD, a host that ignores or handles SIGCHLD does not reap it, and a
+ * host that waits for "any child" does not see it. Its descriptors are closed: a child that waits for a dead server cannot be
+ * killed, and must not keep anybody's connection open.
  */
 #include "host.h"
 
@@ -74,7 +74,7 @@ static void send_answer(int fd, const struct answer *answer)
         c->cmsg_len = CMSG_LEN(sizeof(int));
         memcpy(CMSG_DATA(c), &answer->fd, sizeof(int));
     }
-    (void)sendmsg(fd, &message, MSG_NOSIGNAL);   /* where it fails, no answer is a no */
+    (void)sendmsg(fd, &message, MSG_NOSIGNAL);   /* if it fails, the missing answer counts as a refusal */
 }
 
 _Noreturn static void child(int fd, const struct person *who, question *ask, const void *context)
@@ -89,7 +89,7 @@ _Noreturn static void child(int fd, const struct person *who, question *ask, con
     _exit(0);
 }
 
-/* What comes is hostile: its length is checked, and it is bytes. */
+/* The message may be hostile. Its length is checked, and it is treated as bytes only. */
 static int receive_answer(int fd, struct answer *answer)
 {
     struct wire wire;
@@ -110,7 +110,7 @@ static int receive_answer(int fd, struct answer *answer)
     return 0;
 }
 
-/* Polls until there is something to read, over whatever signals the host gets. */
+/* Polls until there is something to read, and continues after signals to the host. */
 static int await(int fd, int ms)
 {
     struct timespec now, end;
@@ -129,7 +129,7 @@ static int await(int fd, int ms)
     return ETIMEDOUT;
 }
 
-/* Only this child, by its descriptor; one that does not die, for it waits for a server, is left to the host's end. */
+/* Kills this child only, by its descriptor. If it does not die because it waits for a server, it stays until the host ends. */
 static void end_child(int pidfd)
 {
     siginfo_t info;
@@ -139,7 +139,7 @@ static void end_child(int pidfd)
     close(pidfd);
 }
 
-/* 0 and the answer, or an errno: ETIMEDOUT, EPROTO (it ended without a word), or what hindered us. */
+/* 0 and the answer, or an errno: ETIMEDOUT, EPROTO (the child ended without an answer), or that of a failed call. */
 int as_user(const struct person *who, question *ask, const void *context, int timeout, struct answer *answer)
 {
     struct { uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls; } how = {.flags = CLONE_PIDFD};

@@ -1,4 +1,4 @@
-/* ~/.chos: what the user wrote there is read as the user, and is nothing but a name. */
+/* ~/.chos for root hosts: a child reads it as the user, and the content is used only as a name. */
 #include "host.h"
 
 #include <errno.h>
@@ -54,7 +54,7 @@ int dotfile_read(const struct person *who, const struct choice *c, char word[CHO
     if (answer.err != 0)
         return refuse(c, why, answer.err == EINVAL || answer.err == ELOOP ? "is not a regular file" : "cannot be read",
                       answer.err == EINVAL ? 0 : answer.err);
-    /* Whether it is the name of anything is for the registry to say. */
+    /* Only its form is checked here. The registry says whether there is an environment of that name. */
     if (answer.len >= CHOS_NAME_SIZE || memchr(answer.bytes, '\0', answer.len) != NULL)
         return refuse(c, why, "does not begin with the name of an environment", 0);
     memcpy(word, answer.bytes, answer.len);

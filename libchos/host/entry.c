@@ -1,10 +1,10 @@
-/* What an entry does to the process besides moving it. */
+/* The part of a policy that changes the process itself: its personality. */
 #include "host.h"
 
 #include <errno.h>
 #include <sys/personality.h>
 
-/* `before` is what to go back to, or -1 where nothing was changed. */
+/* `before` becomes the old personality, to be restored on failure, or -1 if nothing was changed. */
 int entry_personality(const struct chos_policy *policy, int *before, struct chos_error *e)
 {
     *before = -1;

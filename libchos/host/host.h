@@ -1,5 +1,5 @@
-/* What pam_chos.so and spank_chos.so share. Each lives in a root process that is not ours, its host, which it leaves as
- * it was: handlers, descriptors, children, credentials.
+/* What pam_chos.so and spank_chos.so share. Each runs in a root process of another program, its host. It must leave the
+ * host's handlers, descriptors, children and credentials as they were.
  */
 #ifndef CHOS_HOST_H
 #define CHOS_HOST_H
@@ -10,8 +10,8 @@
 #include <sys/syscall.h>
 #include <sys/types.h>
 
-/* The system calls themselves change the calling thread alone. libc's functions change all threads of the process, by signals
- * to each: not wanted in a host, and not possible in a child of as_user.c, whose threads did not come along. */
+/* Raw system calls change the calling thread only. libc's functions change all threads of the process by sending signals
+ * to each. A host must not see that, and in a child of as_user.c it cannot work, because the other threads do not exist there. */
 #ifdef SYS_setresuid32
 #define RAW_SETGROUPS SYS_setgroups32
 #define RAW_SETRESGID SYS_setresgid32
@@ -24,11 +24,11 @@
 #define RAW_SETUID SYS_setuid
 #endif
 
-/* options.c: what an administrator may say to either, as KEY=VALUE. Pure. */
+/* options.c: what an administrator may write for either of them, as KEY=VALUE. Pure. */
 struct choice {
     const char *file;       /* the user's, relative to the home directory */
     bool fail_to_default;
-    int timeout;            /* seconds that a question may take that is answered as the user */
+    int timeout;            /* seconds that a question asked as the user may take */
 };
 void choice_default(struct choice *c);
 bool choice_take(const char *word, struct choice *c);
@@ -46,31 +46,31 @@ struct person {
 enum { ANSWER_MAX = 4096 };
 struct answer {
     int err;       /* an errno, 0 for yes */
-    int fd;        /* a descriptor that goes along, or -1 */
+    int fd;        /* a descriptor that is sent with the answer, or -1 */
     size_t len;
     char bytes[ANSWER_MAX];
 };
 typedef void question(const void *context, struct answer *answer);
 int as_user(const struct person *who, question *ask, const void *context, int timeout, struct answer *answer);
 
-/* look.c: chos_session_enter without entering, as far as that can be told from here; `s` says what was found */
+/* look.c: checks what chos_session_enter would do, as far as that is possible without entering; `s` gets what was found */
 int chos_session_look(struct chos_session *s, const char *alias, chos_permit *permit, void *context, struct chos_error *e);
 
-/* permit.c: what a process that is root asks the kernel with the person's rights over files. `context`: a struct person */
+/* permit.c: questions that a root process asks the kernel with the person's rights over files. `context`: a struct person */
 int permit_person(const struct chos_session *s, void *context, struct chos_error *e);
 bool change_directory_as(const struct person *who, const char *path);
 
 /* entry.c: the personality that the policy asks for */
 int entry_personality(const struct chos_policy *policy, int *before, struct chos_error *e);
 
-/* late.c: a process that becomes its user, and enters only then. late_enter may be tried with one name after another; late_drop
- * comes next, whether or not it was entered. */
+/* late.c: a process that becomes its user and enters only then. late_enter may be called with one name after another. Then
+ * late_drop must be called, whether or not anything was entered. */
 int late_keep(struct chos_error *e);
 int late_enter(struct chos_session *s, const struct person *who, const char *name, struct chos_error *e);
 int late_drop(const struct chos_session *s, struct chos_error *e);
 void late_directory(char path[PATH_MAX]);
 
-/* dotfile.c: the first word of the user's file: 1, 0 where there is none, or -1 and a text that says why not */
+/* dotfile.c: reads the first word of the user's file. 1: there is one; 0: there is none; -1: an error, described in `why` */
 int dotfile_read(const struct person *who, const struct choice *c, char word[CHOS_NAME_SIZE], struct chos_text *why);
 
 #endif

@@ -1,9 +1,10 @@
-/* Entering late: by a process that root started, and that has become its user since.
+/* Entering late: by a process that root started and that has become its user since.
  *
- * Root inside would open, map or execute what is the tree's. So nobody enters as root: the process keeps its capabilities
- * permitted while it becomes the user, which leaves none of them effective; it raises three, enters, and gives all up. In
- * between it is what the launcher is: the user's process, with three capabilities, which nobody may trace. The kernel judges
- * by the user's identity who may enter. Should the process execute anything before, the kernel takes what was kept.
+ * A process that entered as root could open, map or execute files of the tree as root. So it first becomes the user. Its
+ * capabilities stay permitted meanwhile, but none is effective. Then it raises three, enters, and gives all of them up. In
+ * between it is in the same position as the launcher: a process of the user's with three capabilities, which nobody may trace.
+ * The kernel decides by the user's identity whether it may enter. If the process executes a program before, the kernel
+ * takes the capabilities away.
  */
 #include "host.h"
 
@@ -20,8 +21,8 @@ int late_keep(struct chos_error *e)
     return prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) ? chos_fail(e, CHOS_SYSTEM, errno, "keeping capabilities") : 0;
 }
 
-/* As the user. Another identity than all of it the user's would not be what the kernel is to judge by. Who called us went
- * to the working directory as somebody else, perhaps; it is left, for the user may not be able to open it. */
+/* Call this as the user, with all ids and groups set: the kernel decides by them whether the user may enter. The working
+ * directory is left first. The caller may have changed to it with other rights, and the user may not be able to open it. */
 int late_enter(struct chos_session *s, const struct person *who, const char *name, struct chos_error *e)
 {
     uid_t ruid, euid, suid;
@@ -32,13 +33,14 @@ int late_enter(struct chos_session *s, const struct person *who, const char *nam
     return chos_privs_reduce(e) ? -1 : chos_session_enter(s, name, NULL, NULL, e);
 }
 
-/* `s` is NULL where nothing was entered. Nothing is said, set or executed before this. */
+/* `s` is NULL if nothing was entered. Call this before printing, setting or executing anything. */
 int late_drop(const struct chos_session *s, struct chos_error *e)
 {
     return chos_privs_drop(s != NULL && s->policy.no_new_privs, e);
 }
 
-/* For before. The system call itself: libc's own would hide that a directory is "(unreachable)". Empty where it has no path. */
+/* The working directory before entering; empty if it has no path. The raw system call, because libc's getcwd hides that a
+ * directory is "(unreachable)". */
 void late_directory(char path[PATH_MAX])
 {
     if (syscall(SYS_getcwd, path, PATH_MAX) < 0 || path[0] != '/')

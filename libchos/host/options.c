@@ -1,4 +1,4 @@
-/* The words that pam.d files and plugstack.conf have in common. Pure. */
+/* The options that pam.d files and plugstack.conf have in common. Pure. */
 #include "host.h"
 
 #include <string.h>
@@ -10,7 +10,7 @@ void choice_default(struct choice *c)
     *c = (struct choice){.file = ".chos", .timeout = TIMEOUT};
 }
 
-/* The value of `KEY=VALUE` where that is the key, else NULL. */
+/* The value of `KEY=VALUE` if `word` has this key, otherwise NULL. */
 const char *option_value(const char *word, const char *key)
 {
     size_t len = strlen(key);
@@ -32,7 +32,7 @@ static bool take_timeout(const char *value, int *to)
     return true;
 }
 
-/* Whether it is one of these words, with a value that can be. */
+/* Whether `word` is one of these options with a valid value; if so, `c` gets the value. */
 bool choice_take(const char *word, struct choice *c)
 {
     const char *value;
