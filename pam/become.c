@@ -1,11 +1,11 @@
-/* Hosts whose child does nothing more for the user than to become one: it is made the user as soon as it is inside.
+/* For hosts whose child only has to become the user (su, runuser, login): we make it the user as soon as it is inside.
  *
- * What they do as root until then could open the tree's files: su --pty and runuser --pty look for the group of terminals
- * and its settings, login writes utmp. So what of it matters is done here, before entering, on the base. What they ask for
- * afterwards, to be the user, they are already: the kernel grants it to anybody. The groups are theirs: these hosts have
- * set them before they open the session.
+ * Until these hosts become the user themselves, they work as root, and inside they could open files of the tree: su --pty and
+ * runuser --pty look up the group of terminals and its settings, login writes utmp. So the part of this that matters is done
+ * here, on the base, before entering. Later they ask the kernel to become the user, which they already are; the kernel
+ * permits that to everybody. Their groups are already correct, because these hosts set them before they open the session.
  *
- * Not so sudo, cron, atd: they set groups in their child, which only root may.
+ * sudo, cron and atd do not belong here: they set groups in their child, which only root may do.
  */
 #include "pam_chos.h"
 
@@ -53,7 +53,7 @@ static void put(char *to, size_t size, const char *from)
     memcpy(to, from, n);
 }
 
-/* login's own record, which it would make now. The entry of its getty is reused, as it would. */
+/* The utmp record that login would write now. It reuses the entry of its getty, as login does. */
 static void record_login(const struct session *session)
 {
     char path[PATH_MAX];
@@ -85,14 +85,14 @@ static void record_login(const struct session *session)
     endutxent();
 }
 
-/* On the base, in the child. False: it cannot be told which group the user gets. */
+/* Called on the base, in the child. False: it is unknown which group the user gets. */
 bool host_prepare(struct session *session)
 {
     if (is_one_of(session->service, switchers)) {
         if (!su_group(&session->who.gid))
             return false;
-        /* The terminal that su --pty has made belongs to the user. Where the caller left one of his own open on both sides, with a
-         * lower number, it is that one which is given: no right is gained by it, and su's stays root's. */
+        /* Gives the terminal that su --pty has made to the user. If the caller left both sides of another terminal open, with lower
+         * descriptor numbers, that one is given instead. The caller gains no right by it, and su's terminal stays root's. */
         (void)any_descriptor(give, &session->who);
     }
     if (is_one_of(session->service, logins))
@@ -100,7 +100,7 @@ bool host_prepare(struct session *session)
     return true;
 }
 
-/* For good: there is no capability either that could undo it. */
+/* Cannot be undone: no capability is left either. */
 bool become_user(const struct person *who)
 {
     return prctl(PR_SET_KEEPCAPS, 0, 0, 0, 0) == 0 && setresgid(who->gid, who->gid, who->gid) == 0

@@ -1,9 +1,9 @@
-/* The process that is to become the user enters its environment, root still, and as late as its host lets us.
+/* Enters, in the process that is to become the user. It is still root, so this is done as late as the host allows.
  *
- * Everything is looked up here once more, from the name on: what the host's process found was for its messages. After
- * entering no file of the environment is opened here. What the host's own code still does before it becomes the user, it
- * does in the C locale, so that no message is translated by the tree's catalogues, and with the user's rights over files. Not
- * so atd: it is daemon for the moment, and takes root's rights again afterwards.
+ * Everything is looked up again here, starting with the name; the host's process looked it up only for its messages. After
+ * entering, this code opens no file of the environment. The host's own code may do something more before it becomes the user.
+ * It does so in the C locale, so that no message is translated with catalogues of the tree, and with the user's rights over
+ * files. atd is an exception: it runs as the user daemon at this moment, and takes root's rights again afterwards.
  */
 #include "pam_chos.h"
 #include "internal.h"
@@ -23,7 +23,7 @@
 
 enum { MESSAGE = 4096, FAILED = 125 };
 
-/* atd's child is daemon for the moment, and has to be root to enter. */
+/* atd's child runs as the user daemon at this moment. It has to be root to enter. */
 struct place { int cwd; uid_t euid; char path[PATH_MAX]; };
 
 static int begin(struct place *here, struct chos_error *e)
@@ -32,7 +32,7 @@ static int begin(struct place *here, struct chos_error *e)
     if (here->euid != 0 && seteuid(0))
         return chos_fail(e, CHOS_SYSTEM, errno, "becoming root");
     here->cwd = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (syscall(SYS_getcwd, here->path, sizeof here->path) < 0)   /* the system call: it shows what is unreachable */
+    if (syscall(SYS_getcwd, here->path, sizeof here->path) < 0)   /* the raw system call, because libc hides "(unreachable)" */
         here->path[0] = '\0';
     locale_t plain = newlocale(LC_ALL_MASK, "C", (locale_t)0);
     if (plain == (locale_t)0 || uselocale(plain) == (locale_t)0)
@@ -40,8 +40,8 @@ static int begin(struct place *here, struct chos_error *e)
     return 0;
 }
 
-/* The same path is what the user means inside. It is looked up with the user's rights, so that nobody gets into a
- * directory that is closed to him by way of our being root; where it cannot be had, `/` is where we are. */
+/* Inside, the user means the same path. It is looked up with the user's rights, because we are root and must not open a
+ * directory that is closed to the user. If it cannot be opened, the working directory is `/`. */
 static int keep_directory(const struct place *here, const struct session *session, bool moved)
 {
     if (!moved && here->cwd >= 0)
@@ -51,7 +51,7 @@ static int keep_directory(const struct place *here, const struct session *sessio
     return change_directory_as(&session->who, here->path) ? 0 : -1;
 }
 
-/* What the launcher does before it executes. no_new_privs comes last: there is no way back from it. */
+/* Applies the policy as the launcher does before it executes. no_new_privs comes last, because it cannot be undone. */
 static int apply(const struct chos_policy *policy, struct chos_error *e)
 {
     int before;
@@ -62,8 +62,8 @@ static int apply(const struct chos_policy *policy, struct chos_error *e)
     return 0;
 }
 
-/* Opened before, because inside root opens nothing. What is wrong with the settings since the host has read them keeps nobody
- * out. False: the site has this service on the base by now. */
+/* The record is opened before entering, because root must open nothing inside. Settings that became unreadable since the host
+ * read them do not refuse the session. False: by now the site wants this service to stay on the base. */
 static bool prepare_record(struct chos_record *record, const char *service)
 {
     static struct chos_jobs jobs;
@@ -110,7 +110,8 @@ static void forget(const struct session *session)
     (void)unsetenv("CHOS_GENERATION");
 }
 
-/* There is no caller to tell: the process runs the user's command next, or ends. One that cannot go back to the base ends. */
+/* No caller can receive an error here: the process runs the user's command next, or ends. If it cannot return to the base, it
+ * ends. */
 static void fail(const struct session *session, const struct chos_error *e)
 {
     char text[MESSAGE] = "";
@@ -120,7 +121,7 @@ static void fail(const struct session *session, const struct chos_error *e)
     chos_error_text(e, &t);
     chos_put(&t, ends ? "      this session is refused\n" : "      this session is in the base system\n");
     ssize_t n = write(2, text, t.len);
-    (void)n;   /* where it fails there is nobody to tell */
+    (void)n;   /* if it fails, nobody could be told */
     if (e->reason != CHOS_STRANDED)
         pam_syslog(session->pamh, LOG_WARNING, "%s: not entered: %s", session->service, e->message);
     if (ends)
@@ -128,7 +129,7 @@ static void fail(const struct session *session, const struct chos_error *e)
     forget(session);
 }
 
-/* Over files, from here on, until the service takes others. */
+/* Takes the user's rights over files, until the service sets other ids. */
 static bool take_rights(const struct person *who)
 {
     setfsgid(who->gid);
@@ -161,7 +162,7 @@ void child_enter(struct session *session)
     bool whole = here.euid == 0 || seteuid(here.euid) == 0;
     if (rc == 0 && host_only_becomes_user(session->service))
         whole = whole && become_user(&session->who);
-    else if (rc == 0 && here.euid == 0)   /* daemon's rights over files are none of root's; atd takes others as it likes */
+    else if (rc == 0 && here.euid == 0)   /* not for atd: daemon has none of root's rights over files, and atd changes its ids itself */
         whole = whole && take_rights(&session->who);
     if (!whole)
         _exit(FAILED);

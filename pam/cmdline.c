@@ -1,4 +1,5 @@
-/* The words and variables with which the host was started, whole: one may stand behind very long ones. */
+/* The arguments and variables with which the host was started. All of them are read: the one that matters may come after
+ * very long ones. */
 #include "pam_chos.h"
 
 #include <fcntl.h>
@@ -21,7 +22,7 @@ static size_t read_all(const char *file, char *text, size_t size)
     return n > 0 && text[n - 1] == '\0' ? n : n + 1;   /* with the NUL behind it */
 }
 
-/* Words that end in NUL; NULL where they cannot be had. */
+/* Returns words that each end in NUL; NULL if they cannot be read. */
 char *process_words(const char *file, size_t *size)
 {
     char *text = mmap(NULL, LONGEST, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

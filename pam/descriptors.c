@@ -1,4 +1,5 @@
-/* What this process has open, however many that are: a limit would let whoever started the host hide something behind it.
+/* Looks at all open descriptors of this process, however many. With a limit, the user who started the host could open so many
+ * that the important one is not looked at.
  *
  * Called in children of a process that may have had threads: no heap, and system calls only.
  */
@@ -21,7 +22,7 @@ enum { NAMES = 4096, LEADER_MAJOR = 5, LEADER_MINOR = 2, SLAVE = 136, SLAVES = 8
 
 struct entry { uint64_t inode; int64_t offset; uint16_t size; uint8_t type; char name[]; };
 
-/* 1: `see` said so of one of them, 0: of none, -1: they cannot be told. Called on the base: /proc is the base's. */
+/* 1: `see` returned true for one of them, 0: for none, -1: they cannot be listed. Called on the base, whose /proc it reads. */
 int any_descriptor(descriptor_test *see, const void *context)
 {
     _Alignas(struct entry) char names[NAMES];
@@ -44,7 +45,7 @@ int any_descriptor(descriptor_test *see, const void *context)
     return found;
 }
 
-/* The numbers alone would also fit a terminal of another devpts, which anybody may mount. */
+/* Device numbers are not enough: a terminal of another devpts has the same, and every user can mount one. */
 static int is_leader_of(int fd, const struct stat *leader, const void *context)
 {
     const struct stat *slave = context;
@@ -61,7 +62,7 @@ static int is_leader_of(int fd, const struct stat *leader, const void *context)
     return rc != 0 ? -1 : st.st_dev == slave->st_dev && st.st_ino == slave->st_ino;
 }
 
-/* Whether this is the user's end of a terminal whose other end we hold, too: the terminal is the host's own. */
+/* Whether this is the user's end of a terminal whose other end we hold too. Then the host has made this terminal. */
 int is_served_terminal(const struct stat *st)
 {
     if (!S_ISCHR(st->st_mode) || major(st->st_rdev) < SLAVE || major(st->st_rdev) >= SLAVE + SLAVES)

@@ -1,10 +1,10 @@
-/* Whose groups count: those that the base says the account has, asked before anything is entered.
+/* The groups of the account, as the base's name service gives them before anything is entered.
  *
  * Some hosts (at, EL's crond) call initgroups(3) in the child that has entered, before it becomes the user. Name services read
- * more than /etc: nss_systemd looks below /usr/lib/userdb, nss_sss below /var/lib/sss; and libc asks nscd's socket. A tree
- * with such files in it could put its user into any group of the node. So this module is the child's name service for
- * groups, and answers what the base said. The library's name is already loaded (its soname, meson.build), so no file
- * is looked for; and it is tried before anything is entered.
+ * more than /etc: nss_systemd reads /usr/lib/userdb, nss_sss /var/lib/sss, and libc asks nscd's socket. A tree with
+ * such files could put its user into any group of the node. So this module acts as the child's name service for groups, and
+ * answers what the base said. A library of that name is already loaded (this one, by its soname, see meson.build), so libc
+ * searches for no file. This is tested before anything is entered.
  */
 #include "pam_chos.h"
 
@@ -27,8 +27,8 @@ static struct { bool active; char *name; gid_t *groups; int count; } known;
 EXPORT enum nss_status _nss_chos_initgroups_dyn(const char *user, gid_t group, long *start, long *size, gid_t **groups,
                                                 long limit, int *err);
 
-/* In the host, and in other children: UNAVAIL, which leads on to what the node has configured. In the child, of
- * somebody else: nothing is known. */
+/* In the host and in other children: UNAVAIL, so that libc asks the services that the node has configured. In our child, for
+ * another user than the session's: not found. */
 enum nss_status _nss_chos_initgroups_dyn(const char *user, gid_t group, long *start, long *size, gid_t **groups,
                                          long limit, int *err)
 {
@@ -70,7 +70,8 @@ static int ask(const char *name, gid_t gid, gid_t **found, int *count)
     return -1;
 }
 
-/* The node's services for `initgroups`, else for `group`; of the latter all count, not only the first that answers. */
+/* The node's services for `initgroups`, otherwise those for `group`. Of the latter all are asked, not only the first that
+ * answers. */
 static void services(struct chos_text *t)
 {
     char line[LINE], *at;
@@ -113,12 +114,12 @@ void groups_release(void)
 
 int groups_find(const struct passwd *pw, struct person *who)
 {
-    groups_release();   /* of a session that the host never closed */
+    groups_release();   /* left over from a session that the host never closed */
     *who = (struct person){.uid = pw->pw_uid, .gid = pw->pw_gid, .home = pw->pw_dir};
     return ask(pw->pw_name, pw->pw_gid, &who->groups, &who->count);
 }
 
-/* From groups_hold on, initgroups(3) says what we know; that it will is tried here. */
+/* After groups_hold, initgroups(3) gets its answer from us. Here we test that this works. */
 int groups_prepare(const struct passwd *pw, const struct person *who)
 {
     char text[LINE * 2];
@@ -135,7 +136,7 @@ int groups_prepare(const struct passwd *pw, const struct person *who)
     known.active = true;
     chos_put(&t, "chos [!UNAVAIL=return]");
     services(&t);
-    /* A group that nobody has: where it is in the answer, the answer is ours. */
+    /* a group that nobody has: if it is in the answer, the answer came from us */
     known.groups[known.count++] = (gid_t)-2;
     bool ours = __nss_configure_lookup("initgroups", text) == 0 && ask(pw->pw_name, pw->pw_gid, &seen, &count) == 0
         && count == known.count && seen[count - 1] == (gid_t)-2;
@@ -147,7 +148,7 @@ int groups_prepare(const struct passwd *pw, const struct person *who)
     return ours ? 0 : -1;
 }
 
-/* False: they are not this user's, and whoever enters would ask the tree. */
+/* False: the groups are not this user's, so a process that enters would ask name services of the tree. */
 bool groups_hold(const char *user)
 {
     known.active = known.name != NULL && strcmp(known.name, user) == 0;

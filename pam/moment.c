@@ -1,13 +1,13 @@
 /* When a session's process enters its environment: in a child that the host makes for it, never in the host itself.
  *
- * What a host does after the session was opened, it does as root: it waits, translates a message, closes other modules,
- * writes a record. Inside, all of these would read the tree's files. So the module only notes here what was chosen, and
- * the process that becomes the user enters: for most hosts their first child, by a handler of fork(2) (pthread_atfork(3));
- * for sshd and Debian's cron, whose child asks for groups and credentials before it becomes the user, when pam_setcred(3) is
- * called there.
+ * After a session was opened, the host continues as root: it waits, translates a message, closes other modules, writes a
+ * record. Inside, each of these would read files of the tree. So in the host this module only notes what was chosen. The process
+ * that becomes the user enters. For most hosts this is their first child, in a handler of fork(2) (pthread_atfork(3)). For
+ * sshd and Debian's cron it is their child too, but later, when it calls pam_setcred(3): before that it asks for groups and
+ * credentials.
  *
- * A child that another module makes (pam_exec) is none of the host's: it must not enter, being root's. libpam tells a
- * module's call from an application's by who may read PAM_AUTHTOK, pam_get_item(3).
+ * A child that another module makes (pam_exec) is not the host's. It stays root and must not enter. To distinguish the two:
+ * only modules may read PAM_AUTHTOK, see pam_get_item(3).
  */
 #include "pam_chos.h"
 
@@ -19,9 +19,9 @@
 
 static struct session next;
 static bool armed, registered, by_module, monitor_was_made;
-static volatile unsigned char *reached;   /* shared with the child: whether it came to where it enters */
+static volatile unsigned char *reached;   /* shared with the child: whether it reached the place where it enters */
 
-/* Of one that was refused beside ours, the modules may fork as well. */
+/* A second handle whose session was refused. Its modules may fork too. */
 static const pam_handle_t *other;
 
 static bool is_in_module(const pam_handle_t *pamh)
@@ -35,7 +35,7 @@ static void before_fork(void)
     by_module = armed && (is_in_module(next.pamh) || is_in_module(other));
 }
 
-/* One session, one child: what the host makes later (a mail, a closing program) is not the user's. */
+/* One session has one child. What the host forks later (to send mail, to clean up) is not the user's process. */
 static void in_parent(void)
 {
     if (!by_module && next.moment == AT_FORK)
@@ -49,8 +49,8 @@ static void enter_now(void)
     child_enter(&next);
 }
 
-/* sudo's child may be the monitor of a terminal, root as well; its own first child is the command then. Who the parent is
- * says nothing, because sudo's caller may kill sudo: so that it was there is remembered. */
+/* sudo's child may be the monitor of a terminal, which is root too. Then the monitor's first child is the command. The parent's
+ * pid does not show this, because sudo's caller may have killed sudo; so we remember that there was a monitor. */
 static void in_child(void)
 {
     if (!armed || next.moment != AT_FORK)
@@ -69,8 +69,8 @@ static void in_child(void)
     }
 }
 
-/* Two at once in one process would enter one another's environments. Of more than two handles nothing is known of the
- * third one's modules: then nobody enters. */
+/* With two sessions at once in one process, each might enter the other's environment. With more than two handles nothing is
+ * known about the modules of the third; then no process enters. */
 bool moment_is_taken(const pam_handle_t *pamh)
 {
     if (!armed || next.pamh == pamh)
@@ -93,7 +93,7 @@ int moment_arm(struct session *session)
     registered = true;
     next = *session;
     next.opener = getpid();
-    session->who.groups = NULL;   /* ours from now on */
+    session->who.groups = NULL;   /* `next` owns the list from now on */
     monitor_was_made = false;
     armed = true;
     return 0;
@@ -104,20 +104,20 @@ bool moment_is_armed(const pam_handle_t *pamh)
     return armed && next.pamh == pamh;
 }
 
-/* It ends, or could not be watched until then. */
+/* The other handle ends, or we cannot notice its end. */
 void moment_forget(const pam_handle_t *pamh)
 {
     if (other == pamh)
         other = NULL;
 }
 
-/* Also when its process has been made already. */
+/* True also after its process was made. */
 bool moment_is_of(const pam_handle_t *pamh)
 {
     return reached != NULL && next.pamh == pamh;
 }
 
-/* The session is over, or its handle is. False: nobody came to where the session's process enters. */
+/* The session or its handle ends. False: no process ever reached the place where it would have entered. */
 bool moment_end(const pam_handle_t *pamh)
 {
     if (reached == NULL || next.pamh != pamh)

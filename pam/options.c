@@ -1,11 +1,11 @@
-/* The words behind `pam_chos.so` in a pam.d file. Pure. */
+/* The options after `pam_chos.so` in a pam.d file. Pure. */
 #include "pam_chos.h"
 
 #include <string.h>
 
-/* What is known of hosts: in their first child, which opens nothing as root before it becomes the user; that of sshd and
- * of Debian's cron asks for groups and credentials first, and calls pam_setcred(3) then. pam_chos(8) has the table; what is
- * not here is not known. */
+/* When the process of a known host enters. Most: at the first fork, because that child opens nothing as root before it becomes
+ * the user. sshd and Debian's cron: at pam_setcred(3), because their child asks for groups and credentials before.
+ * pam_chos(8) has this table too. A service that is not listed is unknown, and its sessions stay on the base. */
 static const struct { const char *service; enum moment moment; } services[] = {
     {"sshd", AT_SETCRED}, {"su", AT_FORK}, {"su-l", AT_FORK}, {"runuser", AT_FORK}, {"runuser-l", AT_FORK}, {"sudo", AT_FORK},
     {"sudo-i", AT_FORK}, {"login", AT_FORK}, {"remote", AT_FORK}, {"cron", AT_SETCRED}, {"crond", AT_FORK}, {"atd", AT_FORK},
@@ -44,7 +44,7 @@ static bool take(const char *word, struct pam_options *o)
     return choice_take(word, &o->choice);
 }
 
-/* All of them are read, so that `onerr` counts wherever it stands. */
+/* Reads all options even after an unknown one, so that `onerr` is respected wherever it stands. */
 void pam_options_parse(int argc, const char **argv, struct pam_options *o)
 {
     *o = (struct pam_options){.wrong = NULL};

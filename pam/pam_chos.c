@@ -1,8 +1,8 @@
 /* pam_chos.so: logins and jobs begin in the environment that their user chose.
  *
- * Who chose: $CHOS of the calling process, the user's file, or the name `default`. A name is all that anybody can
- * choose; what it stands for is looked up here, in root's registry. uid 0 is never moved. The host stays where it is:
- * this file finds out what was chosen and whether it can be had; who enters, and when, is moment.c's. See pam_chos(8).
+ * The name comes from $CHOS of the calling process, from the user's file, or is `default`. Users can only choose a name;
+ * what it stands for is looked up here, in root's registry. uid 0 is never moved. The host never moves: this file finds out what
+ * was chosen and whether it is available. Which process enters, and when, is decided in moment.c. See pam_chos(8).
  */
 #include "pam_chos.h"
 
@@ -22,8 +22,8 @@ static const char session_name[] = "pam_chos", other_name[] = "pam_chos_other";
 /* A name, and who chose it. */
 struct wish { const char *name, *source; char word[CHOS_NAME_SIZE]; };
 
-/* To the user as it is, to the log in one line. PAM_SILENT does not count: sudo sets it for every command, against
- * chatter; that a command runs in another OS than was asked for is none. */
+/* Prints to the user as it is, and to the log in one line. PAM_SILENT is ignored: sudo sets it for every command, but a user
+ * must learn that a command runs in another OS than was asked for. */
 static void tell(const struct call *call, int priority, char *text)
 {
     size_t len = strlen(text);
@@ -44,7 +44,7 @@ static void tell(const struct call *call, int priority, char *text)
     pam_syslog(call->pamh, priority, "%s", text);
 }
 
-/* The session goes on in the base, or does not go on. sudo ignores PAM_SESSION_ERR, so that would be no refusal. */
+/* Continues on the base, or refuses the session. Not with PAM_SESSION_ERR, because sudo ignores it. */
 static int fail(const struct call *call, const char *why)
 {
     char text[PAM_MESSAGE];
@@ -58,7 +58,8 @@ static int fail(const struct call *call, const char *why)
     return call->options.deny ? PAM_ABORT : PAM_SUCCESS;
 }
 
-/* The handle ends, or another session begins. In a child that ends its copy nothing else is changed. */
+/* Called when the handle ends, or when another session begins. In a child that ends its copy of the handle, nothing else
+ * changes. */
 static void discard(pam_handle_t *pamh, void *data, int status)
 {
     (void)data;
@@ -73,7 +74,7 @@ static void forget_other(pam_handle_t *pamh, void *data, int status)
     moment_forget(pamh);
 }
 
-/* Whether another handle's session waits for its process. This one's modules may fork, too; so it is remembered. */
+/* Whether a session of another handle waits for its process. The modules of this handle may fork too, so we remember it. */
 static bool note_other(pam_handle_t *pamh)
 {
     if (!moment_is_taken(pamh))
@@ -118,7 +119,7 @@ static int find_wish(const struct call *call, struct wish *wish, struct chos_tex
     return found < 0 ? -1 : 0;
 }
 
-/* Nobody asked for anything, and the administrator offers nothing. */
+/* The user chose nothing, and the administrator offers no `default`. */
 static bool is_nothing(const struct wish *wish, const struct chos_error *e)
 {
     return wish->source[0] == '\0' && (e->reason == CHOS_UNKNOWN || e->reason == CHOS_NO_REGISTRY);
@@ -142,7 +143,7 @@ static int put_variables(pam_handle_t *pamh, const struct chos_session *s, struc
     return put ? 0 : chos_fail(e, CHOS_SYSTEM, ENOMEM, "pam_putenv");
 }
 
-/* Everything that can be told before is told here, while there is somebody to tell. */
+/* Finds every problem that can be found before the child exists, because only now can the user get a message. */
 static int try_wish(struct call *call, const char *name, struct chos_error *e)
 {
     static struct chos_session s;
@@ -161,7 +162,7 @@ static int try_wish(struct call *call, const char *name, struct chos_error *e)
     return put_variables(call->pamh, &s, e);
 }
 
-/* What is said about a name that is replaced by the default. */
+/* Tries `default`, and prints why the user's choice was replaced by it. */
 static int try_default(struct call *call, struct chos_error *e)
 {
     char text[PAM_MESSAGE];
@@ -215,7 +216,7 @@ static int open_for(struct call *call, const struct passwd *pw)
     return rc;
 }
 
-/* One session for each handle: a stack that names the module twice neither enters nor tells anybody twice. */
+/* One session for each handle: if a stack names this module twice, nothing is entered or printed twice. */
 static int open_session(struct call *call)
 {
     const char *user = NULL;
@@ -282,7 +283,8 @@ EXPORT int pam_sm_authenticate(pam_handle_t *pamh, int flags, int argc, const ch
     return PAM_IGNORE;
 }
 
-/* The last auth line of a service whose child enters here: called in the host first, which shows that the line is there. */
+/* The last auth line of a service whose child enters here. The call in the host, which comes first, shows that the line is
+ * in the stack. */
 EXPORT int pam_sm_setcred(pam_handle_t *pamh, int flags, int argc, const char **argv)
 {
     (void)argc;

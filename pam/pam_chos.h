@@ -1,6 +1,6 @@
-/* What the modules of pam_chos.so share. It lives in a root process that is not ours, its host, which it leaves as it is:
- * handlers, descriptors, children, credentials, and above all its place. The host never enters an environment; the
- * process that it makes for the user does (moment.c, child.c).
+/* What the files of pam_chos.so share. It runs in a root process of another program, its host. It must leave the host's
+ * handlers, descriptors, children and credentials as they are. The host itself never enters an environment; the process that
+ * it makes for the user does (moment.c, child.c).
  */
 #ifndef PAM_CHOS_H
 #define PAM_CHOS_H
@@ -10,8 +10,8 @@
 #include <security/pam_modules.h>
 #include <sys/types.h>
 
-/* When a process enters: at the host's next fork, in it; at pam_setcred(3) in a process that the host has made since the
- * session was opened; when the host itself makes it, which knows CHOS from PAM's variables; never. */
+/* When a process enters. AT_FORK: in the host's next child. AT_SETCRED: at pam_setcred(3), in a process that the host made after
+ * the session was opened. BY_HOST: the host itself lets its job enter; it finds CHOS in PAM's variables. NEVER. */
 enum moment { AT_FORK, AT_SETCRED, BY_HOST, NEVER };
 
 /* options.c: pure */
@@ -21,19 +21,19 @@ struct pam_options {
     bool debug;
     bool moment_said;       /* enter= */
     enum moment moment;
-    const char *wrong;      /* the first option that is none */
+    const char *wrong;      /* the first unknown option */
 };
 void pam_options_parse(int argc, const char **argv, struct pam_options *o);
 enum moment moment_of_service(const char *service);
 
-/* groups.c: what the base says; and that initgroups(3) says the same in the child that enters */
+/* groups.c: gets the groups from the base, and makes initgroups(3) in the child that enters answer the same */
 struct passwd;
 int groups_find(const struct passwd *pw, struct person *who);
 int groups_prepare(const struct passwd *pw, const struct person *who);
 bool groups_hold(const char *user);
 void groups_release(void);
 
-/* What the host's child needs to know, found out before it is made. */
+/* What the host's child needs, collected before it is made. */
 struct session {
     pam_handle_t *pamh;
     pid_t opener;
@@ -50,7 +50,7 @@ struct call {
     pam_handle_t *pamh;
     struct pam_options options;
     struct session session;
-    const char *hindrance;   /* why nobody can enter although the name is good, or NULL */
+    const char *hindrance;   /* why entering is not possible although the name is valid, or NULL */
 };
 
 /* reasons.c: whether a process of this host may enter, and when; NULL: it may */
@@ -69,11 +69,11 @@ void moment_forget(const pam_handle_t *pamh);
 bool moment_end(const pam_handle_t *pamh);
 void moment_setcred(pam_handle_t *pamh);
 
-/* cmdline.c: of cmdline or environ in /proc/self, words that are each ended by NUL; NULL: they cannot be had */
+/* cmdline.c: the words of /proc/self/cmdline or environ, each ended by NUL; NULL: they cannot be read */
 char *process_words(const char *file, size_t *size);
 void process_words_free(char *words);
 
-/* descriptors.c: 1 yes, 0 no, -1: it cannot be told */
+/* descriptors.c: 1 yes, 0 no, -1 unknown */
 struct stat;
 typedef int descriptor_test(int fd, const struct stat *st, const void *context);
 int any_descriptor(descriptor_test *see, const void *context);
@@ -95,7 +95,7 @@ bool become_user(const struct person *who);
 const char *su_line_group(const char *line, size_t size, bool options_first);
 bool su_group(gid_t *gid);
 
-/* child.c: in the process that is to become the user, root still: enters, or says why not and does as onerr= says */
+/* child.c: in the process that is to become the user, still as root: enters, or prints why not and does what onerr= says */
 void child_enter(struct session *session);
 void child_stay(struct session *session, const char *why);
 

@@ -1,4 +1,4 @@
-/* Whether a process of this host may enter, and when: what is looked at before the user's choice is. */
+/* Whether a process of this host may enter, and when. This is checked before the user's choice. */
 #include "pam_chos.h"
 
 #include <security/pam_ext.h>
@@ -12,14 +12,14 @@ enum { LINE = 1024 };
 
 const char pam_setcred_name[] = "pam_chos_setcred";
 
-/* Where this is no place to move anybody: silently, because nothing is wrong. */
+/* Why this session stays on the base without a message; NULL otherwise. Nothing is wrong in these cases. */
 const char *reason_to_step_aside(const struct call *call)
 {
     const char *service = call->session.service;
     struct stat st;
     if (geteuid() != 0)
         return "the host process is not root";
-    /* Its steps have a plugin of their own. */
+    /* the steps of Slurm enter by spank_chos.so */
     if (strcmp(service, "slurm") == 0)
         return "slurm has its own way in";
     if (stat("/proc/self/task", &st) == 0 && st.st_nlink > 3)
@@ -31,15 +31,15 @@ const char *reason_to_step_aside(const struct call *call)
     return NULL;
 }
 
-/* What the site has said of this service: 1, it stays; -1: it cannot be read, so it may have. */
+/* The site's setting for this service. 1: it stays on the base; -1: the setting cannot be read, so it might. */
 int stays(const struct call *call, struct chos_error *e)
 {
     static struct chos_jobs jobs;
     return chos_jobs_read(&jobs, e) ? -1 : chos_jobs_stays(&jobs, call->session.service);
 }
 
-/* Whether the service's own file has an auth line with this module. Some hosts call pam_setcred(3) in the child alone, so
- * that nothing else tells before. */
+/* Whether the service's own file has an auth line with this module. Some hosts call pam_setcred(3) only in the child, so this
+ * is the only way to know before. */
 static bool has_auth_line(const char *service)
 {
     char path[sizeof "/etc/pam.d/" + CHOS_NAME_SIZE], line[LINE];
@@ -57,7 +57,7 @@ static bool has_auth_line(const char *service)
     return found;
 }
 
-/* Whether it is known when a process of this host may enter; otherwise nobody does, and why is said. */
+/* Finds out when a process of this host may enter. If that is unknown, nothing enters, and the result says why. */
 const char *find_moment(struct call *call)
 {
     const void *mark = NULL;
@@ -66,14 +66,14 @@ const char *find_moment(struct call *call)
     if (session->moment == NEVER)
         return "it is not known when a process of this service may enter; see enter= in pam_chos(8)";
     bool called = pam_get_data(call->pamh, pam_setcred_name, &mark) == PAM_SUCCESS && mark != NULL;
-    /* sshd calls it before it opens a session: what it has not called then is not in use. */
+    /* sshd calls pam_setcred(3) before it opens a session. If it has not done so by then, it does not use our auth line. */
     bool calls_before = strcmp(session->service, "sshd") == 0;
     if (session->moment == AT_SETCRED && !called && (calls_before || !has_auth_line(session->service)))
         return "this service needs a second line, the last of its auth lines; run `chosctl install pam` again";
     return NULL;
 }
 
-/* On this node, whoever opens a session; or NULL. */
+/* A problem of this node, for sessions of any user; NULL if there is none. */
 const char *what_is_wrong(const struct call *call, const struct chos_error *of_settings)
 {
     static char text[PAM_MESSAGE];

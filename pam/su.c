@@ -1,5 +1,5 @@
-/* What only su(1) and runuser(1) of util-linux do: root may have them give the user another group, -g and -G. Their
- * child asks for it, as root, when it is inside; so it has to be known before.
+/* su(1) and runuser(1) of util-linux: with -g and -G root can give the user another group. Their child looks that group up as
+ * root, after it has entered. So we must know it before.
  */
 #include "pam_chos.h"
 
@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Options that take a word, as short ones and as the shortest clear beginnings of long ones. */
+/* Options that take a word: the short ones, and the shortest unambiguous beginnings of the long ones. */
 static const char with_word[] = "cCgGsuw";
 static const char *const long_with_word[] = {"--c", "--g", "--se", "--sh", "--su", "--u", "--w"};
 
@@ -22,7 +22,7 @@ static const char *take(struct words *w)
     return word;
 }
 
-/* The letter of an option with its word in `value`; 0 for all others. */
+/* For an option that takes a word: its letter, and the word in `value`. 0 for all others. */
 static int take_long(const char *word, struct words *w, const char **value)
 {
     const char *equals = strchr(word, '=');
@@ -47,8 +47,8 @@ static int take_cluster(const char *word, struct words *w, const char **value)
     return 0;
 }
 
-/* Of a command line whose words end in NUL: the group that the user gets, the last -g, else the first -G; or NULL.
- * `options_first`: as getopt(3) with POSIXLY_CORRECT, no option is taken from behind another word. */
+/* The group that the user gets: the word of the last -g, otherwise of the first -G, or NULL. The words of `line` end in NUL.
+ * `options_first`: options end at the first other word, as in getopt(3) with POSIXLY_CORRECT. */
 const char *su_line_group(const char *line, size_t size, bool options_first)
 {
     struct words w = {line, line + size, line};
@@ -70,7 +70,7 @@ const char *su_line_group(const char *line, size_t size, bool options_first)
     return group != NULL ? group : first;
 }
 
-/* False: it cannot be told. These options are root's alone; whoever is not may have such words for the shell. */
+/* False: the group is unknown. Only root may use these options; for other callers such words belong to the shell. */
 bool su_group(gid_t *gid)
 {
     if (getuid() != 0)

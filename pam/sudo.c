@@ -1,8 +1,8 @@
-/* What only sudo does: it opens a session also for `sudo -e`, whose editor is the caller's own; and for a command on a
- * terminal of its own, or whose input and output it logs, it makes two processes, of which the first stays root.
+/* Special cases of sudo. It also opens a session for `sudo -e`, whose editor runs as the caller and not as the target user. And
+ * if it gives the command a terminal, or logs its input and output, it makes two processes, and the first one stays root.
  *
- * Its caller chooses its words, variables and open descriptors. Where these leave a doubt, the session is taken for one
- * that edits, and the process for the one that stays root.
+ * The caller chooses sudo's arguments, variables and open descriptors. If they leave a doubt, we assume that the session edits,
+ * and that the process is the one that stays root.
  */
 #include "pam_chos.h"
 
@@ -24,10 +24,10 @@ static bool ends_in_edit(const char *name)
     return len >= 4 && strcmp(name + len - 4, "edit") == 0;
 }
 
-/* The short options that take a word, sudo(8), here and in later versions. */
+/* The short options that take a word, sudo(8), in this and in later versions. */
 static const char with_word[] = "aCcDghpRrTtUu";
 
-/* Of a cluster such as -nu: whether it edits; and whether the next word belongs to it. */
+/* For a cluster of short options such as -nu: whether it contains -e, and whether it takes the next word. */
 static bool cluster_edits(const char *word, bool *takes_next)
 {
     *takes_next = false;
@@ -42,13 +42,13 @@ static bool cluster_edits(const char *word, bool *takes_next)
     return false;
 }
 
-/* The long options that take no word; what is not known takes one, so that no word is taken for the command too early. */
+/* The long options that take no word. We assume that unknown ones take a word, so that no word is mistaken for the command. */
 static const char *const without_word[] = {
     "--askpass", "--background", "--bell", "--help", "--list", "--login", "--no-update", "--non-interactive", "--preserve-env",
     "--preserve-groups", "--remove-timestamp", "--reset-timestamp", "--set-home", "--shell", "--stdin", "--validate", "--version",
 };
 
-/* A long option may be cut short where that is clear: --ed. */
+/* Long options may be abbreviated if they stay unambiguous: --ed. */
 static bool word_edits(const char *word, bool *takes_next)
 {
     if (word[1] != '-')
@@ -62,7 +62,7 @@ static bool word_edits(const char *word, bool *takes_next)
     return len > 2 && strncmp(word, "--edit", len) == 0;
 }
 
-/* sudo takes a command of this name for -e, whatever is before the name. */
+/* sudo treats a command of this name like -e, in whichever directory it is. */
 static bool is_sudoedit(const char *command)
 {
     const char *slash = strrchr(command, '/');
@@ -74,8 +74,8 @@ static const char *next_word(const char *word)
     return word + strlen(word) + 1;
 }
 
-/* Words that are ended by NUL, as in /proc/PID/cmdline. Which of them is the command depends on sudo's version: where it ends
- * its options, and what it takes for a variable. So any word may be it. */
+/* The words end in NUL, as in /proc/PID/cmdline. Which of them is the command depends on sudo's version, because versions differ
+ * in where options end and what counts as a variable. So every word is checked as if it were the command. */
 bool sudo_line_edits(const char *line, size_t size)
 {
     const char *slash = strrchr(line, '/'), *end = line + size;
@@ -99,7 +99,7 @@ bool sudo_line_edits(const char *line, size_t size)
     return false;
 }
 
-/* `sudo -s` runs $SHELL, and takes it for -e, too, where that is its name. */
+/* `sudo -s` runs $SHELL. If its name is sudoedit, sudo treats that like -e too. */
 bool sudo_variables_edit(const char *variables, size_t size)
 {
     static const char shell[] = "SHELL=";
@@ -110,7 +110,7 @@ bool sudo_variables_edit(const char *variables, size_t size)
     return false;
 }
 
-/* Where there is no $SHELL, -s runs the caller's shell of passwd(5), and -i the target's. Some sites let users set theirs. */
+/* Without $SHELL, -s runs the caller's shell of passwd(5), and -i runs the target's. Some sites let users set their shell. */
 static bool account_edits(pam_handle_t *pamh, int who)
 {
     const void *name = NULL;
@@ -118,7 +118,7 @@ static bool account_edits(pam_handle_t *pamh, int who)
     return pw != NULL && is_sudoedit(pw->pw_shell);
 }
 
-/* 1, 0, or -1: it cannot be told. What sudo has in its variables now is not what it was started with. */
+/* 1 yes, 0 no, -1 unknown. Reads the variables with which sudo was started, because sudo has changed them since. */
 int sudo_edits(pam_handle_t *pamh)
 {
     if (account_edits(pamh, PAM_RUSER) || account_edits(pamh, PAM_USER))
@@ -137,7 +137,8 @@ int sudo_edits(pam_handle_t *pamh)
     return found;
 }
 
-/* A descriptor that the caller left open is not closed by execve(2), so one that would be is sudo's own. */
+/* A descriptor with the close-on-exec flag cannot come from the caller, because execve(2) would have closed it. So it is
+ * sudo's own. */
 static bool is_own_pair(int fd, const struct stat *st)
 {
     struct sockaddr_storage peer = {0};
@@ -152,8 +153,8 @@ static int serves_command(int fd, const struct stat *st, const void *context)
     return is_own_pair(fd, st) ? 1 : st->st_uid == who->uid ? is_served_terminal(st) : 0;
 }
 
-/* With a monitor sudo has made a pair of sockets before, to speak with it, and mostly a terminal, which is the user's.
- * 1, 0, or -1: it cannot be told. */
+/* If there is a monitor, sudo has made a pair of sockets for it before, and usually a terminal that belongs to the user.
+ * 1 yes, 0 no, -1 unknown. */
 int sudo_has_monitor(const struct person *who)
 {
     return any_descriptor(serves_command, who);
