@@ -1,8 +1,8 @@
-/* Closes the session of PAM where its own process cannot: qdel lets pbs_mom send SIGKILL to every process of the job's
- * session (setsid(2)), and the one that waits for the job is in it.
+/* Closes the PAM session if the process that opened it cannot: qdel lets pbs_mom send SIGKILL to every process of the job's
+ * session (setsid(2)), and the process that waits for the job belongs to that session.
  *
- * So another process waits for that one, in a session of its own, and a child of nobody there. It has what libpam and the
- * modules know, because it was copied when the session had been opened; and like the first it is root, on the base.
+ * So a second process waits for the first one. It has its own session, and its parent is outside the job's. It was copied
+ * after the PAM session was opened, so it has all data of libpam and the modules. Like the first one it is root, on the base.
  */
 #include "session.h"
 
@@ -25,7 +25,7 @@ static void keep_off(void)
     (void)!chdir("/");
 }
 
-/* A byte says that the session was closed; the end of the pipe, that its process is gone. */
+/* A byte in the pipe means that the session was closed; end of file means that the first process is gone. */
 _Noreturn static void wait_and_close(int pipe, pam_handle_t *pamh)
 {
     char byte;
@@ -38,7 +38,7 @@ _Noreturn static void wait_and_close(int pipe, pam_handle_t *pamh)
     _exit(0);
 }
 
-/* A descriptor for closer_tell, or -1: then nobody closes it after SIGKILL. */
+/* Returns a descriptor for closer_tell, or -1: then nobody closes the session after a SIGKILL. */
 int closer_start(pam_handle_t *pamh)
 {
     int ends[2];
@@ -59,6 +59,6 @@ int closer_start(pam_handle_t *pamh)
 
 void closer_tell(int closer)
 {
-    (void)signal(SIGPIPE, SIG_IGN);   /* it may have been killed */
+    (void)signal(SIGPIPE, SIG_IGN);   /* the write fails if the closer was killed */
     (void)!write(closer, "", 1);
 }

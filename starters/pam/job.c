@@ -1,8 +1,8 @@
-/* The job's process becomes the user, for good, enters the environment, and executes; its parent stays on the base, so
- * that the session can be closed. As root, nobody is inside (late.c).
+/* The job's process becomes the user permanently, enters the environment, and executes. Its parent stays on the base, so
+ * that the session can be closed there. No process is inside as root (late.c).
  *
- * The job stays in the session and process group that pbs_mom knows it by. Signals to this process alone are passed on;
- * pbs_mom signals every process of a session, so a job may see one twice.
+ * The job stays in the session and process group by which pbs_mom knows it. Signals to this process are passed on to the job.
+ * pbs_mom signals every process of a session, so a job may receive a signal twice.
  */
 #include "host.h"
 #include "session.h"
@@ -27,7 +27,7 @@ enum { TEXT = 4096 };
 
 const int passed[PASSED_COUNT] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGXCPU, SIGALRM, SIGWINCH};
 
-/* Not libc's calls: where a module has threads those look for them, and in this process there are none. */
+/* Raw system calls: if a module made threads, libc's functions would wait for them, but they do not exist in this process. */
 static void become(const struct account *who)
 {
     uid_t ruid, euid, suid;
@@ -56,7 +56,7 @@ _Noreturn static void refuse_entry(const struct chos_error *e)
     end_with(e, FAILED);
 }
 
-/* With the hint that chos-job-starter has. */
+/* Prints the same hint as chos-job-starter. */
 _Noreturn static void not_executed(const char *name, int err)
 {
     struct chos_error e;
@@ -75,7 +75,7 @@ static void open_record(struct chos_record *record)
         chos_record_open(record, &jobs, "");
 }
 
-/* As the user. What the policy says beats all else. */
+/* Called as the user. Variables of the policy replace all others of the same name. */
 static void enter(const struct job *job, struct chos_record *record)
 {
     static struct chos_session s;
@@ -96,7 +96,7 @@ static void enter(const struct job *job, struct chos_record *record)
                                                    NULL});
 }
 
-/* pbs_mom went there as root: the user's right is asked only now. */
+/* pbs_mom changed to this directory as root. Here it is checked whether the user may. */
 static void go(const char *directory)
 {
     if (directory[0] == '/' && chdir(directory) == 0)
@@ -116,10 +116,10 @@ _Noreturn static void run(const struct job *job, const sigset_t *mask, pid_t par
             refuse_entry(&e);
     }
     become(job->who);
-    /* Without its parent there is nobody who closes the session. */
+    /* If the parent ends, this process must end too, because the session would not be closed. */
     if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) || getppid() != parent)
         _exit(FAILED);
-    environ = job->env;   /* PATH, too, is the job's now */
+    environ = job->env;   /* from here on PATH is the job's too */
     if (job->environment != NULL)
         enter(job, &record);
     go(job->directory);
@@ -128,15 +128,14 @@ _Noreturn static void run(const struct job *job, const sigset_t *mask, pid_t par
     not_executed(job->argv[0], errno);
 }
 
-/* Not fork(3): that would run handlers of the modules' in the child, which is still root and, if it is the job's, still
- * without its identity. */
+/* Not fork(3), because that would run handlers of PAM modules in the child, which is still root. */
 pid_t divide(void)
 {
     struct { uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls; } how = {.exit_signal = SIGCHLD};
     return (pid_t)syscall(SYS_clone3, &how, sizeof how);
 }
 
-/* Terminal and pipes are the job's alone: they close when it ends. Messages still have somewhere to go. */
+/* Closes our copies of the job's terminal and pipes, so that they close when the job ends. Standard error stays for messages. */
 static void let_go(void)
 {
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);

@@ -1,12 +1,12 @@
-/* Whose job is it? Nothing that TORQUE tells a privileged starter in words can be believed: the variables of a job begin
- * with those of its user, and a task that a job starts through the TM interface has its user's variables last, so also a
- * LOGNAME, PBS_O_LOGNAME or PBS_JOBID of his making (start_exec.c: InitUserEnv, start_process).
+/* Finds out whose job it is. The variables that TORQUE passes to a privileged starter cannot be believed: those of a job begin
+ * with its user's, and in a task that a job starts through the TM interface the user's variables come last. So a user can
+ * invent LOGNAME, PBS_O_LOGNAME or PBS_JOBID (start_exec.c: InitUserEnv, start_process).
  *
- * What users cannot make is the standard input of the job's first process. pbs_mom opens it as root, in one of three ways
- * (TMomFinalizeChild): the script; a pipe in which it wrote the script's path; the terminal of an interactive job. It
- * gives the script, in its own directory, and the terminal to the job's user and group beforehand. So the owner of
- * that is the user. A task of TM gets /dev/null or a socket, and is refused. So is every job of a pbs_mom that was built
- * with --enable-shell-use-argv: it names the script in an argument, and the arguments of a task are its user's words.
+ * Users cannot forge the standard input of the job's first process. pbs_mom opens it as root, in one of three ways
+ * (TMomFinalizeChild): the script; a pipe into which it wrote the script's path; the terminal of an interactive job. Before
+ * that it gives the script, which is in its own directory, or the terminal to the job's user and group. So the owner of the
+ * script or terminal is the user. A task of TM gets /dev/null or a socket, and is refused. Every job of a pbs_mom that was built
+ * with --enable-shell-use-argv is refused too: it passes the script as an argument, and users choose the arguments of tasks.
  */
 #include "session.h"
 
@@ -22,7 +22,7 @@
 
 enum { LINE_SIZE = 4096, PATIENCE_MS = 10000, GROUPS = 64, GROUPS_LIMIT = 65536 };
 
-/* The first word of what is in the pipe, without taking it out. */
+/* Reads the first word in the pipe without removing it. */
 static void peek(char line[LINE_SIZE])
 {
     int copy[2];
@@ -43,7 +43,7 @@ static int is_roots(const struct stat *st)
     return st->st_uid == 0 && (st->st_mode & (S_IWGRP | S_IWOTH)) == 0;
 }
 
-/* Every directory on the way is root's alone, so what is found is what root put there. */
+/* Only root can write in any directory of the path. So the file that is found is the one that root put there. */
 static void look_up(char *path, struct stat *st)
 {
     int at = path[0] == '/' ? open("/", O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
@@ -68,7 +68,7 @@ static void look_up(char *path, struct stat *st)
     refuse(NULL, "what standard input names is no script of pbs_mom's");
 }
 
-/* Only for the message. */
+/* `last` is used only in the message. */
 _Noreturn static void refuse_task(const char *last)
 {
     size_t length = strlen(last);
@@ -107,7 +107,7 @@ static void find_groups(struct account *who, gid_t wanted)
     refuse(who->name, "whose groups cannot be told");
 }
 
-/* Several accounts may have one number; which of them it is, LOGNAME may say. */
+/* Several accounts may share one uid. LOGNAME may choose among them. */
 void owner_find(const char *logname, const char *last, struct account *who)
 {
     struct stat st;

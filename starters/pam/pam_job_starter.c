@@ -1,11 +1,11 @@
-/* pam_job_starter: what a batch system that leaves its job starter root (TORQUE's $job_starter_run_privileged) may call.
+/* pam_job_starter: for a batch system that runs its job starter as root (TORQUE's $job_starter_run_privileged).
  *
- * The environment is the job's: its user wrote it, and we are root. A dynamic program that is not set-uid obeys
- * LD_PRELOAD and its like, also when it is root. So this one is static and with a C library that reads no variables
- * before main; it hands them on with a dot before each name, where they mean nothing to anybody, to the program that
- * has to load PAM's modules.
+ * The variables are the job's: its user wrote them, and we are root. A dynamic program that is not set-uid obeys
+ * LD_PRELOAD and similar variables, even as root. So this program is static, with a C library that reads no variables
+ * before main. It puts a dot before the name of each variable, so that no program or library knows it, and executes the second
+ * program, which has to load PAM's modules.
  *
- * Whoever is not root gets chos-job-starter, which needs nobody's help.
+ * A caller that is not root gets chos-job-starter, which needs no root.
  */
 #include <fcntl.h>
 #include <stdlib.h>
@@ -19,7 +19,7 @@ static char **list, *text;
 _Noreturn static void refuse(const char *why)
 {
     ssize_t n = write(2, why, strlen(why));
-    (void)n;   /* where it fails there is nobody to tell */
+    (void)n;   /* if it fails, nobody could be told */
     _exit(FAILED);
 }
 
@@ -43,7 +43,7 @@ static char **dotted(void)
     return list;
 }
 
-/* A closed 0, 1 or 2 would be taken by a file of root's, and messages would go into it. */
+/* If 0, 1 or 2 were closed, a file that root opens would get that number, and messages would be written into it. */
 static void fill_standard_descriptors(void)
 {
     for (int fd = 0; fd < 3; fd++) {

@@ -1,8 +1,8 @@
-/* The second program of pam_job_starter: opens a session of PAM for the job's user, service `jobstarter`, runs the job in
- * it, closes it. pam_chos, in that stack, says which environment the job belongs to; the job's own process enters it, when
- * it has become the user (job.c). This one, which is root, stays on the base.
+/* The second program of pam_job_starter: opens a PAM session for the job's user (service `jobstarter`), runs the job in it, and
+ * closes it. pam_chos in that stack decides which environment the job gets. The job's process enters it after it has
+ * become the user (job.c). This process is root and stays on the base.
  *
- * Variables of ours whose names begin with a dot are the job's (pam_job_starter.c).
+ * Variables whose names begin with a dot are the job's (pam_job_starter.c).
  */
 #include "session.h"
 
@@ -31,7 +31,7 @@ void tell(const char *object, const char *text)
             line[i] = '?';
     }
     ssize_t done = write(2, line, n);
-    (void)done;   /* where it fails there is nobody to tell */
+    (void)done;   /* if it fails, nobody could be told */
 }
 
 _Noreturn void refuse(const char *object, const char *why)
@@ -40,7 +40,7 @@ _Noreturn void refuse(const char *object, const char *why)
     _exit(FAILED);
 }
 
-/* Messages go to the job's errors; questions have nobody to answer them. */
+/* Messages go to the job's standard error. Questions are refused, because nobody can answer them. */
 static int converse(int count, const struct pam_message **messages, struct pam_response **answers, void *unused)
 {
     (void)unused;
@@ -60,7 +60,7 @@ static int converse(int count, const struct pam_message **messages, struct pam_r
     return PAM_SUCCESS;
 }
 
-/* The job's variables, out of their dots; ours are gone then, but for PATH. */
+/* Takes the dots off the job's variables. Our own variables are removed, except PATH. */
 static void take_variables(void)
 {
     size_t count = 0, n = 0;
@@ -86,7 +86,7 @@ static const char *variable(char **env, const char *name)
     return NULL;
 }
 
-/* What the session says beats what the job brought. */
+/* Variables of the PAM session replace those of the job. */
 static char **merge(char **pam)
 {
     size_t count = 0, n = 0;
@@ -108,14 +108,14 @@ static char **merge(char **pam)
     return all;
 }
 
-/* Without it the stack would be `other`, which knows nothing of environments. */
+/* Without this file PAM would use the stack `other`, in which pam_chos is missing. */
 static void require_stack(void)
 {
     if (access("/etc/pam.d/jobstarter", F_OK) != 0 && access("/usr/lib/pam.d/jobstarter", F_OK) != 0)
         refuse("/etc/pam.d/jobstarter", "is missing; see chos-job-starter(1)");
 }
 
-/* The wish is one of our own variables while the stack runs. In PAM's stands then what pam_chos decided. */
+/* While the stack runs, our own $CHOS holds the job's wish. Afterwards PAM's variables hold what pam_chos decided. */
 static int open_session(pam_handle_t *pamh, const char *wish)
 {
     static const char name[] = "CHOS=";
@@ -127,13 +127,13 @@ static int open_session(pam_handle_t *pamh, const char *wish)
     return rc;
 }
 
-/* Where the stack lacks pam_chos, or that had a reason to do nothing, the job would run on the base. */
+/* If pam_chos is missing in the stack, or had a reason to do nothing, the job would run on the base. */
 static bool is_as_wished(const char *environment, const char *wish)
 {
     return wish == NULL || (environment != NULL && strcmp(environment, wish) == 0);
 }
 
-/* The job's process, or -1. */
+/* Returns the pid of the job's process, or -1. */
 static pid_t start(pam_handle_t *pamh, struct job *j)
 {
     char **session = pam_getenvlist(pamh);
@@ -144,7 +144,7 @@ static pid_t start(pam_handle_t *pamh, struct job *j)
     return pid;
 }
 
-/* As the job ended: with its status, or by its signal, which leaves no core of ours. */
+/* Ends as the job did: with its status, or by its signal, without a core dump of our own. */
 _Noreturn static void end_as(int status)
 {
     if (status >= 0 && WIFSIGNALED(status)) {
@@ -167,7 +167,7 @@ int main(int argc, char **argv)
     pid_t pid = -1;
     if (argc < 2 || getuid() != 0 || geteuid() != 0)
         refuse(NULL, "this program is for pam_job_starter");
-    (void)signal(SIGCHLD, SIG_DFL);   /* who ignores it has no children to wait for, nor have modules */
+    (void)signal(SIGCHLD, SIG_DFL);   /* if SIGCHLD were ignored, neither we nor modules could wait for children */
     take_variables();
     require_stack();
     if (getcwd(directory, sizeof directory) == NULL)

@@ -1,4 +1,4 @@
-/* What the modules of pam_job_starter's second program share. It is root, and its variables are its own. */
+/* What the files of pam_job_starter's second program share. It is root, and its variables are its own. */
 #ifndef SESSION_H
 #define SESSION_H
 
@@ -8,7 +8,7 @@
 
 enum { FAILED = 125, NOT_EXECUTABLE = 126, NOT_FOUND = 127 };
 
-/* Says why, and ends with FAILED; control characters of `object` are escaped. It may be NULL. */
+/* Prints why, and ends with FAILED. Control characters in `object` are escaped; it may be NULL. */
 _Noreturn void refuse(const char *object, const char *why);
 void tell(const char *object, const char *text);
 
@@ -22,25 +22,25 @@ struct account {
 };
 void owner_find(const char *logname, const char *last, struct account *who);
 
-/* job.c: the user's process, or -1; and its status as from wait(2), or -1. Waiting lets go of the standard input and output,
- * and signals are blocked from the start on. */
+/* job.c: job_start returns the user's process, or -1; job_wait its status as from wait(2), or -1. Waiting closes our copies of
+ * standard input and output. Signals are blocked from the start on. */
 struct job {
     const struct account *who;
     char **argv, **env;
-    const char *directory;      /* empty where there is none */
+    const char *directory;      /* empty if there is none */
     const char *environment;    /* NULL: it stays on the base */
 };
 pid_t job_start(const struct job *job);
 int job_wait(pid_t pid);
 
-/* What a signal to us means for the job. */
+/* Which signals to us are passed on to the job. */
 enum { PASSED_COUNT = 9 };
 extern const int passed[PASSED_COUNT];
 
-/* A copy of this process, made by no handler of a module's. */
+/* Makes a copy of this process without running the modules' handlers of fork(3). */
 pid_t divide(void);
 
-/* closer.c: closes the session if this process is killed; closer_tell says that it was closed. */
+/* closer.c: closes the session if this process is killed; closer_tell tells it that the session was closed. */
 int closer_start(pam_handle_t *pamh);
 void closer_tell(int closer);
 

@@ -1,8 +1,8 @@
 /* A task enters an environment, as its user.
  *
- * slurmstepd forks a process for each task. It is root at first, and other plugins' hooks run in it as root; then it
- * becomes the user, for good; then come the hooks that run as the user, ours among them, TaskProlog, and the command. So
- * nobody who stands inside is root, and neither slurmstepd nor a plugin steps on a tree's file with privilege.
+ * slurmstepd forks a process for each task. It is root at first, and hooks of other plugins run in it as root. Then it
+ * becomes the user permanently. Then come the hooks that run as the user (ours enters), TaskProlog, and the command. So no
+ * process is inside as root, and neither slurmstepd nor a plugin opens a file of the tree with privilege.
  */
 #include "spank_chos.h"
 
@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* As root: what only root can open is opened here, where it is the base's. */
+/* As root, on the base: opens what only root can open. */
 int enter_prepare(struct step *step, bool record, struct chos_error *e)
 {
     step->records = (struct chos_record){-1, -1};
@@ -19,7 +19,7 @@ int enter_prepare(struct step *step, bool record, struct chos_error *e)
     return late_keep(e);
 }
 
-/* slurmd's spool directory has to be the base's inside, and only the bind map can see to that. */
+/* Inside, slurmd's spool directory must be the base's. Only the bind map can provide that. */
 static int find_script(const char *script, struct chos_error *e)
 {
     if (script == NULL || access(script, F_OK) == 0)
@@ -31,7 +31,7 @@ static int find_script(const char *script, struct chos_error *e)
     return -1;
 }
 
-/* As Slurm does, and says, where it has a directory to go to. */
+/* Goes back to the directory, as Slurm does, with Slurm's message if that fails. */
 static int go_back(const char *directory, struct chos_error *e)
 {
     char path[PATH_MAX] = "", why[128] = "";
@@ -44,7 +44,7 @@ static int go_back(const char *directory, struct chos_error *e)
     return chdir("/tmp") == 0 ? 0 : chos_fail(e, CHOS_SYSTEM, errno, "/tmp");
 }
 
-/* The process is nothing but the user's from here on. */
+/* From here on the process has no privilege beyond the user's. */
 static int settle(struct step *step, const char *name, const struct chos_session *s, const char *directory,
                   struct chos_error *e)
 {
@@ -56,7 +56,7 @@ static int settle(struct step *step, const char *name, const struct chos_session
     return go_back(directory, e);
 }
 
-/* With a capability left nothing is opened: not even a catalogue of messages. */
+/* While a capability is left, open nothing, not even a catalogue of messages. */
 _Noreturn static void kept(void)
 {
     static const char text[] = "chos: privileges could not be given up, so nothing was executed\n";
@@ -64,7 +64,7 @@ _Noreturn static void kept(void)
     _exit(FAILED);
 }
 
-/* The wish; and where no environment has that name and `other` is one, that. */
+/* Enters the environment of the wish, or `other` if no environment has that name. */
 bool enter(struct step *step, const char *other, struct chos_session *s, struct attempt *a)
 {
     static char directory[PATH_MAX];

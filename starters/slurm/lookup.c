@@ -1,12 +1,12 @@
-/* Looks a name up in this host's registry, with the rights that the process has, and moves nobody. */
+/* Looks a name up in this host's registry, with the rights of this process. The process stays where it is. */
 #include "spank_chos.h"
 #include "internal.h"
 
 #include <errno.h>
 #include <unistd.h>
 
-/* `root` is where jobs are without chos: slurmd's namespace, which may have mounts of its own (PrivateTmp, a job's /tmp).
- * A slurmd that was itself started within an environment is to leave it. */
+/* `root` means the place where jobs run without chos: slurmd's namespace, which may have its own mounts (PrivateTmp, a job's
+ * /tmp). If slurmd itself was started in an environment, its tasks must leave that. */
 static int find(struct chos_session *s, const char *name, enum place *place, struct chos_error *e)
 {
     *place = PLACE_ELSEWHERE;
@@ -22,7 +22,7 @@ int look_up(const char *name, enum place *place, struct chos_error *e)
     struct chos_session s = {.alias = name};
     struct chos_place here;
     struct chos_error stranded;
-    /* From below the module's root directory the registry can only be seen by leaving that: not for a look. */
+    /* Inside the module's root directory the registry is not visible, and a look-up must not leave that directory. */
     if (geteuid() != 0 && chos_kmod_inside())
         return chos_fail(e, CHOS_NO_REGISTRY, 0, name);
     if (chos_place_open(&here, e))

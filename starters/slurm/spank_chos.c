@@ -1,12 +1,11 @@
 /* spank_chos.so: the tasks of Slurm's jobs run in the environment that their user chose.
  *
- * Who chose: --chos=NAME, the submitter's $CHOS, ~/.chos, or the name `default`. A name is all that anybody can choose;
- * what it stands for is looked up on the node, in root's registry. uid 0 is never moved. See spank_chos(8).
+ * The name comes from --chos=NAME, the submitter's $CHOS, ~/.chos, or is `default`. Users can only choose a name; what it
+ * stands for is looked up on the node, in root's registry. uid 0 is never moved. See spank_chos(8).
  *
- * Two hooks in the task's own process do it. slurm_spank_task_init_privileged is root, and moves nobody: it decides, and
- * keeps the right to enter; slurm_spank_task_init is the user already, and enters. A task that cannot be where it should
- * be ends, with the reason in its standard error, also where plugstack.conf says `optional`: its command is never run on
- * the base instead.
+ * Two hooks in the task's own process do it. slurm_spank_task_init_privileged runs as root and does not enter: it decides, and
+ * keeps the right to enter. slurm_spank_task_init runs as the user, and enters. A task that cannot enter its environment ends,
+ * with the reason in its standard error, even if plugstack.conf says `optional`. Its command never runs on the base instead.
  */
 #include "spank_chos.h"
 
@@ -22,7 +21,7 @@ SPANK_PLUGIN(chos, 1)
 static struct plugin plugin;
 static struct step step;
 
-/* Line by line: to the terminal of who submits, or to the task's standard error. */
+/* Prints line by line: to the terminal where the job is submitted, or to the task's standard error. */
 static void tell(const char *text)
 {
     char copy[MESSAGE] = "", *at = NULL;
@@ -42,7 +41,8 @@ static void tell_error(const struct chos_error *e)
 
 /* --- where jobs are submitted ----------------------------------------------------------------------------------- */
 
-/* A name that nobody on this host has heard of is refused at once. A host without environments has heard of none. */
+/* Whether this host can refuse the name at submission: it has environments, and none of that name. A host without environments
+ * refuses no name. */
 static bool is_unknown(const char *name, struct chos_error *e)
 {
     enum place place;
@@ -54,7 +54,7 @@ static bool is_unknown(const char *name, struct chos_error *e)
     return plugin.submit_check && look_up(name, &place, e) != 0 && e->reason == CHOS_UNKNOWN;
 }
 
-/* Slurm may call it more than once; what it says last counts. */
+/* Slurm may call it more than once; the last value counts. */
 static int take_option(int value, const char *name, int remote)
 {
     struct chos_error e;
@@ -108,7 +108,7 @@ int slurm_spank_init_post_opt(spank_t spank, int argc, char **argv)
     if (context != S_CTX_LOCAL && context != S_CTX_ALLOCATOR)
         return ESPANK_SUCCESS;
     carry(CARRIED_VARIABLE, getenv("CHOS"));
-    /* salloc's holds for the steps that are started within; a job of its own begins without. */
+    /* salloc's choice holds for the steps that are started within it. A new job starts without it. */
     if (plugin.asked[0] != '\0' || context == S_CTX_ALLOCATOR)
         carry(CARRIED_OPTION, plugin.asked);
     return ESPANK_SUCCESS;
@@ -127,7 +127,7 @@ static bool set_from_policy(spank_t spank, char *variable)
     return set;
 }
 
-/* Most are there already, see step.c. */
+/* Most variables are set already, see step.c. */
 static int set_variables(spank_t spank, const char *name, const struct chos_session *s)
 {
     const char *generation = s->target.kind == CHOS_TO_BASE ? "" : s->target.name;
@@ -141,8 +141,8 @@ static int set_variables(spank_t spank, const char *name, const struct chos_sess
     return set ? 0 : -1;
 }
 
-/* By the name `root` a task stays where slurmd put it, which may have mounts of its own: PrivateTmp, a job's /tmp. So does
- * the task of a user who asked for nothing, where the administrator offers nothing. */
+/* With the name `root` a task stays where slurmd put it, which may have its own mounts: PrivateTmp, a job's /tmp. It also stays
+ * there if the user chose nothing and the administrator offers no `default`. */
 static bool stays(void)
 {
     struct chos_error e;
@@ -188,14 +188,14 @@ int slurm_spank_task_init_privileged(spank_t spank, int argc, char **argv)
     return ESPANK_SUCCESS;
 }
 
-/* Who names an environment for this very job is not given another one. */
+/* A fallback is allowed only if the user did not name an environment for this job. */
 static const char *instead(void)
 {
     bool may = plugin.choice.fail_to_default && (step.wish.source == BY_VARIABLE || step.wish.source == BY_FILE);
     return may ? "default" : NULL;
 }
 
-/* Whether the task is where its user wants it; else the user has been told why not. */
+/* Returns whether the task is in the wanted environment. If not, the user has got a message. */
 static bool arrive(struct chos_session *s, struct attempt *a)
 {
     bool there = enter(&step, instead(), s, a);

@@ -1,4 +1,4 @@
-/* What the modules of spank_chos.so share. */
+/* What the files of spank_chos.so share. */
 #ifndef SPANK_CHOS_H
 #define SPANK_CHOS_H
 
@@ -11,20 +11,20 @@
 
 enum { MESSAGE = 1500, FAILED = 125 };
 
-/* What is carried from who submits to the tasks. Slurm hands on a batch job's options as variables of other names, and
- * --export=NONE loses those like any variable; SLURM_* always passes. */
+/* These variables carry the choice from the submission to the tasks. Slurm passes a batch job's options on as variables of other
+ * names, which --export=NONE removes like any variable. Variables named SLURM_* always pass. */
 #define CARRIED_OPTION "SLURM_CHOS_OPTION"
 #define CARRIED_VARIABLE "SLURM_CHOS"
 
-/* The words behind `spank_chos.so` in plugstack.conf; and what `--chos=` said, empty where nobody said it. */
+/* The options after `spank_chos.so` in plugstack.conf, and the value of `--chos=`, empty if it was not given. */
 struct plugin {
     struct choice choice;
     bool submit_check;
-    const char *wrong;      /* the first option that is none */
+    const char *wrong;      /* the first unknown option */
     char asked[CHOS_NAME_SIZE];
 };
 
-/* A name, and who chose it. */
+/* A name, and where it comes from. */
 struct wish {
     enum { BY_NOBODY, BY_OPTION, BY_VARIABLE, BY_FILE } source;
     char name[CHOS_NAME_SIZE];
@@ -33,14 +33,14 @@ struct wish {
 /* What all tasks of a step on this node have in common. */
 struct step {
     struct person who;
-    const char *user;           /* the account's name, NULL where nobody knows it */
-    const char *script;         /* of a batch job: what will be executed, else NULL */
+    const char *user;           /* the account's name, NULL if it is unknown */
+    const char *script;         /* of a batch job: the file that will be executed, otherwise NULL */
     char job[64];
     struct wish wish;
-    char said[CHOS_NAME_SIZE], generation[CHOS_NAME_SIZE];   /* what $CHOS and $CHOS_GENERATION of the tasks are already */
-    char trouble[MESSAGE];      /* why no task of it can run; empty where they can */
+    char said[CHOS_NAME_SIZE], generation[CHOS_NAME_SIZE];   /* the values that $CHOS and $CHOS_GENERATION of the tasks already have */
+    char trouble[MESSAGE];      /* why no task of it can run; empty if they can */
     struct chos_jobs settings;
-    /* Of one task: what its first hook decided, for the second. */
+    /* For one task: what its first hook decided, for the second. */
     enum { UNDECIDED, STAYS, ENTERS } decision;
     struct chos_record records;
 };
@@ -48,15 +48,15 @@ struct step {
 /* step.c: before the tasks are made, in a process that has threads */
 void step_begin(spank_t spank, const struct plugin *plugin, struct step *step);
 
-/* lookup.c: whether there is such an environment on this host, and what it is; the process stays where it is. */
+/* lookup.c: whether this host has such an environment, and which; the process stays where it is. */
 enum place { PLACE_HERE, PLACE_ELSEWHERE };
 int look_up(const char *name, enum place *place, struct chos_error *e);
 
-/* enter.c, in a task: as root; then as the user, when on success it is in the environment, with its policy, and `s` says
- * which. Either way the process has no capability any more. */
+/* enter.c, in a task: enter_prepare runs as root; enter runs as the user. On success the process is in the environment, its
+ * policy is applied, and `s` says which it is. In either case the process has no capability afterwards. */
 struct attempt {
     const char *name;    /* the last that was tried */
-    bool fell_back;      /* after another one */
+    bool fell_back;      /* after another one failed */
     struct chos_error first, second;
 };
 int enter_prepare(struct step *step, bool record, struct chos_error *e);

@@ -1,5 +1,5 @@
-/* What is the same for all tasks of a step, found out once: whose they are, and which environment that user chose. A
- * thousand tasks are not to read one ~/.chos at once, and a process that was forked by one with threads asks no NSS.
+/* Finds out once what all tasks of a step have in common: their user, and the environment that this user chose. A thousand
+ * tasks must not read the same ~/.chos at once, and a child of a process with threads cannot use NSS safely.
  */
 #include "spank_chos.h"
 
@@ -20,7 +20,7 @@ static void find_account(struct step *step)
     }
 }
 
-/* "12.0", "12.batch", "12_3.batch": as sacct(1) writes them. Returns the step's number. */
+/* Writes the name as sacct(1) does: "12.0", "12.batch", "12_3.batch". Returns the step's number. */
 static uint32_t name_job(spank_t spank, struct step *step)
 {
     uint32_t job = 0, number = 0, array = 0, index = 0;
@@ -58,7 +58,7 @@ static bool describe(spank_t spank, struct step *step)
     return true;
 }
 
-/* One that is too long for a name is cut off, and no name either. */
+/* A value that is too long for a name is cut off, and is then refused as a name. */
 static bool has_variable(spank_t spank, const char *name, struct wish *wish)
 {
     spank_err_t rc = spank_getenv(spank, name, wish->name, sizeof wish->name);
@@ -77,7 +77,7 @@ static void find_wish(spank_t spank, const struct plugin *plugin, struct step *s
     if (has_variable(spank, "CHOS", wish) || has_variable(spank, CARRIED_VARIABLE, wish))
         return;
     wish->source = BY_FILE;
-    /* A name service that is away for a moment chooses no environment. */
+    /* If the name service does not answer at the moment, that must not decide which environment is used. */
     if (step->who.uid != 0 && step->who.home == NULL) {
         chos_put(&why, "the account cannot be looked up on this node, so nobody knows what its ~/.chos says");
         return;
@@ -89,7 +89,7 @@ static void find_wish(spank_t spank, const struct plugin *plugin, struct step *s
     chos_put(&name, "default");
 }
 
-/* The generation that a name leads to now; empty where there is none. Only a guess: a task that enters knows. */
+/* The generation that a name leads to now; empty if there is none. It may have changed when a task enters. */
 static void guess(const char *name, char generation[CHOS_NAME_SIZE])
 {
     char file[CHOS_NAME_SIZE], path[sizeof CHOS_REGISTRY "/env/" + CHOS_NAME_SIZE], to[sizeof "../gen/" + CHOS_NAME_SIZE];
@@ -112,8 +112,9 @@ static void guess(const char *name, char generation[CHOS_NAME_SIZE])
         chos_put(&out, link.name);
 }
 
-/* Said here, and only put right in a task: the first variable that Slurm sets in a process costs a page fault for each
- * 4 kB of its buffer, a quarter of a megabyte, which is ten times what entering takes. Here it has them. */
+/* Sets the variables here, before the tasks are made; a task only corrects them. The first variable that Slurm sets in a
+ * process costs a page fault for each 4 kB of a buffer of a quarter of a megabyte: ten times the cost of entering. In this
+ * process those pages are already there. */
 static void say(spank_t spank, struct step *step)
 {
     struct chos_text said = {step->said, sizeof step->said, 0};
@@ -121,7 +122,7 @@ static void say(spank_t spank, struct step *step)
     (void)spank_unsetenv(spank, CARRIED_VARIABLE);
     if (step->who.uid == 0 || step->trouble[0] != '\0')
         return;
-    (void)spank_unsetenv(spank, "CHOS_GENERATION");   /* of who submitted it */
+    (void)spank_unsetenv(spank, "CHOS_GENERATION");   /* otherwise it would be the submitter's */
     guess(step->wish.name, step->generation);
     if (step->wish.source == BY_NOBODY && step->generation[0] == '\0')
         return;
@@ -146,7 +147,7 @@ void step_begin(spank_t spank, const struct plugin *plugin, struct step *step)
         find_wish(spank, plugin, step);
         say(spank, step);
     }
-    /* What is wrong with the settings keeps nobody out. */
+    /* Unreadable settings do not stop the tasks. */
     if (chos_jobs_read(&step->settings, &ignored) != 0)
         step->settings.syslog = false;
 }

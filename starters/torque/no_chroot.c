@@ -1,8 +1,8 @@
-/* no-chroot PROGRAM [ARGUMENT...]: executes it, and neither it nor what it starts can change its root directory by
- * chroot(2); they are told EPERM. For pbs_mom of TORQUE with a privileged job starter: it would make a directory of the
- * user's its root directory, and execute the starter there as root.
+/* no-chroot PROGRAM [ARGUMENT...]: executes PROGRAM. Neither it nor its children can then use chroot(2); the call fails with
+ * EPERM. It is for pbs_mom of TORQUE with a privileged job starter, which would otherwise make a directory of the user's its
+ * root directory, and execute the starter there as root.
  *
- * chos does not need the call to enter an environment. Programs of jobs that do, chroot(8) for one, fail in such jobs.
+ * chos does not need this call to enter an environment. Programs that need it, such as chroot(8), fail in these jobs.
  */
 #include <errno.h>
 #include <linux/audit.h>
@@ -30,7 +30,8 @@
 #error "say which architecture this is"
 #endif
 
-/* Of i386, arm, ppc and s390: the number in 32-bit programs. Another one of riscv32 does not matter, as pbs_mom is none. */
+/* CHROOT_32 is the number for 32-bit programs on i386, arm, ppc and s390. riscv32 has another one, but pbs_mom does not exist
+ * for it. */
 enum { CHROOT_32 = 61, X32 = 0x40000000, FAILED = 125, NOT_EXECUTABLE = 126 };
 
 static int forbid(void)
@@ -60,7 +61,7 @@ int main(int argc, char **argv)
         (void)fprintf(stderr, "chos: no-chroot: the kernel does not forbid it, so %s was not started\n", argv[1]);
         return FAILED;
     }
-    /* By this `chosctl check` tells our filter from another's: mom.py. */
+    /* This variable shows `chosctl check` (mom.py) that the filter is ours. */
     if (setenv("CHOS_NO_CHROOT", "1", 1) != 0)
         return FAILED;
     execvp(argv[1], argv + 1);
