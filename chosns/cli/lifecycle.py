@@ -33,10 +33,8 @@ _renew = click.option("--renew", is_flag=True, help="Make a new generation even 
 _timeout = click.option(
     "--timeout",
     type=click.FloatRange(min=0.1),
-    default=TIME_LIMIT,
     metavar="SECONDS",
-    show_default=True,
-    help="How long one environment may take; one whose tree does not answer fails then.",
+    help=f"How long one environment may take ({TIME_LIMIT:g}), and with --wait how long to wait (for ever).",
 )
 _backend = click.option(
     "--backend",
@@ -52,6 +50,7 @@ _jobs = click.option(
     metavar="N",
     help="How many trees are looked at side by side. Without it: as many as there are processors.",
 )
+_wait = click.option("--wait", is_flag=True, help="Then wait until the last process has left what is taken away.")
 _dry_run = click.option("--dry-run", is_flag=True, help="Print what would be done, and why; change nothing.")
 _names = click.argument("environments", nargs=-1, metavar="[ENV]...", **completed_by(configured))
 _prepared_names = click.argument("environments", nargs=-1, metavar="[ENV]...", **completed_by(prepared))
@@ -63,15 +62,16 @@ class _Asked(NamedTuple):
     environments: tuple[str, ...]
     backends: tuple[str, ...]
     renew: bool
-    timeout: float
+    timeout: float | None
     jobs: int | None
+    wait: bool
     dry_run: bool
     as_json: bool
 
 
 def _bringing_up(command: Callable[..., None]) -> click.Command:
     """A command with the options of `up`."""
-    for option in (json_option, _dry_run, _jobs, _timeout, _renew, _backend, _names):
+    for option in (json_option, _dry_run, _wait, _jobs, _timeout, _renew, _backend, _names):
         command = option(command)
     return click.command()(command)
 
@@ -94,20 +94,57 @@ def reload(**words: Any) -> None:
 
 @click.command()
 @_prepared_names
+@_wait
+@click.option(
+    "--timeout", type=click.FloatRange(min=0.1), metavar="SECONDS", help="With --wait: how long to wait (for ever)."
+)
 @_dry_run
 @json_option
-def down(environments: tuple[str, ...], dry_run: bool, as_json: bool) -> None:
-    """Take environments away (all, or ENV...). Whoever is in one stays; nobody new enters."""
+def down(environments: tuple[str, ...], wait: bool, timeout: float | None, dry_run: bool, as_json: bool) -> None:
+    """Take environments away (all, or ENV...). Whoever is in one stays; nobody new enters.
+
+    With --wait it ends when nobody is in them any more and they are removed: exit status 4 where the time was over
+    before. Without, the next `up` or `down` removes what is not used by then.
+    """
+    _require_waitable(wait, dry_run)
+    if timeout is not None and not wait:
+        raise click.UsageError("--timeout needs --wait")
     report = take_down(environments, dry_run=dry_run, waiting=_waiting)
-    if as_json:
-        print_json({**(_decision(report) if dry_run else {}), "retired": report.retired, "in_use": report.kept})
-        return
-    for note in report.notes:
+    for note in () if as_json else report.notes:
         say(f"note: {note}", err=True)
-    if dry_run:
+    waited = _wait_for(report, timeout, everything=not environments, as_json=as_json) if wait else None
+    if as_json:
+        decision = _decision(report) if dry_run else {}
+        print_json({**decision, "retired": report.retired, "in_use": report.kept, **_waited(waited)})
+    elif dry_run:
         _print_decision(report)
     else:
         _print_generations(report)
+    _exit_after(waited)
+
+
+def _require_waitable(wait: bool, dry_run: bool) -> None:
+    if wait and dry_run:
+        raise click.UsageError("--dry-run changes nothing, so there is nothing to --wait for")
+
+
+def _wait_for(report: Report, limit: float | None, *, everything: bool, as_json: bool) -> int:
+    """Wait for what is taken away; the exit status."""
+    if not report.kept:
+        return 0
+    from chosns.cli.waiting import wait_for  # and psutil and pyroute2, for nobody else
+
+    return wait_for(report, limit, everything=everything, as_json=as_json)
+
+
+def _waited(status: int | None) -> dict[str, Any]:
+    """The JSON field of waiting: `ended`, `timeout`, `interrupted`; none where it was not asked for."""
+    return {} if status is None else {"waited": {0: "ended", 4: "timeout"}.get(status, "interrupted")}
+
+
+def _exit_after(status: int | None) -> None:
+    if status:
+        sys.exit(status)
 
 
 def _waiting(text: str) -> None:
@@ -115,6 +152,7 @@ def _waiting(text: str) -> None:
 
 
 def _up(command: str, asked: _Asked) -> None:
+    _require_waitable(asked.wait, asked.dry_run)
     require_base(command)
     site = read_site()
     require_usable(site)
@@ -143,12 +181,13 @@ def _up(command: str, asked: _Asked) -> None:
         backends=asked.backends,
         renew=asked.renew,
         dry_run=asked.dry_run,
-        limit=asked.timeout,
+        limit=asked.timeout or TIME_LIMIT,
         workers=asked.jobs or 0,
         command=command,
         told=Told(progress, done),
         waiting=_waiting,
     )
+    waited = _wait_for(report, asked.timeout, everything=False, as_json=asked.as_json) if asked.wait else None
     if asked.as_json:
         print_json(
             {
@@ -167,6 +206,7 @@ def _up(command: str, asked: _Asked) -> None:
                 "retired": report.retired,
                 "in_use": report.kept,
                 "notes": report.notes,
+                **_waited(waited),
             }
         )
     else:
@@ -185,6 +225,7 @@ def _up(command: str, asked: _Asked) -> None:
             _print_generations(report)
     if report.failed or broken(site).get(""):
         sys.exit(1)
+    _exit_after(waited)
 
 
 def _worth_saying(outcome: Outcome) -> bool:

@@ -121,6 +121,12 @@ def show_progress(text: str) -> None:
         _write(f"\r\033[K{printable(text + ' …', err=True)}\r", err=True)
 
 
+def clear_progress() -> None:
+    """Take the line of `show_progress` away."""
+    if sys.stderr.isatty():
+        _write("\r\033[K", err=True)
+
+
 def outcome_error(error: ChosError | None) -> dict[str, Any]:
     """The JSON fields of an error, or of its absence."""
     return error.to_json() if error else {"error": "", "object": "", "hint": ""}

@@ -17,11 +17,12 @@ from chosns.config.node import BACKENDS
 from chosns.errors import NotPrepared, RegistryError, chos_errors
 from chosns.formats import base_text, jobs_text, login_text
 from chosns.install import launcher_problem
-from chosns.model import Site
+from chosns.model import Site, escape_name
 from chosns.module import control
 from chosns.module import node as module
 from chosns.module.root import is_made as made_by_us
 from chosns.node import decision
+from chosns.node.actions import Action
 from chosns.node.decision import Wish
 from chosns.node.drive import Drive, Told
 from chosns.node.hands import Doer, Hands, NoHands
@@ -90,7 +91,9 @@ def up(
         notes += [note for note in (_private(node), launcher_problem(), problem) if note]
         texts = {"base": base_text(), "login": login_text(site.login), "jobs": jobs_text(jobs)}
         drive = Drive(site, node, wish, doer, limit, told or Told(), notes, workers or len(os.sched_getaffinity(0)))
-        return drive.run(environments, texts)
+        report = drive.run(environments, texts)
+        report.asked = tuple(escape_name(env.name) for env in environments) if chosen else ()
+        return report
 
 
 def down(
@@ -120,16 +123,42 @@ def down(
         if not dry_run:
             stack.enter_context(registry.lock(waiting))
         node = read_node(Site(), registry)
-        doer: Doer = NoHands() if dry_run else Hands(registry)
-        for action in decision.to_go(node, chosen):
-            report.notes += doer.do(action)
-            report.add("", action)
-            node = action.after(node)
-        report.kept = decision.kept(node)
+        report.asked = tuple(decision.primaries(node, chosen))
+        node = _take(report, node, NoHands() if dry_run else Hands(registry), decision.to_go(node, chosen))
         stack.close()
         if not dry_run and not node.prepared:
             remove_registry()
     return report
+
+
+def clear_ended(*, everything: bool) -> Report:
+    """Remove the generations that no name leads to and nobody lives in any more.
+
+    :param everything: and the registry, when nothing is left in it.
+    """
+    report = Report()
+    with chos_errors(REGISTRY), contextlib.ExitStack() as stack:
+        try:
+            registry = stack.enter_context(open_for_writing())
+        except NotPrepared:  # somebody else has removed all of it
+            return report
+        stack.enter_context(registry.lock(lambda _: None))
+        node = read_node(Site(), registry)
+        node = _take(report, node, Hands(registry), decision.ended(node, everything=everything))
+        stack.close()
+        if not node.prepared:
+            remove_registry()
+    return report
+
+
+def _take(report: Report, node: NodeState, doer: Doer, decided: Sequence[Action]) -> NodeState:
+    """Carry out what concerns the whole node; the node afterwards."""
+    for action in decided:
+        report.notes += doer.do(action)
+        report.add("", action)
+        node = action.after(node)
+    report.kept = decision.kept(node)
+    return node
 
 
 def _open_if_there(stack: contextlib.ExitStack) -> Registry | None:

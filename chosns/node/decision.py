@@ -294,17 +294,48 @@ def to_go(node: NodeState, wanted: Sequence[str]) -> list[Action]:
     gone = [name for name, text in node.links.items() if text != names.BASE]
     if wanted:
         gone = []
-        for name in wanted:
-            primary = names.primary(name, node.links)
-            if primary is None:
-                raise UnknownEnvironment("is not prepared", object=name, hint="`chosctl status` lists what is")
-            gone += [alias for alias in names.names_of(primary, node.links) if alias not in gone]
+        for primary in primaries(node, wanted):
+            if primary in node.links:
+                gone += [alias for alias in names.names_of(primary, node.links) if alias not in gone]
     found: list[Action] = [actions.Unpublish(tuple(gone), ("it was asked for",))] if gone else []
     for action in found:
         node = action.after(node)
-    found += [*leftovers(node), *_settle(node, node.backends if wanted else ())]
+    return [*found, *ended(node, everything=not wanted)]
+
+
+def primaries(node: NodeState, wanted: Sequence[str]) -> list[str]:
+    """Which environments, by their registry names, are meant by these names and aliases. One that is down already is
+    known by its own name as long as processes live in it.
+
+    :raises UnknownEnvironment: a name is not prepared.
+    """
+    found = []
+    for name in wanted:
+        primary = names.primary(name, node.links)
+        if primary is None:
+            primary = next((one.name for one in node.generations.values() if one.name == _escaped(name)), None)
+        if primary is None:
+            raise UnknownEnvironment("is not prepared", object=name, hint="`chosctl status` lists what is")
+        found.append(primary)
+    return found
+
+
+def _escaped(name: str) -> str:
+    try:
+        return escape_name(name)
+    except ValueError:
+        return ""
+
+
+def ended(node: NodeState, *, everything: bool) -> list[Action]:
+    """What can go once names are taken away, and once more whenever processes have ended.
+
+    :param everything: the registry, too, when nothing is in it. Not where something has been published meanwhile.
+    """
+    everything = everything and not names.published(node.links)
+    found: list[Action] = [*leftovers(node), *_settle(node, () if everything else node.backends)]
     for action in found:
         node = action.after(node)
-    if not wanted and not node.generations:
+    if everything and not node.generations:
         found.append(actions.RemoveRegistry(("no environment is left",)))
     return found

@@ -32,6 +32,7 @@ class Report:
     decision: each action in its order, with the environment that it is for; empty: for the whole node
     retired:  generations that are gone
     kept:     generations that wait for their processes to end → how many there are
+    asked:    registry names of the environments that were named; empty: all
     degraded: a backend that was wanted is not there, or mounts inside allow more than their plan
     """
 
@@ -40,6 +41,7 @@ class Report:
     retired: list[str] = field(default_factory=list)
     kept: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    asked: tuple[str, ...] = ()
     degraded: bool = False
 
     def add(self, environment: str, action: Action) -> None:
