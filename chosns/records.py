@@ -1,7 +1,7 @@
 """The file that entries are recorded in (chos.toml(5), table `records`): made with what its writers need.
 
 Jobs write in it as their user, so everybody may append and nobody but root read or cut it. Called by `node.act`; the
-lines are libchos/record.c's.
+lines are libchos/enter/record.c's.
 """
 
 from __future__ import annotations

@@ -12,7 +12,9 @@ set -- -std=c11 -D_GNU_SOURCE -Os -g0 -Wall -Wextra -Wformat=2 -Werror \
     -fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 -fPIE \
     -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables \
     -Wl,--gc-sections -Wl,-z,relro,-z,now,-z,noexecstack,-z,noseparate-code \
-    -I"$top/libchos" -DCHOS_VERSION="\"$version\"" "$@" "$top"/libchos/*.c "$top"/launcher/*.c
+    -I"$top/libchos" -DCHOS_VERSION="\"$version\"" "$@" \
+    "$top"/libchos/sys/*.c "$top"/libchos/format/*.c "$top"/libchos/registry/*.c "$top"/libchos/ns/*.c "$top"/libchos/kmod/*.c \
+    "$top"/libchos/enter/*.c "$top"/launcher/*.c
 
 case $cc in
 *musl*)

@@ -45,7 +45,7 @@ static int fake_prctl(int what, unsigned long value)
 enum chos_reason tested_missing(void);
 int tested_reduce(struct chos_error *e);
 int tested_drop(bool no_new_privs, struct chos_error *e);
-#include "../../libchos/privs.c"
+#include "../../libchos/sys/privs.c"
 
 void test_privs(void)
 {

@@ -20,7 +20,7 @@ from chosns.model import ESCAPED_MAX, NAME_PATTERN, Environment, Jobs, LoginShel
 from chosns.registry import _GENERATION
 
 ROOT = Path(__file__).parents[2]
-SOURCES = ["tests/c/contract.c", "libchos/parse.c", "libchos/name.c"]
+SOURCES = ["tests/c/contract.c", "libchos/format/parse.c", "libchos/format/name.c"]
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 ORIGIN = Origin("/etc/chos", 1)
 
