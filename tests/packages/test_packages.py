@@ -61,6 +61,7 @@ test -x /usr/bin/chos
 getcap /usr/bin/chos | grep cap_sys_admin
 test -s /usr/share/doc/chos/README.md
 test -s /usr/share/doc/chos/docs/guide-admin.md
+PYTHONPATH=/usr/lib/chos/python python3 -c 'import pyroute2.netlink.connector.cn_proc'
 cp -r /usr/share/doc/chos/examples/. /etc/
 mkdir -p /os
 cp -a $T /os/debian13
