@@ -1,10 +1,10 @@
-"""Every exception that chosns raises on purpose.
+"""The exceptions that chosns raises on purpose, and the turning of an OSError into one of them.
 
     ChosError                   has an administrator's message, the object concerned, and a hint at what to do next
     ├── ConfigError             the configuration cannot be used at all
     ├── UnknownEnvironment      a name that the configuration does not know
-    ├── TreeError               an OS tree is missing, is none, or does not answer
-    ├── UnsafeError             others than root decide what would be shown
+    ├── TreeError               an OS tree is missing, is not an OS tree, or does not answer
+    ├── UnsafeError             users other than root could change what would be shown
     ├── PlanError               bind map, tree and base do not fit together
     ├── BuildError              an operation of a plan failed
     │   └── ChangedError        the base changed meanwhile: another attempt may do
@@ -12,9 +12,10 @@
     │   └── NotPrepared         nobody has run `chosctl up` here
     ├── PrivilegeError          the caller lacks a right
     ├── UnsupportedError        this kernel or build lacks something
-    └── integrate.InstallError  a product's configuration cannot be changed, or must not be
+    └── InstallError            in integrate.model: a product's configuration cannot be changed, or must not be
+        └── NoAnswer            in integrate.command: a command of the product did not answer
 
-Nothing here prints; `cli` does, and `--json` shows the three parts as fields.
+Nothing here prints. `cli` prints them, and `--json` shows the three parts as fields.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ class TreeError(ChosError):
 
 
 class UnsafeError(ChosError):
-    """Others than root decide what would be shown: the OS tree, or the source of a bind, is somebody's."""
+    """Users other than root could change what would be shown: the OS tree, or the source of a bind."""
 
 
 class PlanError(ChosError):
@@ -73,7 +74,7 @@ class BuildError(ChosError):
 
 
 class ChangedError(BuildError):
-    """The base's mounts changed while they were copied: another attempt may do."""
+    """The base's mounts changed while they were copied. Another attempt may succeed."""
 
 
 class RegistryError(ChosError):
@@ -103,7 +104,7 @@ _HINTS = {
 
 
 def as_chos_error(error: OSError, object: str = "") -> ChosError:
-    """What the kernel said, as an error to show: with the file where it names one, and a hint where there is one."""
+    """Make an error to show from the kernel's: with its file, if it names one, and a hint, if there is one."""
     where = f": {error.filename}" if error.filename else ""
     kind = UnsupportedError if error.errno == errno.ENOSYS else BuildError
     return kind(f"{error.strerror or error}{where}", object=object, hint=_HINTS.get(error.errno or 0, ""))
@@ -111,7 +112,7 @@ def as_chos_error(error: OSError, object: str = "") -> ChosError:
 
 @contextlib.contextmanager
 def chos_errors(object: str) -> Iterator[None]:
-    """Turn an OSError inside into what `as_chos_error` makes of it; but not that nobody reads our output."""
+    """Turn an OSError inside into what `as_chos_error` makes of it, except a BrokenPipeError of our own output."""
     try:
         yield
     except BrokenPipeError:

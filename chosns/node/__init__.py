@@ -1,1 +1,1 @@
-"""The node: what it is, what is to be done so that it becomes what the configuration says, and doing it."""
+"""What a node is now, what has to be done so that it becomes what the configuration says, and doing it."""

@@ -1,7 +1,7 @@
-"""chosctl up and down: the node becomes what its configuration says, or tells what would be done.
+"""chosctl up and down: make the node what its configuration says, or only say what would be done.
 
-Every function that changes something runs on the base as root, takes the registry's lock, and may be killed at any
-point: what it leaves is either what was there or what was to be, and the next `up` decides from it again.
+A function that changes something runs on the base as root and takes the registry's lock. It may be killed at any
+point. It then leaves the old state or the new one, from which the next `up` decides again.
 """
 
 from __future__ import annotations
@@ -54,17 +54,18 @@ def up(
     told: Told | None = None,
     waiting: Callable[[str], None] = lambda _: None,
 ) -> Report:
-    """Prepare the named environments (all where none is named), and make the registry say what `site` says.
+    """Prepare the named environments (all if none is named), and make the registry say what `site` says.
 
-    An environment that has not changed keeps its generation. One that fails fails alone, and keeps its old one, unless
-    that lets in, or allows, more than the configuration does now.
+    An environment that has not changed keeps its generation. If one fails, the others are still prepared. The failed
+    one keeps its old generation, unless that admits or allows more than the configuration does now.
 
-    :param backends: what to prepare for, the default first; empty: what the configuration says, else as it is, else ns.
+    :param backends: what to prepare for, the default first; empty: what the configuration says, otherwise what the
+        node has now, otherwise ns.
     :param renew: make a new generation even of what has not changed.
     :param dry_run: change nothing, and take no lock; the report's `decision` says what would be done.
     :param limit: seconds that one environment may take.
     :param workers: how many trees are looked at side by side; 0: as many as there are processors.
-    :param waiting: told when another `chosctl` has to be waited for.
+    :param waiting: called if another `chosctl` has to be waited for.
     :raises UnknownEnvironment: a name is not in the configuration. Nothing was done then.
     :raises ChosError: nothing can be prepared at all.
     """
@@ -73,7 +74,7 @@ def up(
     if "ns" in wish.backends:
         require_kernel()
     else:
-        control.require_loadable()  # before there is a registry that nobody can use
+        control.require_loadable()  # before a registry is made that could not be used
     environments = [names.find(site, name) for name in chosen] or list(site.environments)
     with chos_errors(REGISTRY), contextlib.ExitStack() as stack:
         notes = []
@@ -103,7 +104,7 @@ def down(
     command: str = "chosctl down",
     waiting: Callable[[str], None] = lambda _: None,
 ) -> Report:
-    """Take environments away: nobody new enters, whoever is in stays until the end.
+    """Take environments away: no process can enter any more; processes that are inside stay.
 
     :param chosen: names or aliases; empty for everything, the registry itself included.
     :param dry_run: change nothing; the report's `decision` says what would be done.
@@ -168,7 +169,7 @@ def _open_if_there(stack: contextlib.ExitStack) -> Registry | None:
 
 
 def _present_backends() -> tuple[str, ...]:
-    """As the node is prepared already; empty where it is not, or where a hand has been on the registry."""
+    """The backends that the node is prepared for; empty if it is not prepared, or if its list was edited by hand."""
     with contextlib.suppress(RegistryError), open_registry() as registry:
         found = registry.backends()
         return found if set(found) <= set(BACKENDS) else ()
@@ -176,7 +177,7 @@ def _present_backends() -> tuple[str, ...]:
 
 
 def _private(node: NodeState) -> str:
-    """What follows from private mounts of the base; empty where there are none."""
+    """A note about private mounts of the base; empty if there are none."""
     if not node.private:
         return ""
     more = f" and {len(node.private) - _SHOWN} more" if len(node.private) > _SHOWN else ""
@@ -187,7 +188,7 @@ def _private(node: NodeState) -> str:
 
 
 def _clear() -> list[str]:
-    """Remove what an `up` has left that was killed early; notes."""
+    """Remove what an `up` left that was killed early; returns notes."""
     notes = module.take_down() if made_by_us() else []
     if os.path.ismount(REGISTRY):
         remove_registry()

@@ -1,9 +1,9 @@
-"""The actions that a decision is made of: what is to be done, why, and what the node is afterwards.
+"""The actions of which a decision consists: what is to be done, why, and what the node is afterwards.
 
-Pure: `chosns.node.hands` carries them out; `after` says what an action leaves behind. An action that concerns one name,
-one file or one generation is one rename, so it is done or not done when its process is killed. One for several names
-does them one by one, an environment's own name first: what is left then is a state as well, from which the tests decide
-again. A generation that was only half made has no manifest, and is retired.
+Pure: `chosns.node.hands` carries them out, and `after` returns the node as it is after an action. An action on one
+name, one file or one generation is one rename. If its process is killed, it is either done or not done. An action on
+several names does them one by one, the environment's own name first. If it is killed between two of them, the next `up`
+can decide from the state that is left; the tests try each. A half-made generation has no manifest, and is retired.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ Action = Union[
     Unpublish,
     Retire,
 ]
-_INTERNAL = ("text", "manifest", "record")  # fields that say nothing to people
+_INTERNAL = ("text", "manifest", "record")  # fields that are of no use to people
 
 __all__ = [
     "Action",

@@ -1,6 +1,6 @@
 """Looks at the trees of the next environments while one is being built: several at a time, each in its own process.
 
-A file server that does not answer so costs its own environment a time limit, and the others nothing.
+So a file server that does not answer delays its own environment only, by the time limit.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ Wanted = Sequence[tuple[Environment, Sequence[int]]]  # with the groups that are
 
 
 class Ahead:
-    """Begins looks in the order of `wanted`, at most `most` of them at a time. To be used with `with`.
+    """Starts looking at environments in the order of `wanted`, at most `most` at a time. To be used with `with`.
 
-    :param backend: that looks.
+    :param backend: the backend that looks.
     """
 
     def __init__(self, backend: Backend, site: Site, wanted: Wanted, most: int) -> None:
@@ -37,7 +37,7 @@ class Ahead:
 
     @contextmanager
     def take(self, env: Environment, group_ids: Sequence[int]) -> Iterator[Look]:
-        """The look at this environment: the one that was begun, or else a new one.
+        """The look at this environment: the one that was started, otherwise a new one.
 
         :raises ChosError, OSError: why it could not be begun.
         """
@@ -51,7 +51,7 @@ class Ahead:
             yield look
 
     def _fill(self, besides: int = 0) -> None:
-        """Begin as many as may be, with `besides` others that are at work."""
+        """Start as many as are allowed beside the `besides` others that are running."""
         while self._waiting and len(self._begun) + besides < self._most:
             env, group_ids = self._waiting.pop(0)
             self._begun[env.name] = self._begin(env, group_ids)

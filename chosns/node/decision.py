@@ -1,8 +1,12 @@
-"""What is to be done so that a node becomes what its configuration says. Pure: `act` does it, `--dry-run` prints it.
+"""Decides what has to be done so that a node becomes what its configuration says. Pure: `act` carries it out,
+`--dry-run` prints it.
 
-A decision comes in parts, in the order in which they are carried out: what concerns the whole node; for each
-environment first what closes it (that never waits for a tree to be looked at), then what follows from looking at its
-tree; at last what is left over. Each part is decided from the node as the part before it leaves the node.
+A decision has parts, which are carried out in this order:
+1. what concerns the whole node
+2. for each environment what closes it; this never waits until a tree was looked at
+3. for each environment what follows from looking at its tree
+4. what is left over
+Each part is decided from the state in which the part before leaves the node.
 """
 
 from __future__ import annotations
@@ -27,7 +31,7 @@ _SHOWN = 3  # reasons of one kind in a message
 
 @dataclass(frozen=True)
 class Wish:
-    """What was asked for beside the configuration.
+    """What was asked for on the command line, in addition to the configuration.
 
     backends: what to prepare for, the default first
     renew:    make a new generation of what has not changed, too
@@ -38,7 +42,7 @@ class Wish:
 
 
 def before_all(node: NodeState) -> list[Action]:
-    """What has to be there before anything can be prepared."""
+    """What must exist before anything can be prepared."""
     found: list[Action] = []
     if not node.shared:
         found.append(actions.ShareMounts(("the base's root is private",)))
@@ -48,7 +52,7 @@ def before_all(node: NodeState) -> list[Action]:
 
 
 def for_the_node(site: Site, node: NodeState, texts: Mapping[str, str]) -> list[Action]:
-    """What comes before environments: before anybody can be inside, the way back is there.
+    """What comes before environments. The way back to the base must exist before any process can be inside.
 
     :param texts: what the registry's own files are to say.
     """
@@ -67,7 +71,7 @@ def for_the_node(site: Site, node: NodeState, texts: Mapping[str, str]) -> list[
 
 
 def for_backends(node: NodeState, wish: Wish) -> list[Action]:
-    """What has to be there before environments can be prepared for these backends."""
+    """What must exist before environments can be prepared for these backends."""
     found: list[Action] = []
     if "kmod" in wish.backends and not (node.module and node.module_is_ours):
         found.append(actions.BringUpModule(("environments are to be prepared for kmod",)))
@@ -81,8 +85,8 @@ def for_backends(node: NodeState, wish: Wish) -> list[Action]:
 class Closing:
     """What has to be closed before an environment is looked at.
 
-    excess:    why what is published must not stay when no new generation can be made; empty where it may
-    group_ids: who may enter from now on, empty for everyone; None where a group is not known
+    excess:    why the published generation must not stay if no new one can be made; empty if it may stay
+    group_ids: the groups that may enter from now on, empty for everyone; None if a group is unknown
     """
 
     actions: tuple[Action, ...]
@@ -91,7 +95,7 @@ class Closing:
 
 
 def closing(env: Environment, site: Site, node: NodeState) -> Closing:
-    """Close what is published of `env` to all whom the configuration does not name any more."""
+    """Close the published generation of `env` to everyone whom the configuration does not name any more."""
     group_ids = _group_ids(env, node)
     primary = escape_name(env.name)
     published = node.published(primary)
@@ -101,7 +105,7 @@ def closing(env: Environment, site: Site, node: NodeState) -> Closing:
     else:
         before = node.entrants.get(str(published), frozenset())
         if group_ids is None:
-            # A name service may be away for a while: for the groups that it was opened to it stays open.
+            # A name service may be away for a while. The generation stays open to the groups that it was made for.
             left = published.manifest.get("groups") == list(env.groups)
         else:
             after = narrowed(before, group_ids)
@@ -130,7 +134,7 @@ def _group_ids(env: Environment, node: NodeState) -> tuple[int, ...] | None:
 
 
 def after_look(site: Site, node: NodeState, seen: Seen, group_ids: Sequence[int], wish: Wish) -> list[Action]:
-    """What follows from what a backend has seen of an environment: a new generation, or nothing."""
+    """Decide from what a backend has seen of an environment: a new generation, or nothing."""
     env = seen.environment
     primary = escape_name(env.name)
     published = node.published(primary)
@@ -171,8 +175,8 @@ def after_look(site: Site, node: NodeState, seen: Seen, group_ids: Sequence[int]
 
 
 def _publish(environment: str, changed: Mapping[str, str], node: NodeState, why: Sequence[str]) -> list[Action]:
-    """Publish names, and first take away the aliases of each that is an environment's own no more: they would lead on
-    to another environment."""
+    """Publish names. If a name was another environment's own before, first take away that one's aliases: they point at
+    the name and would lead to the wrong environment."""
     demoted = {name for name, text in changed.items() if not names.generation_of(text)}
     stray = tuple(name for name, text in node.links.items() if text in demoted)
     found: list[Action] = (
@@ -182,14 +186,14 @@ def _publish(environment: str, changed: Mapping[str, str], node: NodeState, why:
 
 
 def next_number(node: NodeState, primary: str) -> int:
-    """A number that this environment has not had before, as long as the registry is there."""
+    """A number that this environment has not had since the registry was made."""
     numbers = [generation.number for generation in node.generations.values() if generation.name == primary]
     return max([*numbers, node.serials.get(primary, 0)]) + 1
 
 
 @dataclass(frozen=True)
 class Failure:
-    """What follows from a failure. `addition`: the end of its message, where old generations had to go with it."""
+    """What follows from a failure. `addition` is appended to its message if old generations had to be taken away."""
 
     actions: tuple[Action, ...]
     addition: str = ""
@@ -198,12 +202,12 @@ class Failure:
 def after_failure(
     env: Environment, site: Site, node: NodeState, error: ChosError, too_much: Sequence[str] | None
 ) -> Failure:
-    """An environment cannot be prepared: its old generation stays, unless it allows more than the configuration.
+    """An environment cannot be prepared. Its old generation stays, unless it allows more than the configuration.
 
-    :param too_much: see `Closing.excess`; None: it must not stay in any case.
+    :param too_much: see `Closing.excess`; None: the old generation must not stay in any case.
     """
     if isinstance(error, UnsafeError):
-        too_much = None  # what others can change is not shown any longer, be it as old as it may
+        too_much = None  # what other users can change must not be shown any longer, however long it was shown before
     primary = escape_name(env.name)
     found: list[Action] = []
     addition = ""
@@ -212,14 +216,14 @@ def after_failure(
         addition = "; nobody can enter until this is mended" + _because(too_much or ())
     why = " ".join((str(error) + addition).split())
     told = {name: why for name, owner in names.owners(site).items() if owner is env}
-    # What an earlier failure of the same kind led to is still so.
+    # If an earlier failure of the same kind is recorded, its text stays: it may also name a consequence that still holds.
     if not all(node.failures.get(name, "").startswith(text) for name, text in told.items()):
         found.append(actions.RecordFailures({**node.failures, **told}, (why,)))
     return Failure(tuple(found), addition)
 
 
 def _because(too_much: Sequence[str]) -> str:
-    """The end of a message: what was published allows more than the configuration."""
+    """The end of a message: in what respect the published generation allows more than the configuration."""
     more = f" and {len(too_much) - _SHOWN} more" if len(too_much) > _SHOWN else ""
     return (
         f", because what is prepared allows more than the configuration: {', '.join(too_much[:_SHOWN])}{more}"
@@ -229,7 +233,7 @@ def _because(too_much: Sequence[str]) -> str:
 
 
 def for_the_rest(site: Site, node: NodeState, wish: Wish) -> list[Action]:
-    """What is left over once environments are prepared: names, failures, generations that nobody needs."""
+    """What is left to do after environments are prepared: old names, failures, unused generations."""
     found: list[Action] = []
     wanted = names.links(site, names.published(node.links))
     changed = {name: text for name, text in wanted.items() if node.links.get(name) != text}
@@ -251,7 +255,7 @@ def for_the_rest(site: Site, node: NodeState, wish: Wish) -> list[Action]:
 
 
 def leftovers(node: NodeState) -> list[Action]:
-    """Retire every generation that no name leads to and no process lives in, and what a killed writer left."""
+    """Retire every generation that no name leads to and no process is in, and what a killed writer left."""
     live = set(names.published(node.links).values())
     found: list[Action] = []
     for name, generation in node.generations.items():
@@ -263,7 +267,7 @@ def leftovers(node: NodeState) -> list[Action]:
 
 
 def kept(node: NodeState) -> dict[str, int]:
-    """Generations that no name leads to and that wait for their processes to end → how many there are."""
+    """Generations that no name leads to, but that processes are still in → number of these processes."""
     live = set(names.published(node.links).values())
     return {
         name: node.residents[name]
@@ -273,7 +277,7 @@ def kept(node: NodeState) -> dict[str, int]:
 
 
 def _settle(node: NodeState, backends: Collection[str]) -> list[Action]:
-    """Have the kernel module allow what is published for it. One that `chosctl` never brought up is left alone."""
+    """Make the kernel module allow what is published for it. A module that `chosctl` did not load is left alone."""
     if not node.module_is_ours:
         return []
     if "kmod" not in backends:
@@ -285,12 +289,12 @@ def _settle(node: NodeState, backends: Collection[str]) -> list[Action]:
 
 
 def to_go(node: NodeState, wanted: Sequence[str]) -> list[Action]:
-    """Take environments away: nobody new enters, whoever is inside stays.
+    """Take environments away: no process can enter any more; processes that are inside stay.
 
     :param wanted: names or aliases; empty for everything, the registry itself included.
     :raises UnknownEnvironment: a name is not prepared.
     """
-    # The way back to the base stays as long as anybody is inside.
+    # The way back to the base stays as long as any process is inside.
     gone = [name for name, text in node.links.items() if text != names.BASE]
     if wanted:
         gone = []

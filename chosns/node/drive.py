@@ -1,4 +1,5 @@
-"""Decides and acts in turn: the order in which `up` does things, with hands that change the node or change nothing."""
+"""The order in which `up` does things: decide, act, decide again. The same code serves `--dry-run`, whose hands change
+nothing."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ from chosns.node.hands import Doer
 from chosns.node.report import Outcome, Report
 from chosns.node.state import NodeState
 
-_ATTEMPTS = 3  # when mounts come or go on the base at a bad moment
+_ATTEMPTS = 3  # attempts, if mounts on the base change while they are copied
 
 
 @dataclass(frozen=True)
@@ -37,14 +38,14 @@ class Refused:
 
 @dataclass(frozen=True)
 class Told:
-    """Whom to tell. `progress`: about what takes long. `done`: of each outcome as it comes."""
+    """Functions to call. `progress`: about something that takes long. `done`: with each outcome as it is known."""
 
     progress: Callable[[str], None] = lambda _: None
     done: Callable[[Outcome], None] = lambda _: None
 
 
 class Drive:
-    """One `up`, on a node that is in the hands of `doer`.
+    """One `up`; `doer` changes the node, or only pretends to.
 
     :param node: as it is; kept up to date with each action.
     :param limit: seconds that one environment may take.
@@ -76,7 +77,7 @@ class Drive:
         """
         report = self.report
         for action in decision.before_all(self.node):
-            self._did(action)  # only of a dry run: else `act` did these first, and the node was read afterwards
+            self._did(action)  # in a dry run only; otherwise `act` did these first, and the node was read afterwards
         self._take(decision.for_the_node(self._site, self.node, texts))
         restricted, result = self._doer.restrict(list(self.node.generations.values()))
         self._take(restricted)
@@ -108,7 +109,7 @@ class Drive:
         self.report.add(environment, action)
 
     def _bring_up_backends(self) -> None:
-        """Without a module for this kernel, ns goes on alone."""
+        """If there is no module for this kernel, continue with ns alone."""
         if "kmod" in self._wish.backends:
             try:
                 self.report.notes += self._doer.bring_up_module(self._site)
@@ -121,14 +122,14 @@ class Drive:
         self._take(decision.for_backends(self.node, self._wish))
 
     def _close(self, env: Environment) -> Closing | Refused:
-        """Close what is published of an environment: done for all of them, before any tree is looked at."""
+        """Close what is published of an environment. Done for all environments before any tree is looked at."""
         problems = self._broken.get(env.name)
         if problems:
             first = problems[0]
             return Refused(ConfigError(first.message, object=str(first.origin), hint=first.hint), None)
         closing = decision.closing(env, self._site, self.node)
         failed: ChosError | None = None
-        for action in closing.actions:  # each by itself: one that fails keeps none of the others from being done
+        for action in closing.actions:  # one by one, so that a failure does not prevent the others
             try:
                 self._take([action], env.name)
             except OSError as error:
@@ -142,7 +143,7 @@ class Drive:
         return closing
 
     def _environment(self, env: Environment, closed: Closing | Refused, ahead: Ahead) -> Outcome:
-        """One environment, from what is closed to a published generation."""
+        """Prepare one environment, after it was closed, until its generation is published."""
         started = time.monotonic()
         try:
             if isinstance(closed, Refused):
@@ -168,7 +169,7 @@ class Drive:
     def _prepare(
         self, env: Environment, group_ids: Sequence[int], ahead: Ahead
     ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """The reasons for a new generation, none where none was made; warnings. Again where the base changed."""
+        """The reasons for a new generation (none if none was made), and warnings. Tries again if the base changed."""
         for _ in range(_ATTEMPTS - 1):
             try:
                 return self._attempt(env, group_ids, ahead)
@@ -193,7 +194,7 @@ class Drive:
             return why, seen.warnings
 
     def _complete(self, env: Environment, look: Look, group_ids: Sequence[int]) -> Seen:
-        """What a backend has seen, with what takes longer and is only sometimes asked for."""
+        """What a backend has seen, with the operations of the plan if they are needed: these take longer."""
         seen = look.see()
         published = self.node.published(escape_name(env.name))
         if published and published.manifest.get("fingerprint") != seen.fingerprint:
@@ -207,7 +208,7 @@ class Drive:
         made = self._doer.make(action, look, self._told.progress)
         self._did(action, action.environment.name)
         if made is not None:
-            # In the place of what the decision could only guess.
+            # Replaces the placeholders of the decision.
             self.node = replace(
                 self.node,
                 generations={**self.node.generations, action.generation: made.generation},

@@ -16,7 +16,7 @@ from chosns.registry import Generation, Written, policy_of
 
 @dataclass(frozen=True)
 class Narrow:
-    """Close a generation to those whom the configuration does not name any more. A new generation opens it again."""
+    """Close a generation to users whom the configuration does not name any more. A new generation opens it again."""
 
     generation: str
     group_ids: tuple[int, ...]
@@ -34,7 +34,7 @@ class Narrow:
 
 @dataclass(frozen=True)
 class WithdrawTree:
-    """Have the kernel module let nobody into an environment until it has been looked at again."""
+    """Make the kernel module refuse an environment until its tree was looked at again."""
 
     environment: str
     why: Why
@@ -50,8 +50,8 @@ class WithdrawTree:
 
 @dataclass(frozen=True)
 class Make:
-    """Make a generation, closed to all but root. `generation`: its name, unless the base changes meanwhile and it has
-    to be begun again. Undone by retiring it."""
+    """Make a generation that only root can enter. `generation` is its name; it gets another one if the base changes
+    meanwhile and it has to be made again. Undone by retiring it."""
 
     environment: Environment = field(repr=False)
     generation: str
@@ -63,7 +63,7 @@ class Make:
         return f"make {self.generation}"
 
     def after(self, node: NodeState) -> NodeState:
-        """With placeholders for what only the kernel knows: the namespace, the root directory, and the plan."""
+        """Has placeholders for what is known only when it is made: the namespace, the root directory, and the plan."""
         name, _, number = self.generation.rpartition(".")
         known_later = {"namespace": 1, "root": [1, 1], "plan": {"operations": [{}]}}
         made = Generation(name, int(number), 1, {**self.manifest, **known_later}, self.backend == "ns")
@@ -81,7 +81,7 @@ class Make:
 
 @dataclass(frozen=True)
 class Note:
-    """Have the manifest of an unchanged generation say what the configuration shows and allows by now."""
+    """Update the manifest of an unchanged generation to what the configuration shows and allows now."""
 
     generation: str
     why: Why
@@ -98,7 +98,7 @@ class Note:
 
 @dataclass(frozen=True)
 class LetModule:
-    """Have the kernel module let users into a tree by this environment's name; into none where `tree` is empty."""
+    """Make the kernel module let users into a tree by this environment's name; into no tree if `tree` is empty."""
 
     environment: str
     tree: str
@@ -119,7 +119,7 @@ class LetModule:
 
 @dataclass(frozen=True)
 class Grant:
-    """Have these groups enter a generation and nobody else; everyone where there are none."""
+    """Allow only these groups to enter a generation; everyone if there are none."""
 
     generation: str
     group_ids: tuple[int, ...]
@@ -137,9 +137,9 @@ class Grant:
 
 @dataclass(frozen=True)
 class Publish:
-    """Lead names to a generation, its environment's own first; and forget why that could not be prepared.
+    """Make names lead to a generation, the environment's own first, and remove a stored reason of failure.
 
-    `environment` is empty where it is about names of several.
+    `environment` is empty if the names belong to several.
     """
 
     environment: str
@@ -156,7 +156,7 @@ class Publish:
 
 @dataclass(frozen=True)
 class Unpublish:
-    """Take names away, so that nobody new enters. The next `up` that succeeds publishes them again."""
+    """Take names away, so that no process can enter any more. The next successful `up` publishes them again."""
 
     names: tuple[str, ...]
     why: Why
@@ -170,7 +170,7 @@ class Unpublish:
 
 @dataclass(frozen=True)
 class Retire:
-    """Unpin a generation and forget it. Its namespace goes when its last process ends."""
+    """Unpin a generation and remove its files. Its namespace disappears when its last process ends."""
 
     generation: str
     complete: bool

@@ -1,7 +1,7 @@
-"""What carries actions out: `Hands` changes the node, `NoHands` nothing. `drive` decides with either of them.
+"""Carries actions out: `Hands` changes the node, `NoHands` changes nothing. `drive` works with either of them.
 
-All that a decision changes on a node is changed here, or by the backends that are called from here. What comes before
-there is a registry to decide from, and the removal of that, is in `act`. Root, on the base, with the registry's lock.
+Everything that a decision changes on a node is changed here, or by the backends that are called from here. Making the
+registry, and removing it, is in `act`. Runs as root, on the base, with the registry's lock.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ class Doer(Protocol):
     """What `drive` needs, to change a node or only to say what would be changed."""
 
     def do(self, action: Action) -> list[str]:
-        """Carry out an action; returns what an administrator should know of. :raises ChosError, OSError: it failed."""
+        """Carry out an action; returns notes for the administrator. :raises ChosError, OSError: it failed."""
 
     def make(self, action: actions.Make, look: Look, progress: Callable[[str], None]) -> Made | None:
-        """Carry out a Make; returns what was made, None where nothing was. :raises ChosError: see `Look.build`."""
+        """Carry out a Make; returns what was made, None if nothing was made. :raises ChosError: see `Look.build`."""
 
     def restrict(self, generations: list[Generation]) -> tuple[list[Action], Repaired]:
-        """Look at the mounts of generations, and restrict them; the actions, and what became of it."""
+        """Look at the mounts of generations, and restrict them; returns the actions and their results."""
 
     def bring_up_module(self, site: Site) -> list[str]:
-        """Load the module and make /chos, or add what that lacks; notes. :raises ChosError: it cannot be."""
+        """Load the module and make /chos, or complete it; returns notes. :raises ChosError: it is not possible."""
 
     def seen_again(self, node: NodeState) -> NodeState:
-        """The node, with what may have changed by itself."""
+        """The node, with what may have changed without our doing, read again."""
 
 
 class Hands:
@@ -137,7 +137,7 @@ def _publish(registry: RegistryWriter, action: actions.Publish) -> None:
 
 
 def _nothing(_registry: RegistryWriter, _action: Action) -> None:
-    """Done elsewhere: before there was a registry, or by a function of its own."""
+    """For actions that are done elsewhere: before there was a registry, or by a function of their own."""
 
 
 _DO: dict[type[Any], Callable[[RegistryWriter, Any], list[str] | None]] = {

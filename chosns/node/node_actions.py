@@ -14,7 +14,7 @@ Why = tuple[str, ...]  # reasons, each a phrase
 
 @dataclass(frozen=True)
 class ShareMounts:
-    """Make the base's mounts shared. Nothing undoes it: which of them were private is not known afterwards."""
+    """Make the base's mounts shared. Cannot be undone, because it is not recorded which of them were private."""
 
     why: Why
 
@@ -40,7 +40,7 @@ class MakeRegistry:
 
 @dataclass(frozen=True)
 class WriteFile:
-    """Replace a file of the registry that no environment owns."""
+    """Replace a file of the registry that belongs to no environment."""
 
     name: str
     why: Why
@@ -55,7 +55,7 @@ class WriteFile:
 
 @dataclass(frozen=True)
 class LeadToBase:
-    """Publish names that lead to the base, and take away aliases that would lead there with them."""
+    """Publish names that lead to the base, and take away aliases of these names, which would lead there too."""
 
     names: tuple[str, ...]
     stray: tuple[str, ...]
@@ -71,9 +71,9 @@ class LeadToBase:
 
 @dataclass(frozen=True)
 class Restrict:
-    """Restrict inside a generation what was mounted since and allows more than its plan; exchange an old launcher.
+    """Restrict, inside a generation, mounts that came later and allow more than its plan; replace an old launcher.
 
-    `mounts`: how many mounts lack flags. In place and at once; nothing undoes it.
+    `mounts`: how many mounts lack flags. Takes effect at once, also for processes inside; cannot be undone.
     """
 
     generation: str
@@ -91,7 +91,7 @@ class Restrict:
 
 @dataclass(frozen=True)
 class SetBackends:
-    """Say in the registry what environments are prepared for, the default first."""
+    """Write into the registry for which backends environments are prepared, the default first."""
 
     backends: tuple[str, ...]
     why: Why
@@ -132,7 +132,7 @@ class AllowTrees:
 
 @dataclass(frozen=True)
 class TakeDownModule:
-    """Unload the kernel module and remove /chos; while somebody lives there, only let nobody new in."""
+    """Unload the kernel module and remove /chos. While processes are in /chos, only make it refuse new ones."""
 
     why: Why
 
@@ -145,7 +145,7 @@ class TakeDownModule:
 
 @dataclass(frozen=True)
 class RecordFailures:
-    """Keep for messages why these names cannot be entered, and forget it of others."""
+    """Store, for messages, why these names cannot be entered; remove what is stored for others."""
 
     failures: Mapping[str, str] = field(repr=False)
     why: Why

@@ -11,7 +11,7 @@ from chosns.node.actions import Action, Retire
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one environment: `made`, `unchanged` or `failed`; then `error` says why.
+    """The result for one environment: `made`, `unchanged` or `failed`. If it failed, `error` says why.
 
     `why`: the reasons for which a new generation was made.
     """
@@ -31,9 +31,9 @@ class Report:
 
     decision: each action in its order, with the environment that it is for; empty: for the whole node
     retired:  generations that are gone
-    kept:     generations that wait for their processes to end → how many there are
+    kept:     generations that wait for their processes to end → number of these processes
     asked:    registry names of the environments that were named; empty: all
-    degraded: a backend that was wanted is not there, or mounts inside allow more than their plan
+    degraded: a wanted backend is not available, or mounts inside allow more than their plan
     """
 
     outcomes: list[Outcome] = field(default_factory=list)

@@ -1,6 +1,6 @@
-"""What a node is now: everything that a decision is made from, read and not changed.
+"""What a node is now: everything that a decision depends on. Reads, and changes nothing.
 
-Read under the registry's lock by `act`; `chosctl up --dry-run` reads it without.
+`act` reads it under the registry's lock; `chosctl up --dry-run` reads it without the lock.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ class NodeState:
     """A node at one moment.
 
     prepared:    whether there is a registry
-    shared:      whether the base's root passes its mounts on
-    private:     mount points of the base that do not, though its root does
+    shared:      whether the base's root is a shared mount
+    private:     mount points of the base that are not shared, although its root is
     backends:    what is prepared for, the default first
     files:       name → text, of FILES
     links:       registry name → link text
     generations: `NAME.N` → what is known of it, unfinished ones included
     entrants:    `NAME.N` → numbers of the groups that may enter; None: everyone
-    irregular:   `NAME.N` of published ones whose directory is not exactly as it is made for those who may enter
-    written:     `NAME.N` of published ones → what C reads of it; None where others than root can write there
+    irregular:   `NAME.N` of published ones whose directory has another mode, group or ACL than `up` gives it
+    written:     `NAME.N` of published ones → what C reads of it; None if users other than root can write there
     serials:     registry name → number of the latest generation that was begun
     failures:    registry name → why it could not be prepared
     trees:       registry name → tree that the kernel module allows for it
     module:      whether the kernel module is loaded, its files are mounted, and /chos is made
-    module_is_ours: whether it was `chosctl up` that brought it up
-    allowed:     trees that it lets users into; None where it is not there
+    module_is_ours: whether `chosctl up` has loaded it
+    allowed:     trees that it lets users into; None if it is not loaded
     residents:   `NAME.N` → processes that live in it
     groups:      name → number, of those that the configuration names; None: not known on this node
     """
@@ -121,7 +121,7 @@ def _entrants(
     found: dict[str, frozenset[int] | None] = {}
     irregular = set()
     for generation in generations:
-        with contextlib.suppress(OSError):  # something else is there, into which nobody can go
+        with contextlib.suppress(OSError):  # something else than a directory; no process can enter it
             fd = os.open(f"gen/{generation}", _DIRECTORY, dir_fd=registry.fd)
             try:
                 found[generation] = may_enter(fd)

@@ -1,4 +1,4 @@
-"""Why an environment needs a new generation: what it was made of, compared with what it would be made of now. Pure."""
+"""Why an environment needs a new generation: compares what it was made of with what it would be made of now. Pure."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _NAMES = {  # of what a backend says that an environment is made of, see `Seen.m
 def reasons(
     published: Generation | None, written: Written | None, seen: Seen, group_ids: Sequence[int], *, renew: bool
 ) -> tuple[str, ...]:
-    """Phrases that say why `published` does not do; none where it does.
+    """Phrases that say why `published` cannot be kept; none if it can.
 
-    :param written: what C reads of `published`; None where it cannot be read safely.
+    :param written: what C reads of `published`; None if it cannot be read safely.
     :param seen: what a backend would make the environment of now.
     :param group_ids: who may enter; empty: everyone.
     :param renew: a new one was asked for.
@@ -59,7 +59,7 @@ def _changes(manifest: Mapping[str, Any], seen: Seen, group_ids: Sequence[int]) 
 
 
 def _operations_of(manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The operations that a manifest notes; none where it is damaged: every plan has some."""
+    """The operations in a manifest; none means that it is damaged, because every plan has some."""
     plan = manifest.get("plan")
     found = plan.get("operations") if isinstance(plan, dict) else None
     whole = isinstance(found, list) and all(
@@ -82,7 +82,7 @@ def _word(value: Any) -> str:
 
 
 def _operations(old: Iterable[Mapping[str, Any]], new: Iterable[Mapping[str, Any]]) -> list[str]:
-    """What is mounted otherwise, by the lines of configuration that say so. Reasons do not count as a difference."""
+    """The differences between two plans, named by the lines of configuration. Another reason alone is no difference."""
     before, now = _by_target(old), _by_target(new)
     found = [f"new: {_told(now[target])}" for target in now if target not in before]
     found += [f"gone: {_told(before[target])}" for target in before if target not in now]
