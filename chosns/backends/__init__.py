@@ -1,4 +1,4 @@
-"""Backends: how a process tree comes to see an environment. One module each, one small protocol."""
+"""Backends: how a process tree comes to see an environment. One module for each backend, and the protocol of all."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from chosns.registry_writer import RegistryWriter
 
 @dataclass(frozen=True)
 class Seen:
-    """What a backend would make an environment of now.
+    """What a backend would make an environment from now.
 
     backend:     its name
     environment: with the policy that follows from the configuration and from what the tree is
-    fingerprint: another one where, and only where, another generation would come of it
+    fingerprint: differs if, and only if, a different generation would result
     made_of:     the parts of the fingerprint, for messages that say which of them changed
-    record:      what the manifest says of what is shown and allowed, to be compared with a later configuration
-    warnings:    what an administrator should know of
-    operations:  of the plan, as JSON; empty where nobody asked for them, see `Look.operations`
+    record:      what is shown and allowed, for the manifest; it is compared with a later configuration
+    warnings:    what the administrator should know
+    operations:  of the plan, as JSON; empty if they were not asked for, see `Look.operations`
     module_tree: the tree that the kernel module is to let users into; empty: none
     """
 
@@ -38,47 +38,47 @@ class Seen:
 
 
 class Look(Protocol):
-    """An environment that is being looked at; what is built is what was seen."""
+    """An environment that is being looked at. `build` builds exactly what `see` has returned."""
 
     def see(self) -> Seen:
-        """What was seen; waits for it. :raises ChosError: why this environment cannot be prepared."""
+        """Wait for the result of the look. :raises ChosError: why this environment cannot be prepared."""
 
     def operations(self) -> tuple[Mapping[str, Any], ...]:
-        """The operations of the plan, as JSON; none where nothing is mounted for one environment."""
+        """The operations of the plan, as JSON; none if the backend mounts nothing for a single environment."""
 
     def build(
         self, registry: RegistryWriter, generation: str, manifest: Mapping[str, Any], progress: Callable[[str], None]
     ) -> None:
-        """Make a generation, checked, closed to all but root and not yet published.
+        """Make a generation and check it. It is not published yet, and only root can enter it.
 
         The caller holds the registry's lock.
 
         :param generation: its name, `NAME.N`.
-        :param manifest: what is to be recorded; the backend adds what it knows when it is made.
-        :param progress: told, in a sentence, about what takes longer than expected.
-        :raises ChangedError: the base changed meanwhile: it has to be looked at once more.
+        :param manifest: what is to be recorded; the backend adds what is known only after making it.
+        :param progress: called with a sentence if something takes longer than expected.
+        :raises ChangedError: the base changed meanwhile, so it has to be looked at again.
         :raises ChosError: why it cannot be made. Nothing is left behind.
         """
 
 
 class Backend(Protocol):
-    """What `chosctl` asks of every backend."""
+    """What every backend must be able to do."""
 
     name: str
 
     def explain(self, env: Environment, site: Site) -> Plan:
-        """The plan, without doing or changing anything and without privilege."""
+        """The plan. Does and changes nothing, and needs no privilege."""
 
     def look(self, env: Environment, site: Site, group_ids: Sequence[int]) -> AbstractContextManager[Look]:
-        """Begin to look at an environment's tree, and at the base, in a process of its own that goes with the context.
+        """Start looking at an environment's tree and at the base, in a process of its own that ends with the context.
 
         Changes nothing. Several may be looked at side by side.
 
-        :param group_ids: who is to enter; empty for everyone.
+        :param group_ids: the groups that may enter; empty for everyone.
         :raises ChosError: why this environment cannot be prepared.
         """
 
 
 def with_groups(fingerprint: str, group_ids: Sequence[int]) -> str:
-    """A fingerprint that says who may enter, too."""
+    """A fingerprint that also depends on the groups that may enter."""
     return "-".join([fingerprint, *map(str, sorted(group_ids))])

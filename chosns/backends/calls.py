@@ -1,9 +1,9 @@
 """The system calls that a tree's shell may make while it is tried, as a filter for seccomp(2).
 
-A list of what is allowed, not of what is not: what a kernel will have in ten years is not on it. A shell that starts
-and ends needs little; what is not here does not exist for it (ENOSYS). No call that makes a socket, a queue, memory
-that others see, a process, a namespace or a mount, that looks into another process, or that changes a file is here.
-Used by `backends.trial`.
+It is a list of allowed calls, so calls that later kernels add are refused too. A shell that only starts and ends needs
+few calls; all others fail with ENOSYS. The list contains no call that makes a socket, a queue, shared memory, a
+process, a namespace or a mount, none that looks into another process, and none that changes a file. Used by
+`backends.trial`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import struct
 import sys
 from functools import lru_cache
 
-# Of linux/audit.h, AUDIT_ARCH_*: by which a filter tells the calls of a machine's own programs from those of others
-# that it can run, and that have other numbers: 32-bit ones. Each has its column in the table.
+# AUDIT_ARCH_* of linux/audit.h. By these numbers a filter distinguishes calls of 64-bit and of 32-bit programs, whose
+# system calls have different numbers. Each is paired with its column in the table.
 _ABIS = {
     "x86_64": ((0xC000003E, 0), (0x40000003, 1)),
     "i686": ((0xC000003E, 0), (0x40000003, 1)),  # so uname(2) calls x86_64 below `setarch i686`
@@ -169,7 +169,7 @@ clock_getres_time64         -    406    406      -      -      -
 clock_nanosleep_time64      -    407    407      -      -      -
 getrandom                 318    355    384    278    359    349
 """
-# What is answered in a way of its own.
+# Calls that get another answer than ENOSYS.
 _OTHERS = """
 fork                       57      2      2      -      2      2
 vfork                      58    190    190      -    189    190
@@ -179,8 +179,9 @@ ioctl                      16     54     54     29     54     54
 prctl                     157    172    172    167    171    172
 """
 _ANSWERS = {
-    **dict.fromkeys(("fork", "vfork", "clone", "clone3"), errno.EAGAIN),  # as the limit on processes does
-    "ioctl": errno.ENOTTY,  # nothing that it has is a terminal
+    # The same error as from the limit on processes.
+    **dict.fromkeys(("fork", "vfork", "clone", "clone3"), errno.EAGAIN),
+    "ioctl": errno.ENOTTY,  # it has no terminal
 }
 # linux/prctl.h: PR_GET_DUMPABLE, PR_SET_NAME, PR_GET_NAME, PR_CAPBSET_READ, PR_GET_NO_NEW_PRIVS, PR_SET_VMA. Above all
 # not PR_SET_PDEATHSIG: the shell is to end with its builder.
@@ -197,7 +198,7 @@ _Instruction = tuple[int, int, int, int]
 
 @lru_cache(maxsize=1)
 def program(machine: str) -> bytes:
-    """The filter, as an array of `struct sock_filter`; empty for a machine whose calls are not known.
+    """The filter, as an array of `struct sock_filter`; empty for a machine whose call numbers are unknown.
 
     :param machine: as of uname(2).
     """
@@ -206,14 +207,14 @@ def program(machine: str) -> bytes:
     instructions: list[_Instruction] = [(_LOAD, 0, 0, _ARCH)]
     for arch, column in _ABIS[machine]:
         judged = _of_abi(column)
-        # Jumps on a condition reach 255 instructions, others any number.
+        # A conditional jump reaches 255 instructions at most, an unconditional one any number.
         instructions += [(_JUMP_IF, 1, 0, arch), (_JUMP, 0, 0, len(judged)), *judged]
     instructions.append(_NO_SUCH_CALL)
     return b"".join(struct.pack("HBBI", *instruction) for instruction in instructions)
 
 
 def _of_abi(column: int) -> list[_Instruction]:
-    """Judge by the call's number. On x86_64 those of x32 programs are others, by a bit, and so on no list."""
+    """Decide by the call's number. On x86_64 the numbers of x32 programs have one more bit, so they are on no list."""
     result: list[_Instruction] = [(_LOAD, 0, 0, _NUMBER)]
     for number in numbers(_ALLOWED, column).values():
         result += [(_JUMP_IF, 0, 1, number), (_RETURN, 0, 0, _ALLOW)]
@@ -228,6 +229,6 @@ def _of_abi(column: int) -> list[_Instruction]:
 
 
 def numbers(table: str, column: int) -> dict[str, int]:
-    """Name → number of the calls in one column of a table above; `-` is none."""
+    """Name → number, from one column of a table above; `-` means that there is no such call."""
     rows = [line.split() for line in table.split("\n") if line]
     return {row[0]: int(row[column + 1]) for row in rows if row[column + 1] != "-"}

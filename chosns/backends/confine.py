@@ -1,4 +1,4 @@
-"""What a process gives up for good before it becomes a tree's shell, besides namespaces: ids of others, limits, rights.
+"""What a process gives up permanently before it becomes a tree's shell, besides namespaces: ids, resources, rights.
 
 Called by `backends.trial`; the list of system calls is in `calls`.
 """
@@ -12,11 +12,13 @@ import resource
 from chosns import syscalls
 from chosns.backends import calls
 
-# Given to no account: above what SSSD and FreeIPA make from a directory's (up to 2000200000) and what systemd gives to
-# containers (up to 1879048191), below its foreign images' (from 2147352576).
+# No account has such a number: it is above the numbers that SSSD and FreeIPA derive from a directory (up to 2000200000)
+# and that systemd gives to containers (up to 1879048191), and below those of systemd's foreign images (from
+# 2147352576).
 _IDS = range(2_100_000_000, 2_140_000_000)
-# What the shell may use: one process, so that nothing of it stays (set when it has its uid, because changing that would
-# count another's), 10 seconds of processor, a gigabyte of address space, no byte of a file, no core, no queue, no lock.
+# What the shell may use: one process, so that nothing of it stays behind; 10 seconds of processor; a gigabyte of
+# address space; no byte of a file, no core, no queue, no lock. The number of processes is counted for each uid, so the
+# limits are set after the uid was changed.
 _LIMITS = (
     (resource.RLIMIT_NPROC, 1),
     (resource.RLIMIT_CPU, 10),
@@ -26,7 +28,8 @@ _LIMITS = (
     (resource.RLIMIT_MSGQUEUE, 0),
     (resource.RLIMIT_MEMLOCK, 0),
 )
-# linux/landlock.h: what each version added to the rights that can be given up. All but reading and executing files.
+# linux/landlock.h: the rights that can be given up, by the version that added them. All except reading and executing
+# files.
 _FILES = {1: 0x1FF2, 2: 0x2000, 3: 0x4000, 5: 0x8000}
 _NETWORK = {4: 0x3}
 _SCOPES = {6: 0x3}  # abstract sockets, signals
@@ -34,8 +37,8 @@ _TO_NULL = 0xC002  # writing, truncating, and a device's own calls
 
 
 def unused_id() -> int:
-    """A number that is no process's uid and in no range that is given to accounts; by chance, so that nobody can be
-    there first."""
+    """A number that is no process's uid and in no range of accounts. It is random, so that no other process can take it
+    first."""
     taken = set()
     for entry in filter(str.isdigit, os.listdir("/proc")):
         with contextlib.suppress(OSError):
@@ -46,7 +49,7 @@ def unused_id() -> int:
 
 
 def limit() -> None:
-    """Set the limits, for this process and what it becomes."""
+    """Set the limits for this process and for the program that it executes."""
     for kind, most in _LIMITS:
         hard = resource.getrlimit(kind)[1]
         most = most if hard == resource.RLIM_INFINITY else min(most, hard)
@@ -54,18 +57,18 @@ def limit() -> None:
 
 
 def landlock(null: int) -> None:
-    """Give up all that the kernel's Landlock can take, but for reading and executing, and for /dev/null."""
+    """Give up all rights that Landlock can take away, except reading and executing files, and /dev/null."""
     version = syscalls.landlock_version()
     if version:
         files, network, scopes = (
             sum(bits for since, bits in rights.items() if since <= version) for rights in (_FILES, _NETWORK, _SCOPES)
         )
-        with contextlib.suppress(OSError):  # as where there is none
+        with contextlib.suppress(OSError):  # if it fails, continue as on a kernel without Landlock
             syscalls.restrict_self(files, network, scopes, null, files & _TO_NULL)
 
 
 def filter_calls() -> bool:
-    """Have the kernel refuse every system call that a shell does not need; whether it does."""
+    """Make the kernel refuse every system call that a shell does not need. Returns whether that worked."""
     program = calls.program(os.uname().machine)
     try:
         if program:

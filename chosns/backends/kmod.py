@@ -1,7 +1,8 @@
-"""The kmod backend: an environment is a tree that the kernel module allows; /chos is one for the whole node.
+"""The kmod backend: an environment is a tree that the kernel module allows. There is one /chos for the whole node.
 
-A worker looks at the tree, which may hang. What only namespaces can do is refused where it restricts, and said
-where it adds: nothing of it is passed over in silence. `chosns.module` loads the module and makes /chos.
+A worker looks at the tree, because that may hang. Settings that only namespaces can fulfil are never ignored silently:
+if they restrict, the environment is refused; if they add something, there is a warning. `chosns.module` loads the
+module and makes /chos.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from chosns.trees.view import DirectoryView
 from chosns.trust import decided, image_type
 
 _ACL = "system.posix_acl_access"  # acl(5)
-_SHOWN = 4  # links that a tree lacks, named in a message
+_SHOWN = 4  # missing links that a message names
 
 
 class ModuleBackend:
@@ -57,7 +58,8 @@ class ModuleBackend:
             yield ModuleLook(worker, env, group_ids)
 
     def may_serve(self, env: Environment, site: Site, group_ids: Sequence[int]) -> tuple[bool, list[str]]:
-        """Whether what is prepared for ns can be entered through the module as well; warnings, or the one why not."""
+        """Whether an environment prepared for ns can also be entered through the module. Returns warnings, or why
+        not."""
         try:
             with self.look(env, site, group_ids) as look:
                 return True, list(look.see().warnings)
@@ -66,7 +68,7 @@ class ModuleBackend:
 
 
 class ModuleLook:
-    """See `backends.Look`: nothing is mounted for one environment, so all that is made is its entry in the registry."""
+    """See `backends.Look`. Nothing is mounted for a single environment, so only its entry in the registry is made."""
 
     def __init__(self, worker: Worker, env: Environment, group_ids: Sequence[int]) -> None:
         self._worker = worker
@@ -76,7 +78,7 @@ class ModuleLook:
     def see(self) -> Seen:
         """See Look."""
         env = self._env
-        # Not ahead: what is judged here is not looked at again.
+        # Only now and not ahead of time, because what is decided here is not checked again later.
         self._worker.renew()
         self._worker.tell("look")
         found = self._worker.expect("seen")
@@ -125,7 +127,7 @@ def _require_closed(env: Environment, found: dict[str, Any], group_ids: Sequence
 
 
 def _require_possible(env: Environment, site: Site) -> None:
-    """:raises BuildError: the configuration restricts what the module cannot, or the tree cannot be seen from /chos."""
+    """:raises BuildError: the module cannot fulfil a restriction, or the tree is not visible from /chos."""
     if env.policy.read_only:
         raise BuildError(
             "kmod cannot make a tree read-only", object=env.name, hint="mount it read-only, or use the backend ns"
@@ -151,7 +153,7 @@ def _require_binding(env: Environment, policy: Policy) -> None:
 
 
 def _look(worker: Worker, env: Environment, site: Site) -> None:
-    """The worker: check the tree when it is told to, and tell what it lacks."""
+    """The worker: checks the tree when the parent asks for it, and reports what it lacks."""
     if not worker.wait():
         return
     with open_tree_root(env.tree, owners_of(env.policy)) as tree:
@@ -162,7 +164,7 @@ def _look(worker: Worker, env: Environment, site: Site) -> None:
             image=image_type(tree.fd),
             mode=status.st_mode,
             group=status.st_gid,
-            acl=_ACL in os.listxattr(f"/proc/self/fd/{tree.fd}"),  # it was opened for paths only
+            acl=_ACL in os.listxattr(f"/proc/self/fd/{tree.fd}"),  # by /proc, because it was opened with O_PATH
             identity=f"{status.st_dev}:{status.st_ino}",
             warnings=_warnings(env, site.bindmaps[env.bindmap], tree),
         )

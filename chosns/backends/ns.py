@@ -1,8 +1,8 @@
 """The ns backend: each environment in a mount namespace of its own, pinned in the registry.
 
-For each environment a child process looks at the tree and plans; when its parent decides that a new generation is
-needed, the child builds in a namespace of its own, which the parent pins. The parent never touches the tree: one that
-hangs (a dead NFS server) costs its own environment a time limit, and nothing else.
+For each environment a child process looks at the tree and plans. If the parent decides that a new generation is needed,
+the child builds it in a namespace of its own, and the parent pins that. The parent never touches the tree. So a tree
+that hangs (a dead NFS server) delays its own environment only, by the time limit.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from chosns.trees.view import DirectoryView
 from chosns.trust import decided, image_type
 from chosns.verify import verify
 
-TIME_LIMIT = 60.0  # seconds for one environment, mostly for trees on file systems that do not answer
+TIME_LIMIT = 60.0  # seconds for one environment; needed if a tree's file system does not answer
 
 
 class NamespaceBackend:
@@ -54,9 +54,9 @@ class NamespaceBackend:
         self._id = 0
 
     def shell_id(self) -> int:
-        """The uid for trials of a shell. Looked for once, because one trial is over when the next begins; a worker that
-        could not be ended takes its uid along."""
-        calls.program(os.uname().machine)  # kept: later workers find it made
+        """The uid for trials of a shell. Trials run one after another, so they can share it. If a worker could not be
+        ended, its uid is not used again."""
+        calls.program(os.uname().machine)  # cached, so that later workers need not make it again
         self._id = self._id or unused_id()
         return self._id
 
@@ -77,7 +77,7 @@ class NamespaceBackend:
 
 
 class NamespaceLook:
-    """See `backends.Look`: the worker that has planned waits for orders."""
+    """See `backends.Look`. The worker has planned and waits for orders."""
 
     def __init__(
         self, backend: NamespaceBackend, worker: Worker, env: Environment, site: Site, group_ids: Sequence[int]
@@ -122,10 +122,10 @@ class NamespaceLook:
 def _pin(
     worker: Worker, registry: RegistryWriter, generation: str, env: Environment, progress: Callable[[str], None]
 ) -> int:
-    """Have the worker make a namespace, and pin it while it is still empty; returns its inode number.
+    """Let the worker make a namespace, and pin it while it is still empty. Returns its inode number.
 
-    Some kernels judge which of two namespaces is older by counters of the CPUs on which they were made, and err:
-    then another one is made, on each CPU in turn.
+    Some kernels refuse the pin by mistake: they compare the age of two namespaces by counters that differ between CPUs.
+    Then another namespace is made, on each CPU in turn.
     """
     for cpu in ("any", *map(str, sorted(os.sched_getaffinity(0)))):
         worker.tell(f"namespace {cpu}")
@@ -144,8 +144,8 @@ def _pin(
 
 
 class _Looked(NamedTuple):
-    """What looking at tree and base led to. `image`: see `trust.image_type`. `fingerprint`: of all that makes a
-    generation what it is. `made_of`: see `backends.Seen`."""
+    """The result of looking at tree and base. `image`: see `trust.image_type`. `fingerprint`: of everything on which a
+    generation depends. `made_of`: see `backends.Seen`."""
 
     plan: Plan
     image: str
@@ -172,7 +172,7 @@ def _look(env: Environment, site: Site) -> _Looked:
 
 
 def _judged(tree: int, launcher: Launcher | None) -> dict[str, Any]:
-    """By what it is judged how a tree is trusted, and with which flags it is shown; the same when it is built.
+    """The facts that decide how far a tree is trusted, and with which flags it is shown. Compared again when building.
 
     :param tree: descriptor of its root.
     """
@@ -181,14 +181,14 @@ def _judged(tree: int, launcher: Launcher | None) -> dict[str, Any]:
     return {
         "tree": f"{status.st_dev}:{status.st_ino}",
         "launcher": f"{beside.st_dev}:{beside.st_ino}" if beside else "",
-        # Binds keep the mount flags that the tree had when they were made: remounted, it is another.
+        # A bind keeps the mount flags that the tree had when the bind was made. So a remounted tree counts as changed.
         "mount": os.fstatvfs(tree).f_flag,
         "image": image_type(tree),
     }
 
 
 def _untold_trust(env: Environment, image: str) -> list[str]:
-    """What follows from what the tree is, and nobody has said."""
+    """A warning if the tree's kind decided how far it is trusted, because the configuration does not say it."""
     if not image or env.policy.trust:
         return []
     return [
@@ -199,8 +199,8 @@ def _untold_trust(env: Environment, image: str) -> list[str]:
 
 
 def _work(worker: Worker, env: Environment, site: Site) -> None:
-    """The worker: plan, show the plan where that is wanted; make namespaces until one is pinned; build in it, check,
-    and end as the environment's shell."""
+    """The worker: plan, and send the plan if it is asked for; make namespaces until one is pinned; build in it, check
+    the result, and end as the environment's shell."""
     plan, image, fingerprint, made_of = _look(env, site)
     worker.send("planned", fingerprint=fingerprint, warnings=plan.warnings, image=image, made_of=made_of)
     cpus = os.sched_getaffinity(0)
@@ -219,7 +219,7 @@ def _work(worker: Worker, env: Environment, site: Site) -> None:
 
 
 def _new_namespace(env: Environment) -> None:
-    """A mount namespace in which everything follows the base, and nothing leads back."""
+    """Enter a new mount namespace that receives mounts from the base and passes none back."""
     new_mount_namespace(env.name)
     syscalls.mount("", "/", syscalls.MS_REC | syscalls.MS_SLAVE)
     fault.point()
@@ -228,25 +228,25 @@ def _new_namespace(env: Environment) -> None:
 def _build(worker: Worker, plan: Plan, made_of: Mapping[str, Any], env: Environment, uid: int) -> None:
     """Carry out the plan in this process's namespace, check the result, try the tree's shell, and end as that does.
 
-    Other environments may have been built since this one was looked at: what was judged then is judged again.
+    Other environments may have been built since this one was looked at, so everything is checked again.
 
     :param made_of: see `backends.Seen`.
-    :raises ChangedError: the tree, or the launcher, is another than the one that was looked at.
+    :raises ChangedError: the tree or the launcher is not the one that was looked at.
     """
     with open_tree_root(env.tree, owners_of(env.policy)) as tree, DirectoryView("/") as base:
         check_sources(base, env.binds)
         now = _judged(tree.fd, find_launcher())
         if any(made_of[key] != value for key, value in now.items()):
             raise ChangedError("its tree was replaced, or mounted otherwise, since it was looked at", object=env.name)
-        # After the pivot Python's library is found in the tree: what is not loaded by now never is, or root would run
-        # the tree's (codecs are imported when they are first used).
+        # After the pivot, an import would load a module of the tree and run it as root. So everything must be loaded
+        # now, and nothing is imported later. (Codecs are imported when they are first used.)
         sys.meta_path.clear()
         executor = Executor(plan, tree.fd, base.fd, f"{PATH}/stage")
         executor.run()
         verify(plan, executor.root, executor.shown, executor.numbers)
         name = os_name(tree)
         root = os.stat("/")
-        # Not earlier: keys may be what opens the tree (AFS, Kerberos).
+        # Not earlier, because keys may be needed to read the tree (AFS, Kerberos).
         _leave_keys(env)
         _check_null(env)
         fault.point()
@@ -258,9 +258,9 @@ def _build(worker: Worker, plan: Plan, made_of: Mapping[str, Any], env: Environm
 
 
 def _check_null(env: Environment) -> None:
-    """/dev/null of the environment: users need one, and it shows whether the place is the base's /dev.
+    """Check /dev/null of the environment. Users need it, and it shows whether /dev is the base's.
 
-    Only looked at, and no link is followed: opening what others have put there could set something going.
+    It is not opened, and no link is followed: opening a device that others have put there could have effects.
     """
     try:
         fd = os.open("/dev/null", os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -286,7 +286,7 @@ def _null_fault(status: os.stat_result, nodev: bool) -> str:
 
 
 def _leave_keys(env: Environment) -> None:
-    """Have the tree's shell find none of the keys that root's session holds."""
+    """Give the tree's shell an empty session keyring, so that it finds none of root's keys."""
     try:
         syscalls.leave_session_keyring()
     except OSError as error:

@@ -1,8 +1,7 @@
-"""A child process that does one environment's work, and may hang or die without taking anything along.
+"""A child process that does the work for one environment. If it hangs or dies, nothing else is affected.
 
-Parent and child talk in lines of JSON. The child ends with its parent, and what it starts with it; the parent waits
-for no answer longer than its time limit. A process that is stuck in the kernel cannot even be killed: it is left alone
-then.
+Parent and child exchange lines of JSON. The child ends with its parent, and its own children end with it. The parent
+never waits longer than the time limit. A process that is stuck in the kernel cannot be killed; it is then left alone.
 """
 
 from __future__ import annotations
@@ -21,8 +20,8 @@ from typing import Any
 from chosns import errors, syscalls
 from chosns.errors import BuildError, ChosError, as_chos_error
 
-_KILL_GRACE = 2.0  # seconds for a killed process to be gone, unless it is stuck in the kernel
-_LAST_WORDS = 4096  # how much of what the program said is kept; it may say more, and has nothing to gain by it
+_KILL_GRACE = 2.0  # seconds until a killed process is gone, unless it is stuck in the kernel
+_LAST_WORDS = 4096  # bytes of the program's output that are kept; the rest is ignored
 
 
 class Worker:
@@ -39,7 +38,7 @@ class Worker:
         self._limit = limit
         self._buffer = b""
         self.pid = 0
-        self.left_alone = False  # whether it is stuck in the kernel, and goes on when that lets it
+        self.left_alone = False  # whether it is stuck in the kernel; it may continue later
 
     def __enter__(self) -> Worker:
         with contextlib.ExitStack() as undo:
@@ -71,7 +70,7 @@ class Worker:
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)  # type: ignore[attr-defined,unused-ignore]
             if _readable(self._pidfd, _KILL_GRACE):
                 os.waitpid(self.pid, 0)
-                # What it started ends with it, a moment later: only then does nothing of it hold the tree.
+                # Its children end with it, a moment later. Only then is the tree no longer in use.
                 _readable(self._report, _KILL_GRACE, 0)
             else:
                 self.left_alone = True
@@ -84,13 +83,14 @@ class Worker:
     def _run(self, parent: int) -> None:
         """The child: never returns."""
         try:
-            os.setsid()  # what it becomes is not to be trusted with root's terminal: it could type there (TIOCSTI)
+            os.setsid()  # the program that it executes must not type on root's terminal (TIOCSTI)
             syscalls.die_with_parent(signal.SIGKILL)
             if os.getppid() != parent:
                 os._exit(1)
             signal.signal(signal.SIGINT, signal.SIG_DFL)
             self._close_others()
-            gc.disable()  # short-lived, and collecting would copy every page that is shared with the parent
+            # It lives for a short time, and a collection would copy every page that is shared with the parent.
+            gc.disable()
             self._main(self)
             os._exit(0)
         except ChosError as error:
@@ -103,8 +103,8 @@ class Worker:
             os._exit(1)
 
     def _close_others(self) -> None:
-        """Keep nothing open of the parent's: a child that is stuck for ever would keep its lock and the pipe that its
-        output is read from, and what it becomes must not have what whoever started us left open."""
+        """Close everything of the parent's. A child that is stuck for ever would keep the parent's lock and output
+        pipe, and the program that it executes must not get descriptors that our caller left open."""
         null = os.open("/dev/null", os.O_RDWR)
         for target in range(3):
             os.dup2(null, target)
@@ -123,11 +123,11 @@ class Worker:
             line = line[os.write(self._report, line) :]
 
     def wait(self) -> str:
-        """The parent's next order; empty when there is no more to do."""
+        """Wait for the parent's next order; empty if there is nothing more to do."""
         return os.read(self._orders, 64).decode().strip()
 
     def become(self, path: str, arguments: list[str], environment: dict[str, str], null: int) -> None:
-        """Execute a program in place of the child, what it says read by `finish`. It gets no other descriptor.
+        """Execute a program in place of the child. `finish` reads its output. It gets no other descriptor.
 
         :param null: /dev/null, its standard input.
         """
@@ -142,27 +142,27 @@ class Worker:
     # The parent's side.
 
     def tell(self, order: str) -> None:
-        """Let the child go on. Of one that is dead, `expect` says how it ended."""
+        """Let the child continue. If it is dead, the next `expect` says how it ended."""
         with contextlib.suppress(BrokenPipeError):
             os.write(self._orders, order.encode() + b"\n")
 
     def expect_first(self, what: str) -> dict[str, Any]:
-        """`expect`, when the parent had others to attend to meanwhile: a report that is there is never too late, and
-        the time for the rest of the work begins now."""
+        """`expect` for a parent that was busy with other children: a report that has arrived is never too late, and the
+        time limit for the rest of the work begins now."""
         report = self.expect(what, late=True)
         self.renew()
         return report
 
     def renew(self) -> None:
-        """Begin the time limit anew."""
+        """Start the time limit again."""
         self._deadline = time.monotonic() + self._limit
 
     def expect(self, what: str, *, late: bool = False) -> dict[str, Any]:
         """The child's next report, which must be `what`.
 
-        :param late: take it after the time limit, too, if it is there already.
-        :raises ChosError: what the child reports as having failed.
-        :raises BuildError: it died, or took too long.
+        :param late: accept a report that has already arrived even after the time limit.
+        :raises ChosError: the child reported this failure.
+        :raises BuildError: the child died, or took too long.
         """
         line = self._read_line(late)
         if not line:
@@ -175,7 +175,7 @@ class Worker:
         return report
 
     def finish(self) -> None:
-        """Wait for the program that the child became. :raises BuildError: it failed; with its last words."""
+        """Wait for the program that the child executed. :raises BuildError: it failed; with its last output."""
         words = self._buffer
         while chunk := self._read():
             words = (words + chunk)[-_LAST_WORDS:]
@@ -201,7 +201,7 @@ class Worker:
 
     def _read(self, late: bool = False) -> bytes:
         left = self._deadline - time.monotonic()
-        # Not in time: also one that talks all the time.
+        # The time is over, also if the program keeps writing.
         if (left <= 0 and not late) or not _readable(self._report, max(left, 0)):
             raise BuildError(
                 f"no answer within {self._limit:.0f} s",
@@ -219,8 +219,8 @@ class Worker:
 
 
 def _readable(fd: int, seconds: float, what: int = select.POLLIN) -> bool:
-    """Wait until there is something to read, or the process of a pidfd has ended; where `what` is 0, until nobody has
-    the other end of a pipe. Not select(2): `fd` may be large."""
+    """Wait until there is something to read, or until the process of a pidfd has ended. If `what` is 0: until the other
+    end of a pipe is closed everywhere. Not with select(2), because `fd` may be large."""
     poll = select.poll()
     poll.register(fd, what)
     return bool(poll.poll(seconds * 1000))
