@@ -216,7 +216,7 @@ def after_failure(
         addition = "; nobody can enter until this is mended" + _because(too_much or ())
     why = " ".join((str(error) + addition).split())
     told = {name: why for name, owner in names.owners(site).items() if owner is env}
-    # If an earlier failure of the same kind is recorded, its text stays: it may also name a consequence that still holds.
+    # If an earlier failure of the same kind is recorded, its text stays: it may name a consequence that still holds.
     if not all(node.failures.get(name, "").startswith(text) for name, text in told.items()):
         found.append(actions.RecordFailures({**node.failures, **told}, (why,)))
     return Failure(tuple(found), addition)
