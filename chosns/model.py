@@ -58,7 +58,7 @@ class Problem:
 class Policy:
     """What may be done in an environment (chos.toml(5), table `policy`).
 
-    `trust` is empty where the configuration does not say; `chosns.trust` decides then, from what the tree is.
+    `trust` is empty where the configuration does not say; `chosns.trees.trust` decides then, from what the tree is.
     `owner` is an account that may own a foreign tree, beside root.
     """
 
@@ -222,3 +222,15 @@ def escape_name(name: str) -> str:
     if len(escaped) > ESCAPED_MAX:
         raise ValueError(f"path alias is longer than {ESCAPED_MAX} bytes when escaped")
     return escaped
+
+
+@dataclass(frozen=True)
+class Launcher:
+    """The launcher on the base, to be found under the same name inside; and what comes along with it.
+
+    `scripts`: name and content. chosctl itself needs the base's Python, so inside it is called by way of the base.
+    """
+
+    path: str
+    links: tuple[str, ...] = ("chos-job-starter",)
+    scripts: tuple[tuple[str, str], ...] = (("chosctl", '#!/bin/sh\nexec env CHOS=root chos chosctl "$@"\n'),)

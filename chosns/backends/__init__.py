@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from chosns.lazydata import dataclass
 from chosns.model import Environment, Site
 from chosns.plan import Plan
-from chosns.registry_writer import RegistryWriter
+from chosns.registry.writer import RegistryWriter
 
 
 @dataclass(frozen=True)

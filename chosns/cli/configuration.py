@@ -15,12 +15,12 @@ from chosns.doctor.mounts import exposed_inside
 from chosns.doctor.pam import stacks_with_problems
 from chosns.doctor.trees import try_plan, unplannable
 from chosns.errors import ConfigError
-from chosns.install import launcher_problem
 from chosns.integrate.model import Machine
 from chosns.integrate.mom_problems import job_starter_problems
 from chosns.model import Origin, Problem, Severity
-from chosns.names import find
 from chosns.plan import Plan
+from chosns.registry.names import find
+from chosns.system.installed import launcher_problem
 
 _EXPOSED_SHOWN = 10  # file systems, for people
 

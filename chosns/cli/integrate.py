@@ -10,7 +10,6 @@ from dataclasses import replace
 
 import click
 
-from chosns.base import require_base
 from chosns.cli.completion import completed_by, files, files_in
 from chosns.cli.output import json_option, print_json, say, table
 from chosns.errors import ChosError
@@ -18,6 +17,7 @@ from chosns.integrate import engine
 from chosns.integrate.lines import diff
 from chosns.integrate.model import Change, FileEdit, Machine, Plan, Product, Request
 from chosns.integrate.products import PRODUCTS
+from chosns.mounts.base import require_base
 
 _FLAGS = {"services": "--service", "queues": "--queue", "options": "--option"}
 

@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 
 import click
 
-from chosns.backends.ns import TIME_LIMIT
-from chosns.base import require_base
+from chosns.backends.ns.backend import TIME_LIMIT
 from chosns.cli.completion import completed_by, configured, listed, prepared
 from chosns.cli.output import json_option, outcome_error, print_json, say, show_progress, writing
 from chosns.config import broken, read_site, require_usable
 from chosns.config.node import BACKENDS
+from chosns.mounts.base import require_base
 from chosns.node.act import down as take_down
 from chosns.node.act import up as bring_up
 from chosns.node.actions import to_json

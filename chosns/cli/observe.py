@@ -10,8 +10,8 @@ from chosns.cli.output import json_option, print_json, say, since, table
 from chosns.config import read_site
 from chosns.integrate.model import Machine
 from chosns.model import Severity
+from chosns.mounts.repair import some
 from chosns.observe.state import node_state
-from chosns.repair import some
 
 
 @click.command()

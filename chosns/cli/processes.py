@@ -10,10 +10,10 @@ import click
 from chosns.cli.completion import completed_by, prepared
 from chosns.cli.output import json_option, print_json, since, table
 from chosns.errors import UnknownEnvironment
-from chosns.names import primary as primary_name
 from chosns.observe.missed import Missed, missed
 from chosns.observe.processes import residents
 from chosns.registry import open_registry
+from chosns.registry.names import primary as primary_name
 
 _FOUND = 3  # not 1, which says that something failed
 

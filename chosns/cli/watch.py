@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from chosns.cli.output import say
-from chosns.watch import watch as keep_restricting
+from chosns.mounts.watch import watch as keep_restricting
 
 
 @click.command()

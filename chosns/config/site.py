@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import field, replace
 
 import chosns
-from chosns import bindmap
+from chosns.config import bindmap
 from chosns.config.allowlist import AllowList, parse_allow_list
 from chosns.config.grouping import group, leaving, name_problems
 from chosns.config.login import BUILTIN, parse_login

@@ -1,7 +1,7 @@
 """Words for messages and the judgement of names and paths: what every reader of the configuration shares.
 
 Pure. A path is judged by components, never by the beginnings of strings: `/scratch` is not above `/scratch2`. Must
-never look at the file system. Called by the other modules of the package and by `chosns.bindmap`.
+never look at the file system. Called by the other modules of the package and by `chosns.config.bindmap`.
 """
 
 from __future__ import annotations

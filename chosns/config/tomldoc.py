@@ -2,7 +2,7 @@
 
 `parse_toml` turns text into a `Document`; `Fields` takes the known keys out of one of its tables, each with
 the type it must have, and reports the rest. Must never raise for bad content, nor pass over a key in silence.
-Called by `sections` and `chosns.bindmap`.
+Called by `sections` and `chosns.config.bindmap`.
 """
 
 from __future__ import annotations

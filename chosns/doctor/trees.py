@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from chosns.backends.ns import NamespaceBackend
-from chosns.backends.worker import Worker
+from chosns.backends.ns.backend import NamespaceBackend
 from chosns.config import broken
 from chosns.errors import ChosError
 from chosns.model import Environment, Problem, Severity, Site
+from chosns.mounts.worker import Worker
 from chosns.plan import Plan
 
 _TIME_LIMIT = 10.0  # seconds; a tree on a server that does not answer must not hang the checker

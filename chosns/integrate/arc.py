@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from chosns.install import starter
 from chosns.integrate import files
 from chosns.integrate.command import ask, find
 from chosns.integrate.ensure import Section, ensure, first, require
 from chosns.integrate.model import InstallError, Machine, Plan, Product, Request, Setting, Snippet
+from chosns.system.installed import starter
 
 _CONF = "/etc/arc.conf"
 _NAME = "ENV/CHOS"

@@ -10,13 +10,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 
-from chosns import fault
 from chosns.errors import ChosError
 from chosns.integrate import files, scratch
 from chosns.integrate.interrupt import interruptible, undisturbed
 from chosns.integrate.lines import take_out
 from chosns.integrate.model import Change, FileEdit, InstallError, Machine, Plan, Product, Request, Setting
 from chosns.integrate.record import FileRecord, Record, Records, SettingRecord, digest
+from chosns.system import fault
 
 _ALL = Request()
 

@@ -15,9 +15,9 @@ import os
 import stat
 from collections.abc import Iterator
 
-from chosns import fault
 from chosns.config.trusted import display_path, read_trusted, trusted_directory
 from chosns.integrate.model import InstallError, Machine
+from chosns.system import fault
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _OLD = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC

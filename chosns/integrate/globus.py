@@ -7,11 +7,11 @@ import re
 from collections.abc import Iterator, Sequence
 
 from chosns.config.trusted import display_path
-from chosns.install import starter
 from chosns.integrate import files
 from chosns.integrate.ensure import first, require
 from chosns.integrate.lines import append
 from chosns.integrate.model import FileEdit, InstallError, Machine, Plan, Product, Request, Snippet
+from chosns.system.installed import starter
 
 _PLACES = ("/usr/share/perl5", "/usr/share/perl5/vendor_perl", "/usr/local/share/perl5")
 _RULES = "/usr/share/globus/globus_gram_job_manager"  # what a job may ask of a batch system

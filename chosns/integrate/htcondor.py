@@ -7,11 +7,11 @@ import re
 from collections.abc import Sequence
 
 from chosns.config.trusted import display_path
-from chosns.install import starter
 from chosns.integrate import files
 from chosns.integrate.command import attempt, find
 from chosns.integrate.ensure import ensure, first, require
 from chosns.integrate.model import InstallError, Machine, Plan, Product, Request, Snippet
+from chosns.system.installed import starter
 
 _COMMENT = "# CHOS: jobs run in their user's environment. chosctl install htcondor --undo"
 _KEY = r"(?i)\s*USER_JOB_WRAPPER\s*=\s*(.*)"

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 
 from chosns import __version__
 from chosns.config.trusted import display_path
-from chosns.install import module_source
 from chosns.integrate import files
 from chosns.integrate.command import attempt, find
 from chosns.integrate.ensure import require
 from chosns.integrate.model import InstallError, Machine, Plan, Product, Request, Setting, Snippet
+from chosns.system.installed import module_source
 
 # A step is a setting of this name; DKMS says whether it is done. The kernel is in it: undo may come under another one.
 _ADD, _BUILD, _INSTALL = "dkms add {}", "dkms build {} -k {}", "dkms install {} -k {}"

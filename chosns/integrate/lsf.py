@@ -9,13 +9,13 @@ import re
 from collections.abc import Iterator, Sequence
 
 from chosns.config.trusted import display_path
-from chosns.install import starter
 from chosns.integrate import files
 from chosns.integrate.ensure import first, require
 from chosns.integrate.lines import insert
 from chosns.integrate.lsb_queues import Queue, includes, queues
 from chosns.integrate.model import FileEdit, InstallError, Machine, Plan, Product, Request, Snippet
 from chosns.lazydata import dataclass
+from chosns.system.installed import starter
 
 _CONF = (
     "/etc/lsf.conf",

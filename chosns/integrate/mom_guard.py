@@ -14,12 +14,12 @@ import psutil
 
 from chosns.config.trusted import display_path, read_trusted
 from chosns.errors import ChosError
-from chosns.install import starter
 from chosns.integrate import mom
 from chosns.integrate.command import find_also
 from chosns.integrate.ensure import require
 from chosns.integrate.lines import append
 from chosns.integrate.model import FileEdit, InstallError, Machine, Plan
+from chosns.system.installed import starter
 
 _GUARDED = "# CHOS: with a privileged job starter, a job could become root. chosctl install torque --undo"
 NO_CHROOT = "torque/no-chroot"

@@ -10,11 +10,11 @@ import stat
 from collections.abc import Iterator
 
 from chosns.config.trusted import display_path
-from chosns.install import program
 from chosns.integrate import mom
 from chosns.integrate.model import Machine
 from chosns.integrate.mom_guard import problems_of_guard, start_note
 from chosns.model import Origin, Problem, Severity
+from chosns.system.installed import program
 
 _LOG = "its log has one line about it, below PBS_HOME/mom_logs"
 

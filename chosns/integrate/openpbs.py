@@ -7,13 +7,13 @@ import re
 from collections.abc import Sequence
 
 from chosns.config.trusted import display_path
-from chosns.install import starter
 from chosns.integrate import files
 from chosns.integrate.command import attempt, find_also
 from chosns.integrate.ensure import require
 from chosns.integrate.model import InstallError, Machine, Plan, Product, Request, Setting, Snippet
 from chosns.integrate.record import digest
-from chosns.plan.view import is_below
+from chosns.system.installed import starter
+from chosns.system.paths import is_below
 
 _HOOK = "chos_launch"
 _SETTING = f"hook {_HOOK}"

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 
 from chosns.config.trusted import display_path, read_trusted
 from chosns.errors import ChosError
-from chosns.install import library
 from chosns.integrate import files, pam_judge, words
 from chosns.integrate.lines import append
 from chosns.integrate.model import FileEdit, InstallError, Machine, Plan, Product, Request, Snippet
@@ -21,6 +20,7 @@ from chosns.integrate.pam_judge import MODULE, needs_auth_line
 from chosns.integrate.pam_stack import Reader, includes, session_lines
 from chosns.integrate.pam_trial import copy_of, try_module, try_stack
 from chosns.integrate.sshd_jails import Jail, jails
+from chosns.system.installed import library
 
 SERVICES = ("sshd", "su", "su-l", "runuser", "runuser-l", "sudo", "sudo-i", "login", "cron", "crond", "atd")
 _CONTROL = "[success=ok new_authtok_reqd=ok ignore=ignore module_unknown=ignore default=bad]"

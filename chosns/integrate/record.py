@@ -15,12 +15,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any, Union
 
-from chosns import fault
 from chosns.config.trusted import trusted_directory
 from chosns.errors import ConfigError
 from chosns.integrate import files
 from chosns.integrate.model import STATE, Machine
 from chosns.lazydata import dataclass
+from chosns.system import fault
 
 _VERSION = 1
 

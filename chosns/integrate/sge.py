@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from chosns.config.trusted import display_path
-from chosns.install import starter
 from chosns.integrate import files
 from chosns.integrate.command import ask, find_also
 from chosns.integrate.ensure import first, require
 from chosns.integrate.lines import append
 from chosns.integrate.model import Change, FileEdit, InstallError, Machine, Plan, Product, Request, Setting, Snippet
+from chosns.system.installed import starter
 
 _ROOTS = ("/var/lib/gridengine", "/opt/sge", "/opt/gridengine", "/usr/share/gridengine", "/opt/uge", "/usr/local/sge")
 _COMMENT = "# CHOS: jobs take their environment along. chosctl install sge --undo"

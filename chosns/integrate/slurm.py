@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from chosns.config.trusted import display_path
-from chosns.install import library
 from chosns.integrate import files, words
 from chosns.integrate.command import attempt, find
 from chosns.integrate.ensure import ensure, first, require
 from chosns.integrate.model import FileEdit, InstallError, Machine, Plan, Product, Request, Snippet
 from chosns.integrate.scratch import scratch
+from chosns.system.installed import library
 
 _CONF = (
     "/etc/slurm/slurm.conf",

@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from chosns.config.trusted import display_path, read_trusted
-from chosns.install import data, program, starter
 from chosns.integrate import files, mom, mom_guard
 from chosns.integrate.ensure import ensure, first, require
 from chosns.integrate.lines import append
 from chosns.integrate.model import FileEdit, InstallError, Machine, Plan, Product, Request, Snippet
 from chosns.integrate.mom_problems import job_starter_problems
 from chosns.integrate.record import FileRecord, Records
+from chosns.system.installed import data, program, starter
 
 _COMMENT = "# CHOS: jobs run in their user's environment. chosctl install torque --undo"
 _STACK = "/etc/pam.d/jobstarter"

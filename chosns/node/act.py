@@ -10,17 +10,14 @@ import contextlib
 import os
 from collections.abc import Callable, Sequence
 
-from chosns import names
-from chosns.backends.ns import TIME_LIMIT
-from chosns.base import ensure_shared, require_base, require_kernel
+from chosns.backends.kmod import control
+from chosns.backends.kmod import node as module
+from chosns.backends.kmod.root import is_made as made_by_us
+from chosns.backends.ns.backend import TIME_LIMIT
 from chosns.config.node import BACKENDS
 from chosns.errors import NotPrepared, RegistryError, chos_errors
-from chosns.formats import base_text, jobs_text, login_text
-from chosns.install import launcher_problem
 from chosns.model import Site, escape_name
-from chosns.module import control
-from chosns.module import node as module
-from chosns.module.root import is_made as made_by_us
+from chosns.mounts.base import ensure_shared, require_base, require_kernel
 from chosns.node import decision
 from chosns.node.actions import Action
 from chosns.node.decision import Wish
@@ -28,11 +25,13 @@ from chosns.node.drive import Drive, Told
 from chosns.node.hands import Doer, Hands, NoHands
 from chosns.node.report import Report
 from chosns.node.state import NodeState, read_node
-from chosns.records import with_record_file
 from chosns.registry import PATH as REGISTRY
-from chosns.registry import Registry, open_registry
-from chosns.registry_mount import create_registry, remove_registry
-from chosns.registry_writer import open_for_writing
+from chosns.registry import Registry, names, open_registry
+from chosns.registry.formats import base_text, jobs_text, login_text
+from chosns.registry.mount import create_registry, remove_registry
+from chosns.registry.records import with_record_file
+from chosns.registry.writer import open_for_writing
+from chosns.system.installed import launcher_problem
 
 _SHOWN = 3  # mount points in a note
 _WAS_PRIVATE = (

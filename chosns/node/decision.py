@@ -13,8 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from chosns import names
-from chosns.access import narrowed
 from chosns.backends import Seen
 from chosns.errors import ChosError, ConfigError, UnknownEnvironment, UnsafeError
 from chosns.lazydata import dataclass
@@ -23,7 +21,9 @@ from chosns.node import actions
 from chosns.node.actions import Action
 from chosns.node.state import NodeState
 from chosns.node.why import reasons
-from chosns.restrict import excess, policy_excess
+from chosns.registry import names
+from chosns.registry.access import narrowed
+from chosns.registry.excess import excess, policy_excess
 
 _NAMED = ("the configuration names them",)
 _SHOWN = 3  # reasons of one kind in a message

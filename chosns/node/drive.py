@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from chosns.backends import Backend, Look, Seen
-from chosns.backends.kmod import ModuleBackend
-from chosns.backends.ns import NamespaceBackend
+from chosns.backends.kmod.backend import ModuleBackend
+from chosns.backends.ns.backend import NamespaceBackend
 from chosns.config import broken
 from chosns.errors import ChangedError, ChosError, ConfigError, as_chos_error
 from chosns.lazydata import dataclass

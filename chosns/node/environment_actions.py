@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import field, replace
 from typing import Any
 
-from chosns.access import narrowed
 from chosns.lazydata import dataclass
 from chosns.model import Environment, escape_name
 from chosns.node.node_actions import Why
 from chosns.node.state import NodeState
-from chosns.registry import Generation, Written, policy_of
+from chosns.registry import Generation
+from chosns.registry.access import narrowed
+from chosns.registry.reader import Written, policy_of
 
 
 @dataclass(frozen=True)

@@ -11,17 +11,18 @@ from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
 from chosns.backends import Look
+from chosns.backends.kmod import control
+from chosns.backends.kmod import node as module
 from chosns.errors import ChosError
 from chosns.model import Site, escape_name
-from chosns.module import control
-from chosns.module import node as module
+from chosns.mounts.repair import Repaired, look, not_looked_at, repair
 from chosns.node import actions
 from chosns.node.actions import Action
 from chosns.node.state import NodeState
 from chosns.observe.homes import count_residents
-from chosns.registry import Generation, Written
-from chosns.registry_writer import RegistryWriter
-from chosns.repair import Repaired, look, not_looked_at, repair
+from chosns.registry import Generation
+from chosns.registry.reader import Written
+from chosns.registry.writer import RegistryWriter
 
 
 class Made(NamedTuple):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import field, replace
 
-from chosns import names
 from chosns.lazydata import dataclass
 from chosns.node.state import NodeState
+from chosns.registry import names
 
 Why = tuple[str, ...]  # reasons, each a phrase
 

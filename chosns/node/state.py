@@ -11,14 +11,14 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import field
 
-from chosns import names
-from chosns.access import is_granted, may_enter
-from chosns.base import is_shared, private_mounts
+from chosns.backends.kmod import control, root
 from chosns.lazydata import dataclass
 from chosns.model import Site
-from chosns.module import control, root
+from chosns.mounts.base import is_shared, private_mounts
 from chosns.observe.homes import count_residents
-from chosns.registry import Generation, Registry, Written
+from chosns.registry import Generation, Registry
+from chosns.registry.access import is_granted, may_enter
+from chosns.registry.reader import Written, names
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 FILES = ("base", "login", "jobs")  # of the registry, beside environments

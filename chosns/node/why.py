@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from chosns.backends import Seen
-from chosns.registry import Generation, Written, intact
+from chosns.registry import Generation
+from chosns.registry.reader import Written, intact
 
 NOTHING_PREPARED = ("nothing is prepared",)
 _MOST = 5  # operations that are named

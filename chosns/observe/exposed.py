@@ -12,10 +12,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from chosns.errors import ChosError
 from chosns.lazydata import dataclass
 from chosns.model import Origin, Problem, Severity
-from chosns.mountinfo import Mount, read_mounts
-from chosns.plan.view import is_below
+from chosns.mounts.repair import Seen, look, some
 from chosns.registry import Generation
-from chosns.repair import Seen, look, some
+from chosns.system.mountinfo import Mount, read_mounts
+from chosns.system.paths import is_below
 
 _REMEDY = 'mount it with nosuid,nodev; or set `trust = "foreign"` or `no_new_privs = true` in the policy'
 

@@ -6,10 +6,10 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 
-from chosns.module.root import ROOT as MODULE_ROOT
-from chosns.observe.procfs import first_lines
-from chosns.plan.view import is_below
+from chosns.backends.kmod.root import ROOT as MODULE_ROOT
 from chosns.registry import Generation
+from chosns.system.paths import is_below
+from chosns.system.procfs import first_lines
 
 # How much is read of what a user can make as long as they like: bytes.
 _MOST_MOUNTS = 1 << 16

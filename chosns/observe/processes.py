@@ -8,8 +8,8 @@ import psutil
 
 from chosns.lazydata import dataclass
 from chosns.observe.homes import Homes, mount_namespace
-from chosns.observe.procfs import command_line
 from chosns.registry import Generation
+from chosns.system.procfs import command_line
 
 
 @dataclass(frozen=True)

@@ -6,18 +6,18 @@ import os
 from dataclasses import asdict, field, replace
 from typing import Any
 
-from chosns.base import private_mounts
+from chosns.backends.kmod import control as module
+from chosns.backends.kmod.control import ModuleState
+from chosns.backends.kmod.root import is_made
 from chosns.errors import ChosError, NotPrepared
-from chosns.install import launcher_problem
 from chosns.lazydata import dataclass
 from chosns.model import Environment, Severity, Site, escape_name
-from chosns.module import control as module
-from chosns.module.control import ModuleState
-from chosns.module.root import is_made
+from chosns.mounts.base import private_mounts
 from chosns.observe.exposed import Exposed, exposed
 from chosns.observe.homes import count_residents
 from chosns.observe.missed import missed
 from chosns.registry import Generation, Registry, open_registry
+from chosns.system.installed import launcher_problem
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,8 @@ from chosns.plan.operations import (
     Reason,
     Side,
 )
-from chosns.plan.view import Kind, Resolution, View, is_below, join, parent, resolve, split
+from chosns.plan.view import Kind, Resolution, View, resolve
+from chosns.system.paths import is_below, join, parent, split
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The operations that a plan is made of: what, where, with which flags and why.
 
 Each is a frozen description that can `describe()` itself for people and turn itself into JSON;
-`chosns.execute` carries it out.
+`chosns.mounts.execute` carries it out.
 """
 
 from __future__ import annotations

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from chosns.errors import PlanError, TreeError
 from chosns.lazydata import dataclass
 from chosns.model import Bind as ExtraBind
-from chosns.model import BindMap, Environment, Share, Sysconfig
+from chosns.model import BindMap, Environment, Launcher, Share, Sysconfig
 from chosns.plan.layout import Layout, Shown
 from chosns.plan.operations import Bind, Flags, MakeDirectory, MakeRoot, Operation, Pivot, Plan, Reason
-from chosns.plan.view import Kind, View, join, resolve, split
+from chosns.plan.view import Kind, View, resolve
+from chosns.system.paths import join, split
 
 # Never taken from either side: /local is the base's root, /chos leads back to /.
 RESERVED = frozenset({"local", "chos", "lost+found"})
@@ -21,18 +22,6 @@ ALWAYS_BASE = NEVER_TREE | {"tmp"}
 # The same below /etc, where the base has it: on nodes with SELinux sshd asks there, as root and inside, in which
 # context its user runs.
 ETC_ALWAYS_BASE = ("selinux",)
-
-
-@dataclass(frozen=True)
-class Launcher:
-    """The launcher on the base, to be found under the same name inside; and what comes along with it.
-
-    `scripts`: name and content. chosctl itself needs the base's Python, so inside it is called by way of the base.
-    """
-
-    path: str
-    links: tuple[str, ...] = ("chos-job-starter",)
-    scripts: tuple[tuple[str, str], ...] = (("chosctl", '#!/bin/sh\nexec env CHOS=root chos chosctl "$@"\n'),)
 
 
 def make_plan(

@@ -9,9 +9,11 @@ import stat
 from collections.abc import Collection
 
 from chosns.errors import TreeError, UnsafeError, as_chos_error
-from chosns.plan.view import Kind, join, resolve, split
+from chosns.plan.view import Kind, resolve
+from chosns.system.inside import open_inside
+from chosns.system.paths import join, split
 from chosns.trees.owners import ROOT, Others, is_private, mount_of, others, others_inside, private_fuse
-from chosns.trees.view import DirectoryView, open_inside
+from chosns.trees.view import DirectoryView
 
 _MACHINE = os.uname().machine
 # What everybody's login shell runs or reads first, root's too: the shell, its loader and libraries, where programs are

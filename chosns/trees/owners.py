@@ -17,9 +17,9 @@ from typing import NamedTuple
 
 from chosns.errors import ConfigError
 from chosns.model import Policy
-from chosns.mountinfo import Mount, mount_number, read_mounts
-from chosns.plan.view import is_below, join, parent, split
-from chosns.trees.view import open_inside
+from chosns.system.inside import open_inside
+from chosns.system.mountinfo import Mount, mount_number, read_mounts
+from chosns.system.paths import is_below, join, parent, split
 
 ROOT = frozenset({0})
 _STEPS = 1000  # components and links on the way; more is a loop

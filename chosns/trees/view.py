@@ -11,23 +11,10 @@ import os
 import stat
 from types import TracebackType
 
-from chosns import syscalls
 from chosns.plan.view import Kind
+from chosns.system.inside import open_inside
 
-INSIDE = syscalls.RESOLVE_IN_ROOT | syscalls.RESOLVE_NO_MAGICLINKS
 _NOTHING = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
-_RACES = 16  # openat2 answers EAGAIN when a rename elsewhere might have let it out: try again
-
-
-def open_inside(root: int, path: str, flags: int, resolve: int = INSIDE) -> int:
-    """Open `path` below the directory `root` and nowhere else. :raises OSError: with `path` in it."""
-    for attempt in range(_RACES):
-        try:
-            return syscalls.openat2(root, path.lstrip("/") or ".", flags, resolve)
-        except OSError as error:
-            if error.errno != errno.EAGAIN or attempt == _RACES - 1:
-                raise OSError(error.errno, error.strerror, path) from None
-    raise AssertionError("unreachable")
 
 
 class DirectoryView:

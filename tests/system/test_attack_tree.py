@@ -308,7 +308,7 @@ def test_flags_of_every_mount(node: Node) -> None:
 
 
 LENIENT = """
-import os, chosns.execute as execute, chosns.syscalls as syscalls
+import os, chosns.mounts.execute as execute, chosns.system.syscalls as syscalls
 real, target = execute.Executor._do, {target!r}
 def do(self, operation):
     if type(operation).__name__ == "Pivot":

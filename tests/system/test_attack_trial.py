@@ -29,7 +29,7 @@ SPY = (Path(__file__).parent / "spy.c").read_text()
 KEY = 0x43484F53  # of the base's shared memory and the like
 # What chosctl hears from the shell goes into a file, too.
 LISTEN = """
-from chosns.backends import worker
+from chosns.mounts import worker
 heard = worker.Worker._read
 def hear(self, *late):
     chunk = heard(self, *late)
@@ -121,7 +121,7 @@ def up_and_hear(code: str = "") -> tuple[subprocess.CompletedProcess[str], str]:
 
 # What a node may lack, as far as one can lack it and still prepare an environment.
 UNSHARE = (
-    "from chosns import syscalls; unshare = syscalls.unshare\n"
+    "from chosns.system import syscalls; unshare = syscalls.unshare\n"
     "def refuse(flags):\n"
     "    if flags & {refused}: raise OSError(28, 'refused')\n"
     "    unshare(flags)\n"
@@ -132,10 +132,10 @@ LACKING = {
     "a user namespace": UNSHARE.format(refused="syscalls.CLONE_NEWUSER"),
     "a network namespace": UNSHARE.format(refused="syscalls.CLONE_NEWNET"),
     "every namespace but mount": UNSHARE.format(refused="~syscalls.CLONE_NEWNS"),
-    "seccomp": "from chosns.backends import calls; calls.program = lambda machine: b''\n",
-    "Landlock": "from chosns import syscalls; syscalls.landlock_version = lambda: 0\n",
-    "read-only mounts": "from chosns.backends import trial; trial._TIGHT = 6\n",
-    "Landlock and a user namespace": "from chosns import syscalls; syscalls.landlock_version = lambda: 0\n"
+    "seccomp": "from chosns.backends.ns import calls; calls.program = lambda machine: b''\n",
+    "Landlock": "from chosns.system import syscalls; syscalls.landlock_version = lambda: 0\n",
+    "read-only mounts": "from chosns.backends.ns import trial; trial._TIGHT = 6\n",
+    "Landlock and a user namespace": "from chosns.system import syscalls; syscalls.landlock_version = lambda: 0\n"
     + UNSHARE.format(refused="syscalls.CLONE_NEWUSER"),
 }
 
@@ -176,7 +176,7 @@ def test_no_more_mount_namespaces(node: Node, number: int) -> None:
     node.tree("one")
     node.configure("one:/os/one\n")
     code = (
-        "from chosns import syscalls; unshare = syscalls.unshare; made = []\n"
+        "from chosns.system import syscalls; unshare = syscalls.unshare; made = []\n"
         "def refuse(flags):\n"
         "    if flags & syscalls.CLONE_NEWNS:\n"
         f"        if len(made) >= {number}: raise OSError(28, 'refused')\n"
@@ -249,7 +249,7 @@ def test_nobody_else_has_the_shells_uid(node: Node) -> None:
     """Rule 28: a number that some process has already is not taken."""
     spy_tree(node)
     code = (
-        "from chosns.backends import confine; confine._IDS = range(2_100_000_000, 2_100_000_002)\n"
+        "from chosns.backends.ns import confine; confine._IDS = range(2_100_000_000, 2_100_000_002)\n"
         "ids = [confine.unused_id() for _ in range(50)]\n"
         "open('/run/ids', 'w').write(' '.join(map(str, sorted(set(ids)))))\n"
     )
@@ -351,7 +351,7 @@ def test_the_trees_shell_has_no_keys(node: Node) -> None:
     if result.returncode == 77:
         pytest.skip("this kernel has no keyrings")
     assert (result.returncode, "reach keys: no" in Path("/run/heard").read_text()) == (0, True), result
-    result = patched("from chosns import syscalls; syscalls._NR_KEYCTL = {}", "up", "--renew")
+    result = patched("from chosns.system import syscalls; syscalls._NR_KEYCTL = {}", "up", "--renew")
     assert (result.returncode, node.generation("one")) == (1, "one.1"), "without a way to leave them nothing runs"
     assert "root's keys" in result.stderr
 
@@ -403,7 +403,7 @@ def test_a_hostile_shell(node: Node, script: str, reason: str) -> None:
 
 
 IMPORTER = """
-from chosns.backends import ns
+from chosns.backends.ns import backend as ns
 name = ns.os_name
 def importing(tree):
     try:

@@ -111,7 +111,7 @@ def test_the_registry_belongs_to_root_alone(closed: Node) -> None:
 
 def test_prefixes_are_compared_by_component() -> None:
     """Rule 24: /scratch does not cover /scratch2, however it is written."""
-    from chosns.plan.view import is_below
+    from chosns.system.paths import is_below
 
     assert is_below("/scratch/a", "/scratch")
     assert is_below("/scratch", "/scratch/")

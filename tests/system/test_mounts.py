@@ -234,7 +234,7 @@ def test_what_comes_and_goes_while_it_is_built(node: Node, site: Path, bind: str
 
 
 MEANWHILE = """
-import ctypes, os, chosns.execute as execute, chosns.verify as verify
+import ctypes, os, chosns.mounts.execute as execute, chosns.mounts.verify as verify
 libc = ctypes.CDLL(None)
 def on_the_base(what):
     pid = os.fork()

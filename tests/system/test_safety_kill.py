@@ -284,7 +284,7 @@ def test_a_full_run(node: Node) -> None:
 
 REFUSING = """
 import atexit, errno, json, os
-from chosns.registry_writer import RegistryWriter as Registry
+from chosns.registry.writer import RegistryWriter as Registry
 real, left, cpus = Registry.pin, [{times}], []
 atexit.register(lambda: print("\\n" + json.dumps(cpus)))
 def pin(self, generation, pid):

@@ -392,7 +392,7 @@ def test_what_cannot_be_restricted_is_told(node: Node, code: str, words: str) ->
     """And the exit status says so; environments are prepared all the same."""
     evil(node)
     mounted_later(node)
-    result = patched(f"from chosns import repair; {code}", "up")
+    result = patched(f"from chosns.mounts import repair; {code}", "up")
     assert (result.returncode, "unchanged" in result.stdout) == (1, True), result
     assert words in result.stderr
 
@@ -405,7 +405,7 @@ def test_root_stays_on_the_base_while_it_repairs(node: Node, launcher: Path) -> 
     upgrade(launcher, "next")
     code = """
 import os
-from chosns import repair
+from chosns.mounts import repair
 def identity():
     status = os.stat("/")
     return status.st_dev, status.st_ino
@@ -572,7 +572,7 @@ def test_an_upgraded_launcher_before_linux_6_5(node: Node, launcher: Path) -> No
     evil(node)
     old = node.resident("evil")
     upgrade(launcher, "next")
-    result = patched("from chosns import syscalls; syscalls.MOVE_MOUNT_BENEATH = 1 << 30", "up")
+    result = patched("from chosns.system import syscalls; syscalls.MOVE_MOUNT_BENEATH = 1 << 30", "up")
     assert result.returncode == 0, result
     assert node.ask(old, "chos --version && env CHOS=root chos echo back") == "chos next\nback"
 
@@ -581,7 +581,7 @@ def test_an_exchange_that_was_interrupted(node: Node, launcher: Path) -> None:
     """Killed when the old one is over the new one, or when there is none (before Linux 6.5): the next `up` goes on."""
     evil(node)
     old = node.resident("evil")
-    code = "import os; from chosns import repair, syscalls; {}"
+    code = "import os; from chosns.mounts import repair; from chosns.system import syscalls; {}"
     for version, at in (
         ("next", "syscalls.umount_open = lambda _: os._exit(9)"),
         (

@@ -70,7 +70,8 @@ def test_a_directory_that_is_renamed_meanwhile(node: Node) -> None:
     node.mount("-t", "tmpfs", "later", str(place))
     code = """
 import os
-from chosns import repair, syscalls
+from chosns.mounts import repair
+from chosns.system import syscalls
 def tops(mountinfo, wanted, flag, real=repair.tops):
     found = real(mountinfo, wanted, flag)
     if flag == syscalls.MOUNT_ATTR_NODEV and not os.path.islink("/srv/user/a"):
@@ -89,8 +90,8 @@ repair.tops = tops
 SPOTS = """
 import os, sys
 sys.path.insert(0, {library!r})
-from chosns import mountflags, syscalls
-from chosns.mountinfo import read_mounts
+from chosns.system import mountflags, syscalls
+from chosns.system.mountinfo import read_mounts
 os.chdir({directory!r})
 mount = next(mount for mount in read_mounts() if mount.target == os.getcwd() + "/a/m")
 root = os.open("/", os.O_PATH)
@@ -130,8 +131,8 @@ def test_flags_land_on_one_mount_or_none(tmp_path: Path, change: str, expected: 
 MOVED = """
 import os, sys
 sys.path.insert(0, {library!r})
-from chosns import mountflags, syscalls
-from chosns.mountinfo import read_mounts
+from chosns.system import mountflags, syscalls
+from chosns.system.mountinfo import read_mounts
 os.chdir({directory!r})
 mount = next(mount for mount in read_mounts() if mount.target == os.getcwd() + "/a/m")
 def mount_setattr(*arguments, real=syscalls.mount_setattr, **more):
@@ -161,7 +162,7 @@ def test_a_mount_that_moves_between_the_look_and_the_change(tmp_path: Path) -> N
 ASKING = """
 import os, sys
 sys.path.insert(0, {library!r})
-from chosns import syscalls
+from chosns.system import syscalls
 syscalls.mount_setattr(syscalls.AT_FDCWD, "/auto-direct", set_=syscalls.MOUNT_ATTR_NOSUID)
 syscalls.mount_setattr(syscalls.AT_FDCWD, "/auto-direct", set_=syscalls.MOUNT_ATTR_NODEV, recursive=True)
 os.close(syscalls.open_tree(syscalls.AT_FDCWD, "/auto-direct", syscalls.OPEN_TREE_CLONE))
@@ -221,7 +222,7 @@ def test_root_stays_on_the_base_while_it_watches(node: Node, tmp_path: Path) -> 
     mounted_later(node)
     seen = tmp_path / "seen"
     code = f"""{IDENTITY}
-from chosns import syscalls
+from chosns.system import syscalls
 def mount_setattr(*arguments, real=syscalls.mount_setattr, **more):
     if inside() and os.getpid() == watcher:
         with open({str(seen)!r}, "a") as file:
@@ -244,7 +245,7 @@ def test_what_python_says_of_a_mistake_comes_from_the_base(node: Node, step: str
     evil(node)
     mounted_later(node)
     code = f"""{IDENTITY}
-from chosns import syscalls
+from chosns.system import syscalls
 watcher = os.getpid()
 def failing(*arguments, real=syscalls.{step}, **more):
     result = real(*arguments, **more)
@@ -320,7 +321,7 @@ def test_only_what_is_gone_counts_as_retired(node: Node, code: str, gone: bool) 
     mounted_later(node)
     failing = f"""
 import errno, os
-from chosns import repair
+from chosns.mounts import repair
 def enter(self, generation, real=repair.Visitor.enter):
     if generation == "one.1":
         raise OSError(errno.{code}, os.strerror(errno.{code}))
@@ -395,7 +396,7 @@ def test_names_that_parsers_stumble_over(node: Node, name: str) -> None:
 def on_base(code: str) -> None:
     """mount(8) and umount(8) would change the names."""
     library = str(Path(__file__).parents[2])
-    subprocess.run([sys.executable, "-c", f"from chosns import syscalls; {code}"], cwd=library, check=True)
+    subprocess.run([sys.executable, "-c", f"from chosns.system import syscalls; {code}"], cwd=library, check=True)
 
 
 def test_a_storm_and_what_comes_after_it(node: Node) -> None:
@@ -418,7 +419,7 @@ def test_what_is_mounted_under_another(node: Node) -> None:
     node.mount("-t", "tmpfs", "-o", "nosuid,nodev", "over", str(LATER))
     script = f"""
 import os
-from chosns import syscalls
+from chosns.system import syscalls
 mount = syscalls.new_mount("tmpfs", {{}}, 0)
 syscalls.move_mount(mount, os.open({str(LATER)!r}, os.O_PATH), "", beneath=True)
 """

@@ -1,6 +1,6 @@
 """What the tests of plans share: roots made of a dictionary, and a machine that carries plans out on them.
 
-The machine obeys the rules of `chosns.execute`: sources and mount points are looked up without following
+The machine obeys the rules of `chosns.mounts.execute`: sources and mount points are looked up without following
 links, what is made before the pivot is made in the tmpfs, and an overlay shows its entries over the tree.
 """
 
@@ -9,12 +9,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Union
 
-from chosns.bindmap import parse_bind_map, resolve_bind_map
+from chosns.config.bindmap import parse_bind_map, resolve_bind_map
 from chosns.model import Bind as ExtraBind
-from chosns.model import BindMap, Environment, Origin, Policy, Share, Sysconfig
+from chosns.model import BindMap, Environment, Launcher, Origin, Policy, Share, Sysconfig
 from chosns.plan import Bind, Hide, Kind, MakeDirectory, MakeRoot, MakeSymlink, Overlay, Pivot, Plan, make_plan
-from chosns.plan.planner import Launcher
-from chosns.plan.view import join, parent, resolve, split
+from chosns.plan.view import resolve
+from chosns.system.paths import join, parent, split
 
 Node = Union[str, tuple]  # "dir", "file", "other" or ("link", text)
 _KINDS = {"dir": Kind.DIRECTORY, "file": Kind.FILE, "other": Kind.OTHER}

@@ -11,9 +11,9 @@ from typing import Any, cast
 import pytest
 
 from chosns.backends import Backend
-from chosns.backends.worker import Worker
 from chosns.errors import BuildError
 from chosns.model import Environment, Origin, Site
+from chosns.mounts.worker import Worker
 from chosns.node.ahead import Ahead
 
 ENVS = [Environment(name, f"/os/{name}", Origin("/etc/chos", 1)) for name in "abcde"]

@@ -9,12 +9,13 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from chosns.allowance import Allowance, allowance, from_json, wider
 from chosns.errors import ChosError
 from chosns.model import Bind as ExtraBind
 from chosns.model import BindMap, Environment, Origin, Sysconfig
+from chosns.plan.allowance import Allowance, allowance, from_json, wider
 from chosns.plan.operations import Flags
-from chosns.plan.view import Kind, is_below, join, resolve, split
+from chosns.plan.view import Kind, resolve
+from chosns.system.paths import is_below, join, split
 from tests.unit.plan_support import DEFAULT, Machine, Root, bind, plan_for, shares
 from tests.unit.test_plan_properties import MANY, bind_lists, bind_maps, paths, sysconfigs
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chosns.bindmap import MAX_DEPTH, MapFile, parse_bind_map, resolve_bind_map
+from chosns.config.bindmap import MAX_DEPTH, MapFile, parse_bind_map, resolve_bind_map
 from chosns.model import BindMap, Origin, Problem, Share
 
 FILE = "/m/default.toml"

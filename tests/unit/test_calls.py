@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from chosns.backends import calls
+from chosns.backends.ns import calls
 
 ALLOWED, OTHERS = calls.numbers(calls._ALLOWED, 0), calls.numbers(calls._OTHERS, 0)
 COLUMNS = {"x86_64": 0, "x86": 1, "arm": 2, "aarch64": 3, "ppc64le": 4, "s390x": 5}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from chosns.complete import differences
-from chosns.mountinfo import Mount
+from chosns.mounts.differences import differences
 from chosns.plan import Bind, MakeRoot, Pivot, Plan
 from chosns.plan.operations import Reason
+from chosns.system.mountinfo import Mount
 
 WHY = Reason("test")
 PLAN = Plan(

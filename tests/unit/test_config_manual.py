@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from chosns.bindmap import parse_bind_map, resolve_bind_map
 from chosns.config.allowlist import parse_allow_list
+from chosns.config.bindmap import parse_bind_map, resolve_bind_map
 from chosns.config.grouping import group
 from chosns.config.sections import parse_sections
 

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from chosns.config.login import MAX_NAMES, parse_login
 from chosns.config.node import _SERVICE, MAX_SERVICES
 from chosns.config.sections import MAX_POLICY_BYTES, MAX_VARIABLES, parse_sections
-from chosns.formats import base_text, jobs_text, login_text, policy_text
 from chosns.model import ESCAPED_MAX, NAME_PATTERN, Environment, Jobs, LoginShell, Origin, Policy, escape_name
-from chosns.registry import _GENERATION
+from chosns.registry.formats import base_text, jobs_text, login_text, policy_text
+from chosns.registry.reader import _GENERATION
 
 ROOT = Path(__file__).parents[2]
 SOURCES = ["tests/c/contract.c", "libchos/format/parse.c", "libchos/format/name.c"]

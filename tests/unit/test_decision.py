@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chosns import names
 from chosns.backends import Seen
 from chosns.errors import TreeError, UnknownEnvironment, UnsafeError
 from chosns.model import BindMap, Environment, Origin, Policy, Site, escape_name
@@ -20,7 +19,8 @@ from chosns.node.actions import Action
 from chosns.node.decision import Wish
 from chosns.node.drive import Drive, Refused, Told
 from chosns.node.state import NodeState
-from chosns.restrict import recorded_mounts
+from chosns.registry import names
+from chosns.registry.excess import recorded_mounts
 
 HERE = Origin("/etc/chos", 1)
 GROUPS = {"staff": 50, "users": 100, "lost": None}

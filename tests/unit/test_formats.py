@@ -10,8 +10,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from chosns.formats import acl, base_text, login_text, policy_text
 from chosns.model import ESCAPED_MAX, NAME_PATTERN, Environment, LoginShell, Origin, Policy, escape_name
+from chosns.registry.formats import acl, base_text, login_text, policy_text
 
 ORIGIN = Origin("/etc/chos", 1)
 LINES = st.text(st.characters(blacklist_characters="\0\n", blacklist_categories=["Cs"]))

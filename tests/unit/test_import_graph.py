@@ -12,7 +12,20 @@ import pytest
 HERE = Path(__file__).resolve().parents[2]
 PACKAGE = HERE / "chosns"
 # From the ground up. Modules directly in chosns/ belong to no floor: for them only circles are looked for.
-FLOORS = ("plan", "config", "module", "trees", "backends", "observe", "node", "integrate", "doctor", "cli")
+FLOORS = (
+    "system",
+    "plan",
+    "config",
+    "trees",
+    "registry",
+    "mounts",
+    "backends",
+    "observe",
+    "node",
+    "integrate",
+    "doctor",
+    "cli",
+)
 
 
 def name_of(path: Path) -> str:

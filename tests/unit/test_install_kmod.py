@@ -12,10 +12,10 @@ import pytest
 
 from chosns import __version__
 from chosns.errors import ChosError
-from chosns.install import module_source
 from chosns.integrate import command, engine
 from chosns.integrate.kmod import KernelModule
 from chosns.integrate.model import Machine, Request
+from chosns.system.installed import module_source
 
 MODULE, KERNEL = f"chos/{__version__}", os.uname().release
 STEPS = [f"dkms add {MODULE}", f"dkms build {MODULE} -k {KERNEL}", f"dkms install {MODULE} -k {KERNEL}"]

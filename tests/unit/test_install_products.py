@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from chosns.errors import ChosError
-from chosns.install import library, starter
 from chosns.integrate import engine, lsb_queues
 from chosns.integrate.model import FileEdit, Machine, Plan, Request
 from chosns.integrate.products import PRODUCTS
+from chosns.system.installed import library, starter
 
 LSB_QUEUES = """\
 # Queues of the site

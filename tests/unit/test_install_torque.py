@@ -19,12 +19,12 @@ from click.testing import CliRunner
 
 from chosns.cli import integrate
 from chosns.errors import ChosError
-from chosns.install import starter
 from chosns.integrate import command, engine, mom
 from chosns.integrate.model import Machine, Request
 from chosns.integrate.mom_problems import job_starter_problems
 from chosns.integrate.products import PRODUCTS
 from chosns.model import Severity
+from chosns.system.installed import starter
 
 TORQUE = PRODUCTS["torque"]
 CONFIG = "/var/spool/torque/mom_priv/config"

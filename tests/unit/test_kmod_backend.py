@@ -12,17 +12,17 @@ from typing import Any
 import pytest
 from plan_support import DEFAULT, HERE
 
-from chosns.backends.kmod import _require_closed, _require_possible
+from chosns.backends.kmod import control
+from chosns.backends.kmod.backend import _require_closed, _require_possible
+from chosns.backends.kmod.root import tree_names
 from chosns.errors import BuildError, UnsafeError
 from chosns.model import Bind, Environment, Policy, Site, Sysconfig
-from chosns.module import control
-from chosns.module.root import tree_names
 from chosns.node.actions import WithdrawTree
 from chosns.node.decision import closing
 from chosns.node.state import NodeState
 from chosns.observe.homes import Homes
 from chosns.registry import Generation
-from chosns.restrict import recorded
+from chosns.registry.excess import recorded
 
 ENV = Environment("one", "/os/one", HERE)
 SITE = Site((ENV,), bindmaps={"default": DEFAULT})

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from chosns import late
 from chosns.errors import RegistryError
-from chosns.late import Wanted, at_once, automounts, compare, on_base, tops, uppermost, wanted_by
-from chosns.mountinfo import Mount
-from chosns.syscalls import MOUNT_ATTR_NODEV, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY
+from chosns.mounts import late
+from chosns.mounts.late import Wanted, at_once, automounts, compare, on_base, tops, uppermost, wanted_by
+from chosns.system.mountinfo import Mount
+from chosns.system.syscalls import MOUNT_ATTR_NODEV, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY
 
 NOSUID, NODEV, RO = MOUNT_ATTR_NOSUID, MOUNT_ATTR_NODEV, MOUNT_ATTR_RDONLY
 BOTH = NOSUID | NODEV

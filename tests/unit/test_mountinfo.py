@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chosns.mountinfo import Mount, read_mounts
+from chosns.system.mountinfo import Mount, read_mounts
 
 PLAIN = "36 35 98:0 / / rw,relatime shared:1 - ext4 /dev/sda1 rw\n"
 

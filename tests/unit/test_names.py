@@ -7,8 +7,8 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chosns import names
 from chosns.model import Environment, Origin, Site, escape_name
+from chosns.registry import names
 
 HERE = Origin("/etc/chos", 1)
 

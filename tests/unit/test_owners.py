@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from chosns.errors import ConfigError, PlanError, TreeError
 from chosns.model import Bind, Origin, Policy
+from chosns.system.inside import open_inside
 from chosns.trees import check, owners, sources
-from chosns.trees.view import DirectoryView, open_inside
+from chosns.trees.view import DirectoryView
 
 NAMES = ("a", "b", "c")
 paths = st.lists(st.sampled_from(NAMES), min_size=1, max_size=3).map("/".join)

@@ -7,10 +7,9 @@ from dataclasses import replace
 import pytest
 
 from chosns.errors import PlanError, TreeError
-from chosns.model import BindMap, Origin, Policy, Sysconfig
+from chosns.model import BindMap, Launcher, Origin, Policy, Sysconfig
 from chosns.plan import Bind, Kind, MakeSymlink, Overlay, Plan
 from chosns.plan.operations import Flags
-from chosns.plan.planner import Launcher
 from tests.unit.plan_support import (
     BASE,
     MERGED,

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 
 from chosns.errors import ChosError
 from chosns.model import Bind as ExtraBind
-from chosns.model import BindMap, Origin, Policy, Share, Sysconfig
+from chosns.model import BindMap, Launcher, Origin, Policy, Share, Sysconfig
 from chosns.plan import Bind, Hide, Kind, MakeDirectory, MakeSymlink, Overlay, Plan
 from chosns.plan.operations import Flags, Reason
-from chosns.plan.planner import ALWAYS_BASE, RESERVED, Launcher
-from chosns.plan.view import is_below, join, resolve, split
+from chosns.plan.planner import ALWAYS_BASE, RESERVED
+from chosns.plan.view import resolve
+from chosns.system.paths import is_below, join, split
 from tests.unit.plan_support import DEFAULT, Machine, Root, plan_for
 
 # CHOS_EXAMPLES=5000 looks harder.
@@ -45,7 +46,7 @@ flags = st.booleans()
 
 @st.composite
 def bind_maps(draw: st.DrawFn) -> BindMap:
-    """Bind maps that `chosns.bindmap` would let through."""
+    """Bind maps that `chosns.config.bindmap` would let through."""
     tops = draw(st.sets(st.sampled_from(TOPS[:7]), max_size=6))
     tree = tuple(Share("/" + name, draw(origins)) for name in sorted(tops))
     base = draw(st.lists(places, unique=True, max_size=4))

@@ -8,12 +8,12 @@ from dataclasses import asdict
 
 import pytest
 
-from chosns import trust
-from chosns.backends import kmod
+from chosns.backends.kmod import backend as kmod
 from chosns.config.sections import parse_sections
 from chosns.errors import UnsafeError
 from chosns.model import Environment, Origin, Policy
-from chosns.mountinfo import parse_mount
+from chosns.system.mountinfo import parse_mount
+from chosns.trees import trust
 
 LINE = "77 1 {} / /os/image ro,relatime shared:1 - {} {} ro"
 

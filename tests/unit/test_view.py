@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
-from chosns.plan.view import Kind, is_below, join, parent, resolve, split
+from chosns.plan.view import Kind, resolve
+from chosns.system.paths import is_below, join, parent, split
 from chosns.trees.view import DirectoryView
 from tests.unit.plan_support import Node, Root, link
 

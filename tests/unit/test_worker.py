@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from chosns import errors
-from chosns.backends.worker import Worker
 from chosns.errors import BuildError, ChosError, PlanError, TreeError, UnsupportedError
+from chosns.mounts.worker import Worker
 
 
 @pytest.fixture(autouse=True)

@@ -17,9 +17,9 @@ from pathlib import Path
 _where = re.findall(r"sys\.path\.insert\(0, *['\"](.*?)['\"]\)", Path("/usr/bin/chosctl").read_text())[0]
 sys.path.insert(0, _where)
 import chosns.cli.lifecycle  # noqa: E402, F401
-from chosns import fault  # noqa: E402
 from chosns.cli import main  # noqa: E402
-from chosns.syscalls import missing_calls  # noqa: E402
+from chosns.system import fault  # noqa: E402
+from chosns.system.syscalls import missing_calls  # noqa: E402
 
 __all__ = ["chosctl", "missing_calls"]
 LIMIT = 120  # seconds after which a command counts as hung

@@ -1,4 +1,4 @@
-"""What a generation's mounts are compared with: its plan, as its manifest has it. Pure; `chosns.repair` acts on it.
+"""What a generation's mounts are compared with: its plan, as its manifest has it. Pure; `repair` acts on it.
 
 A mount that comes to the base after `chosctl up` comes inside with the flags that it has on the base. Where it lacks
 nosuid, its set-uid programs run with the tree's loader: docs/security.md, rule 34.
@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 from chosns.errors import RegistryError
 from chosns.lazydata import dataclass
-from chosns.mountinfo import Mount, parse_mount
-from chosns.plan.view import is_below
-from chosns.syscalls import MOUNT_ATTR_NODEV, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY
+from chosns.system.mountinfo import Mount, parse_mount
+from chosns.system.paths import is_below
+from chosns.system.syscalls import MOUNT_ATTR_NODEV, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY
 
 _BITS = {"nosuid": MOUNT_ATTR_NOSUID, "nodev": MOUNT_ATTR_NODEV, "ro": MOUNT_ATTR_RDONLY}
 _LOCAL = "/local"

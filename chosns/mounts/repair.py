@@ -20,17 +20,17 @@ from functools import partial
 from types import TracebackType
 from typing import Any, NamedTuple
 
-from chosns import syscalls
-from chosns.backends.worker import Worker
 from chosns.errors import ChangedError, ChosError
-from chosns.install import find_launcher, launcher_problem
-from chosns.late import Lacking, Wanted, automounts, compare, on_base, tops, uppermost, wanted_by
 from chosns.lazydata import dataclass
-from chosns.mountflags import STRICT, open_mount, restrict
-from chosns.mountinfo import Mount
+from chosns.mounts.late import Lacking, Wanted, automounts, compare, on_base, tops, uppermost, wanted_by
+from chosns.mounts.verify import Origins, Shown
+from chosns.mounts.worker import Worker
 from chosns.registry import PATH, Generation
-from chosns.trees.view import open_inside
-from chosns.verify import Origins, Shown
+from chosns.system import syscalls
+from chosns.system.inside import open_inside
+from chosns.system.installed import find_launcher, launcher_problem
+from chosns.system.mountflags import STRICT, open_mount, restrict
+from chosns.system.mountinfo import Mount
 
 _TIME_LIMIT = 10.0  # seconds: nothing here takes long, unless a file system on the way does not answer
 _MOST = 1000  # mounts of one generation that are reported by name

@@ -14,7 +14,7 @@ from typing import Any
 from chosns.lazydata import dataclass
 from chosns.model import BindMap, Environment, Sysconfig
 from chosns.plan.planner import ALWAYS_BASE
-from chosns.plan.view import is_below, join, parent, split
+from chosns.system.paths import is_below, join, parent, split
 
 _VERSION = 2
 _SOME = "/\0"  # stands for any top-level name that nothing is said about: no configuration can name it

@@ -18,13 +18,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from chosns import syscalls
-from chosns.base import require_base, require_kernel
 from chosns.errors import ChosError, NotPrepared, as_chos_error
-from chosns.late import at_once, wanted_by
-from chosns.mountflags import open_mount
+from chosns.mounts.base import require_base, require_kernel
+from chosns.mounts.late import at_once, wanted_by
+from chosns.mounts.repair import RETIRED, Visitor, read_all, repair
 from chosns.registry import Generation, open_registry
-from chosns.repair import RETIRED, Visitor, read_all, repair
+from chosns.system import syscalls
+from chosns.system.mountflags import open_mount
 
 # Milliseconds.
 _QUIET = 1000  # without a change of the base's mounts, then there is time to look closely

@@ -20,13 +20,13 @@ import signal
 import stat
 from collections.abc import Callable, Iterator
 
-from chosns import fault, syscalls
-from chosns.backends import confine
-from chosns.backends.worker import Worker
+from chosns.backends.ns import confine
 from chosns.errors import BuildError, UnsupportedError
+from chosns.mounts.worker import Worker
 from chosns.plan import Plan
 from chosns.plan.operations import Bind, Overlay
-from chosns.trees.view import INSIDE, open_inside
+from chosns.system import fault, syscalls
+from chosns.system.inside import INSIDE, open_inside
 
 _NOBODY = 65534
 # Without these and without seccomp, the shell would reach other processes, or networks.

@@ -7,7 +7,7 @@ import stat
 import sys
 
 from chosns import __version__
-from chosns.plan.planner import Launcher
+from chosns.model import Launcher
 
 _USUAL = "/usr/lib/chos"
 _CAPABILITIES = "security.capability"  # the file attribute that holds them, capabilities(7)

@@ -1,7 +1,7 @@
 """The kmod backend: an environment is a tree that the kernel module allows. There is one /chos for the whole node.
 
 A worker looks at the tree, because that may hang. Settings that only namespaces can fulfil are never ignored silently:
-if they restrict, the environment is refused; if they add something, there is a warning. `chosns.module` loads the
+if they restrict, the environment is refused; if they add something, there is a warning. `control` loads the
 module and makes /chos.
 """
 
@@ -16,20 +16,20 @@ from dataclasses import asdict
 from typing import Any
 
 from chosns.backends import Seen, with_groups
-from chosns.backends.worker import Worker
+from chosns.backends.kmod import control
+from chosns.backends.kmod.root import ROOT, tree_names
 from chosns.errors import BuildError, ChosError, UnsafeError
 from chosns.model import BindMap, Environment, Policy, Site
-from chosns.module import control
-from chosns.module.root import ROOT, tree_names
+from chosns.mounts.worker import Worker
 from chosns.plan import Plan
 from chosns.plan.planner import ETC_ALWAYS_BASE
 from chosns.plan.view import resolve
-from chosns.registry_writer import RegistryWriter
-from chosns.restrict import recorded
+from chosns.registry.excess import recorded
+from chosns.registry.writer import RegistryWriter
 from chosns.trees.check import open_tree_root, os_name
 from chosns.trees.owners import owners_of
+from chosns.trees.trust import decided, image_type
 from chosns.trees.view import DirectoryView
-from chosns.trust import decided, image_type
 
 _ACL = "system.posix_acl_access"  # acl(5)
 _SHOWN = 4  # missing links that a message names

@@ -11,7 +11,7 @@ import os
 from dataclasses import replace
 
 from chosns.model import FOREIGN, SITE, Policy
-from chosns.mountinfo import mount_number, read_mounts
+from chosns.system.mountinfo import mount_number, read_mounts
 
 # File systems that are made as one file, and never written to afterwards.
 _IMAGES = frozenset(

@@ -16,11 +16,11 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, NamedTuple, TypeVar
 
-from chosns import syscalls
 from chosns.errors import NotPrepared, RegistryError
-from chosns.formats import policy_text
 from chosns.lazydata import dataclass
 from chosns.model import Environment, escape_name
+from chosns.registry.formats import policy_text
+from chosns.system import syscalls
 
 PATH = "/run/chos"
 _GENERATION = re.compile(r"(?P<name>[A-Za-z0-9%][A-Za-z0-9._%-]{0,254})\.(?P<number>[1-9][0-9]{0,8})")

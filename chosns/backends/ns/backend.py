@@ -17,26 +17,26 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import Any, NamedTuple
 
-from chosns import fault, syscalls
-from chosns.backends import Seen, calls, with_groups
-from chosns.backends.confine import unused_id
-from chosns.backends.trial import new_mount_namespace, try_shell
-from chosns.backends.worker import Worker
+from chosns.backends import Seen, with_groups
+from chosns.backends.ns import calls
+from chosns.backends.ns.confine import unused_id
+from chosns.backends.ns.trial import new_mount_namespace, try_shell
 from chosns.errors import BuildError, ChangedError, UnsupportedError
-from chosns.execute import Executor
-from chosns.install import find_launcher
-from chosns.model import Environment, Site
+from chosns.model import Environment, Launcher, Site
+from chosns.mounts.execute import Executor
+from chosns.mounts.verify import verify
+from chosns.mounts.worker import Worker
 from chosns.plan import Plan, make_plan
-from chosns.plan.planner import Launcher
 from chosns.registry import PATH
-from chosns.registry_writer import RegistryWriter
-from chosns.restrict import recorded_mounts
+from chosns.registry.excess import recorded_mounts
+from chosns.registry.writer import RegistryWriter
+from chosns.system import fault, syscalls
+from chosns.system.installed import find_launcher
 from chosns.trees.check import open_tree_root, os_name
 from chosns.trees.owners import owners_of
 from chosns.trees.sources import check_sources
+from chosns.trees.trust import decided, image_type
 from chosns.trees.view import DirectoryView
-from chosns.trust import decided, image_type
-from chosns.verify import verify
 
 TIME_LIMIT = 60.0  # seconds for one environment; needed if a tree's file system does not answer
 

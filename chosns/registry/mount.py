@@ -12,11 +12,11 @@ import os
 import time
 from collections.abc import Iterator
 
-from chosns import syscalls
-from chosns.access import make_ours
-from chosns.mountinfo import read_mounts
-from chosns.registry import PATH
-from chosns.registry_writer import RegistryWriter
+from chosns.registry.access import make_ours
+from chosns.registry.reader import PATH
+from chosns.registry.writer import RegistryWriter
+from chosns.system import syscalls
+from chosns.system.mountinfo import read_mounts
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 

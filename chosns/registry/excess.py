@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from chosns.allowance import allowance, from_json, wider
 from chosns.model import FOREIGN, Environment, Site
-from chosns.registry import Generation
-from chosns.trust import decided
+from chosns.plan.allowance import allowance, from_json, wider
+from chosns.registry.reader import Generation
+from chosns.trees.trust import decided
 
 _RESTRICTIONS = ("nosuid", "nodev", "read_only", "no_new_privs")
 

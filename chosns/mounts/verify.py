@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
-from chosns import syscalls
-from chosns.complete import differences
 from chosns.errors import BuildError, ChangedError
-from chosns.mountflags import restrict
-from chosns.mountinfo import Mount, mount_number, parse_mount, read_mounts
+from chosns.mounts.differences import differences
 from chosns.plan.operations import Flags, MakeDirectory, MakeSymlink, Plan
-from chosns.plan.view import join, split
+from chosns.system import syscalls
+from chosns.system.mountflags import restrict
+from chosns.system.mountinfo import Mount, mount_number, parse_mount, read_mounts
+from chosns.system.paths import join, split
 
 _ATTRIBUTE_OF = {
     "nosuid": syscalls.MOUNT_ATTR_NOSUID,

@@ -10,9 +10,9 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Collection, Iterator
 
-from chosns.mountinfo import Mount
 from chosns.plan.operations import Bind, Plan
-from chosns.plan.view import is_below, join, split
+from chosns.system.mountinfo import Mount
+from chosns.system.paths import is_below, join, split
 
 
 def differences(plan: Plan, mounts: list[Mount], numbers: dict[str, int]) -> set[str]:

@@ -8,10 +8,10 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from chosns import fault, syscalls
 from chosns.errors import UnsupportedError
 from chosns.lazydata import dataclass
-from chosns.mountinfo import read_mounts
+from chosns.system import fault, syscalls
+from chosns.system.mountinfo import read_mounts
 
 if TYPE_CHECKING:
     import subprocess

@@ -6,7 +6,7 @@ import errno
 import os
 from collections.abc import Sequence
 
-from chosns.formats import acl, acl_groups
+from chosns.registry.formats import acl, acl_groups
 
 _ACL_XATTR = "system.posix_acl_access"
 _CLOSED = (0, 0, 0o700, None)  # owner, group, mode and ACL of a directory that only root may enter

@@ -14,11 +14,11 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from chosns import fault, syscalls
-from chosns.access import grant, make_ours, narrow
-from chosns.formats import policy_text
 from chosns.model import Environment, escape_name
-from chosns.registry import PATH, Registry, open_registry
+from chosns.registry.access import grant, make_ours, narrow
+from chosns.registry.formats import policy_text
+from chosns.registry.reader import PATH, Registry, open_registry
+from chosns.system import fault, syscalls
 
 
 class RegistryWriter(Registry):

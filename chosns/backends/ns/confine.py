@@ -9,8 +9,8 @@ import contextlib
 import os
 import resource
 
-from chosns import syscalls
-from chosns.backends import calls
+from chosns.backends.ns import calls
+from chosns.system import syscalls
 
 # No account has such a number: it is above the numbers that SSSD and FreeIPA derive from a directory (up to 2000200000)
 # and that systemd gives to containers (up to 1879048191), and below those of systemd's foreign images (from

@@ -11,9 +11,9 @@ from __future__ import annotations
 import errno
 import os
 
-from chosns import syscalls
-from chosns.mountinfo import Mount, mount_number
-from chosns.trees.view import INSIDE, open_inside
+from chosns.system import syscalls
+from chosns.system.inside import INSIDE, open_inside
+from chosns.system.mountinfo import Mount, mount_number
 
 STRICT = syscalls.RESOLVE_NO_SYMLINKS | INSIDE
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)

@@ -14,10 +14,9 @@ from collections.abc import Iterator
 from dataclasses import field
 from itertools import groupby
 
-from chosns import fault, syscalls
 from chosns.errors import BuildError
 from chosns.lazydata import dataclass
-from chosns.mountinfo import mount_number
+from chosns.mounts.verify import Origins, Shown, attributes, whole
 from chosns.plan.operations import (
     Bind,
     Flags,
@@ -30,9 +29,10 @@ from chosns.plan.operations import (
     Pivot,
     Plan,
 )
-from chosns.plan.view import parent, split
-from chosns.trees.view import INSIDE, open_inside
-from chosns.verify import Origins, Shown, attributes, whole
+from chosns.system import fault, syscalls
+from chosns.system.inside import INSIDE, open_inside
+from chosns.system.mountinfo import mount_number
+from chosns.system.paths import parent, split
 
 # Only directories and links live there; the limits keep a mistake from eating memory.
 _TMPFS_OPTIONS: dict[str, str | None] = {"mode": "0755", "size": "1m", "nr_inodes": "4096", "source": "chos"}

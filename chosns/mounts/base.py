@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 
-from chosns import syscalls
 from chosns.errors import PrivilegeError, RegistryError, UnsupportedError
-from chosns.mountinfo import read_mounts
-from chosns.plan.view import is_below
 from chosns.registry import PATH, open_registry
+from chosns.system import syscalls
+from chosns.system.mountinfo import read_mounts
+from chosns.system.paths import is_below
 
 
 def require_base(command: str) -> None:

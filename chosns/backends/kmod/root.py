@@ -13,10 +13,10 @@ import os
 import stat
 from collections.abc import Iterable
 
-from chosns import fault, syscalls
+from chosns.backends.kmod.control import PLACE
 from chosns.model import Site
-from chosns.module.control import PLACE
-from chosns.mountinfo import Mount, read_mounts
+from chosns.system import fault, syscalls
+from chosns.system.mountinfo import Mount, read_mounts
 
 ROOT = "/chos"
 LOCAL = "local"

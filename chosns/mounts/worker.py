@@ -17,8 +17,9 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
-from chosns import errors, syscalls
+from chosns import errors
 from chosns.errors import BuildError, ChosError, as_chos_error
+from chosns.system import syscalls
 
 _KILL_GRACE = 2.0  # seconds until a killed process is gone, unless it is stuck in the kernel
 _LAST_WORDS = 4096  # bytes of the program's output that are kept; the rest is ignored

@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+from chosns.backends.kmod import control, root
 from chosns.errors import UnsupportedError
 from chosns.model import Site
-from chosns.module import control, root
-from chosns.registry_writer import RegistryWriter
+from chosns.registry.writer import RegistryWriter
 
 
 def bring_up(site: Site, registry: RegistryWriter) -> list[str]:
