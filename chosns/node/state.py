@@ -16,9 +16,9 @@ from chosns.lazydata import dataclass
 from chosns.model import Site
 from chosns.mounts.base import is_shared, private_mounts
 from chosns.observe.homes import count_residents
-from chosns.registry import Generation, Registry
+from chosns.registry import Generation, Registry, names
 from chosns.registry.access import is_granted, may_enter
-from chosns.registry.reader import Written, names
+from chosns.registry.reader import Written
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 FILES = ("base", "login", "jobs")  # of the registry, beside environments
