@@ -1,4 +1,4 @@
-"""The base: being in it, and having it pass on its mounts."""
+"""The base: checks that this process is in it, and makes its mounts shared."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from chosns.system.paths import is_below
 
 
 def require_base(command: str) -> None:
-    """Refuse to go on where what is prepared would be wrong, or seen by nobody.
+    """Refuse to continue if what is prepared would be wrong, or visible to nobody.
 
     :raises PrivilegeError: not root.
     :raises RegistryError: inside an environment, or in another namespace than the node's own.
@@ -57,9 +57,11 @@ def require_kernel() -> None:
 
 
 def private_mounts() -> list[str]:
-    """Mounts of the base below which nothing that comes later appears inside; its root is shared, they are not.
+    """Mounts of the base that are not shared, although its root is. What is mounted below them later does not appear
+    inside.
 
-    Those of a single file (pins of network namespaces) hold none, and the registry's and those of /chos are ours.
+    Left out: mounts of a single file (pins of network namespaces), because nothing can be mounted below them, and our
+    own mounts, the registry and /chos.
     """
     mounts = {mount.target: mount for mount in read_mounts()}
     return sorted(
@@ -72,7 +74,7 @@ def private_mounts() -> list[str]:
 
 
 def is_shared() -> bool:
-    """Whether the base's root passes its mounts on."""
+    """Whether the base's root is a shared mount."""
     root = [mount for mount in read_mounts() if mount.target == "/"][-1]
     return any(tag.startswith("shared:") for tag in root.propagation)
 
@@ -80,9 +82,9 @@ def is_shared() -> bool:
 def ensure_shared() -> bool:
     """Make the base's mounts shared where its root is not, so that later mounts appear inside environments.
 
-    All of them: with a private root, those that were made private on purpose cannot be told from the others.
+    All of them are made shared: if the root is private, mounts that are private on purpose cannot be distinguished.
 
-    :returns: True when it had to be done.
+    :returns: True if it had to be done.
     """
     if is_shared():
         return False

@@ -1,7 +1,7 @@
-"""Do the binds of an environment show all that is mounted on the base, and nothing that is gone there?
+"""Whether the binds of an environment show exactly what is mounted on the base.
 
-Both follow the base; but a copy misses what comes and goes until it is attached. /local was never apart and does not.
-Pure: called by `verify` with what the kernel says.
+A bind receives the base's later mounts only after it is attached, so a mount that came or went while it was a detached
+copy is missed. /local was never a detached copy and shows all. Pure: `verify` calls it with the kernel's mount table.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from chosns.system.paths import is_below, join, split
 
 
 def differences(plan: Plan, mounts: list[Mount], numbers: dict[str, int]) -> set[str]:
-    """Where a bind of the base shows other mounts than the base itself at /local.
+    """The places where a bind of the base shows other mounts than the base itself at /local.
 
     :param mounts: every mount of the environment.
     :param numbers: target → which mount it is, for binds below /local at least.
     """
     binds = [op for op in plan.operations if isinstance(op, Bind) and op.side == "base"]
-    # What is bound below /local is no part of the base, and is looked at by itself.
+    # What the plan binds below /local is not a part of the base, and is checked separately.
     late = {bind.target: numbers[bind.target] for bind in binds if is_below(bind.target, "/local")}
     tree, apart = _Tree(mounts), set(late.values())
     targets = {op.target for op in plan.operations}
@@ -36,14 +36,14 @@ def differences(plan: Plan, mounts: list[Mount], numbers: dict[str, int]) -> set
             found.add(bind.target)
         found.update(bind.target + path for path, _, _ in Counter(wanted[1]) - Counter(there[1]))
         more = {bind.target + path for path, _, _ in Counter(there[1]) - Counter(wanted[1])}
-        # Another operation's are its own affair.
+        # Mounts of another operation are checked with that operation.
         others = {target for target in targets if target != bind.target and is_below(target, bind.target)}
         found.update(path for path in more if not any(is_below(path, other) for other in others))
     return found
 
 
 class _Tree:
-    """Mounts as they lie on each other."""
+    """Mounts as a tree: which one is on which."""
 
     def __init__(self, mounts: list[Mount]) -> None:
         self._on: dict[int, dict[str, list[Mount]]] = {}

@@ -1,8 +1,8 @@
 """Carries out a plan in the mount namespace that the caller has just made for it.
 
-Runs in a child process of its own (`backends.ns`), in a new namespace whose mounts are already slaves of the
-base's: whatever goes wrong here ends with that process. Works on descriptors: a path is looked up once,
-below a root that it cannot leave, and every mount has its flags before it is attached.
+Runs in a child process of its own (`backends.ns`), in a new namespace whose mounts are already slaves of the base's. If
+something goes wrong here, everything disappears with that process. Works on descriptors: a path is looked up once,
+below a root that it cannot leave, and every mount gets its flags before it is attached.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ from chosns.system.inside import INSIDE, open_inside
 from chosns.system.mountinfo import mount_number
 from chosns.system.paths import parent, split
 
-# Only directories and links live there; the limits keep a mistake from eating memory.
+# It contains only directories and links. The limits keep a mistake from using up the memory.
 _TMPFS_OPTIONS: dict[str, str | None] = {"mode": "0755", "size": "1m", "nr_inodes": "4096", "source": "chos"}
 _STRICT = syscalls.RESOLVE_NO_SYMLINKS | INSIDE
-_LAYERS = "/local"  # the overlays' generated layers stand here until the overlays hold them
+_LAYERS = "/local"  # the overlays' generated layers are mounted here until the overlays use them
 
 
 @dataclass
@@ -86,7 +86,7 @@ class Executor:
 
     @contextlib.contextmanager
     def _naming(self, operation: Operation) -> Iterator[None]:
-        """Make an OSError inside say which operation it was and what may be the reason."""
+        """Turn an OSError inside into an error that names the operation and a possible reason."""
         try:
             yield
         except OSError as error:

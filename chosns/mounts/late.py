@@ -1,7 +1,7 @@
-"""What a generation's mounts are compared with: its plan, as its manifest has it. Pure; `repair` acts on it.
+"""Compares a generation's mounts with its plan, which is in its manifest. Pure; `repair` acts on the result.
 
-A mount that comes to the base after `chosctl up` comes inside with the flags that it has on the base. Where it lacks
-nosuid, its set-uid programs run with the tree's loader: docs/security.md, rule 34.
+A file system that is mounted on the base after `chosctl up` appears inside with the flags that it has on the base. If
+it lacks nosuid, its set-uid programs run with the tree's loader: docs/security.md, rule 34.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _KERNELS = ("/proc", "/sys", "/dev")  # where the kernel's own file systems are 
 
 
 class Lacking(NamedTuple):
-    """A mount inside that lacks flags (MOUNT_ATTR_ bits) which the plan has for that place."""
+    """A mount inside that lacks flags (MOUNT_ATTR_ bits) that the plan has for its place."""
 
     mount: Mount
     flags: int
@@ -43,8 +43,8 @@ class Lacking(NamedTuple):
 class Wanted:
     """Which flags a plan has for each place.
 
-    places:   target of an operation → MOUNT_ATTR_ bits; they hold for everything below it, too
-    launcher: where the launcher is, empty where there is none: the one mount of the base that keeps set-uid bits
+    places:   target of an operation → MOUNT_ATTR_ bits; they also apply to everything below it
+    launcher: the launcher's place, empty if there is none: the only mount of the base without nosuid
     """
 
     places: Mapping[str, int]
@@ -68,11 +68,11 @@ class Wanted:
 
 
 def wanted_by(manifest: Mapping[str, Any], generation: str = "") -> Wanted:
-    """What the plan in a generation's manifest wants; nosuid and nodev everywhere, where there is no plan.
+    """The flags of the plan in a generation's manifest; nosuid and nodev everywhere if there is no plan.
 
-    :param generation: whose it is.
-    :raises RegistryError: there is one, and it cannot be understood. Nothing is guessed then: nosuid everywhere would
-        take the launcher's rights.
+    :param generation: the generation to which the manifest belongs.
+    :raises RegistryError: there is a plan that cannot be understood. Nothing is guessed then, because nosuid everywhere
+        would take the launcher's rights.
     """
     places: dict[str, int] = {}
     launcher = ""
@@ -84,7 +84,7 @@ def wanted_by(manifest: Mapping[str, Any], generation: str = "") -> Wanted:
         if not isinstance(target, str) or not isinstance(flags, list):
             raise _damaged(generation)
         places[target] = sum(bit for name, bit in _BITS.items() if name in flags)
-        # Binds of the base are nosuid, all but one.
+        # All binds of the base are nosuid, except that of the launcher.
         if operation.get("operation") == "Bind" and operation.get("side") == "base" and "nosuid" not in flags:
             launcher = target
     return Wanted(places, launcher)
@@ -109,8 +109,8 @@ def _damaged(generation: str) -> RegistryError:
 def compare(mountinfo: bytes, wanted: Wanted) -> Iterator[Lacking]:
     """The mounts that lack flags of the plan.
 
-    :param mountinfo: /proc/PID/mountinfo of the generation's namespace. Most lines are passed over without a close
-        look: there may be very many.
+    :param mountinfo: /proc/PID/mountinfo of the generation's namespace. There may be very many lines, so most of them
+        are skipped after a quick test.
     """
     read_only = tuple(_escape(place) for place, bits in wanted.places.items() if bits & MOUNT_ATTR_RDONLY)
     for line in _lines(mountinfo):
@@ -126,24 +126,23 @@ def compare(mountinfo: bytes, wanted: Wanted) -> Iterator[Lacking]:
 
 
 def tops(mountinfo: bytes, wanted: Wanted, flag: int) -> list[Mount]:
-    """Where to set a flag recursively, so that all that lack it have it, what is under other mounts too.
+    """Where to set a flag recursively, so that all mounts that lack it get it, including those covered by other mounts.
 
-    These are the outermost mounts below which the plan has it everywhere: few, and mostly at the top, so that the way
-    to them is short.
+    These are the outermost mounts below which the plan has the flag everywhere. They are few, and most are near the
+    top, so that their paths are short.
     """
     lacking = [mount for mount, flags in compare(mountinfo, wanted) if flags & flag]
     return _outermost(lacking, mountinfo, wanted, flag) if lacking else []
 
 
 def at_once(mountinfo: bytes, wanted: Wanted, flag: int, device: str = "") -> list[Mount]:
-    """Of the outermost mounts below which the plan has `flag` everywhere, those that a process may keep open, and set
-    flags at without waiting for anybody.
+    """Of the outermost mounts below which the plan has `flag` everywhere, those that a process may keep open, and whose
+    flags it can set without waiting.
 
-    They are the plan's own, which never go as long as their generation is there, so that nothing on the base is kept
-    from being unmounted. Neither they nor what they are mounted on ask a server. And they can be seen, which a mount
-    over them would prevent.
+    They are the plan's own mounts, which exist as long as their generation. So keeping them open prevents no unmount on
+    the base. Neither they nor the mounts that they are on ask a server. And no other mount covers them.
 
-    :param device: that of the base's root directory (`MAJOR:MINOR`): where it does not answer, nothing works anyway.
+    :param device: that of the base's root directory (`MAJOR:MINOR`). If it does not answer, nothing works anyway.
     """
     mounts = _parsed(mountinfo)
     numbers = {mount.number: mount for mount in mounts}
@@ -159,7 +158,7 @@ def at_once(mountinfo: bytes, wanted: Wanted, flag: int, device: str = "") -> li
 
 
 def _asks(mount: Mount) -> bool:
-    """Whether a look at its root directory may wait for an answer."""
+    """Whether looking at its root directory may have to wait for a server."""
     return mount.fstype.partition(".")[0] in _ASKING
 
 
@@ -194,7 +193,7 @@ def _parsed(mountinfo: bytes) -> list[Mount]:
 
 
 def automounts(mountinfo: bytes) -> set[str]:
-    """Where an automounter of the base watches, by the base's names; the kernel's own places left out."""
+    """The places where an automounter of the base waits, by the base's names, without the kernel's own places."""
     found = set()
     for line in _lines(mountinfo):
         if b" - autofs " in line:
@@ -205,7 +204,7 @@ def automounts(mountinfo: bytes) -> set[str]:
 
 
 def on_base(target: str) -> str:
-    """What a place inside is called on the base, of whose mounts most are seen twice: below /local, too."""
+    """The name on the base of a place inside. Most mounts of the base are seen twice inside: below /local, too."""
     return target[len(_LOCAL) :] or "/" if is_below(target, _LOCAL) else target
 
 
@@ -214,7 +213,7 @@ def _lines(mountinfo: bytes) -> list[bytes]:
 
 
 def uppermost(mountinfo: bytes, target: str) -> Mount | None:
-    """The mount that is seen at `target`: of several, the one on which no other is. Their order says nothing."""
+    """The mount that is visible at `target`: of several, the one on which no other is. Their order does not show it."""
     name = _escape(target)
     lines = [line for line in _lines(mountinfo) if line.split(b" ", 6)[4] == name]
     found = [parse_mount(line.decode("utf-8", "surrogateescape")) for line in lines]
@@ -223,5 +222,5 @@ def uppermost(mountinfo: bytes, target: str) -> Mount | None:
 
 
 def _escape(path: str) -> bytes:
-    """A path as mountinfo has it."""
+    """A path in the spelling of mountinfo."""
     return re.sub(rb"[ \t\n\\]", lambda match: b"\\%03o" % match[0][0], os.fsencode(path))

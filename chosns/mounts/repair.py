@@ -1,12 +1,12 @@
-"""Keeps what comes to the base after `chosctl up` as restricted inside as the plan says: docs/security.md, rule 34.
+"""Restricts inside, as the plan says, what was mounted on the base after `chosctl up`: docs/security.md, rule 34.
 
-Looks at every generation that is pinned, old ones too, and restricts in place what lacks flags: at once, and without
-a trace on the base. Gives old generations the launcher that is installed now. `repair` is called by `node.hands` with
-the registry's lock; whoever wants to know only calls `look`.
+Looks at every pinned generation, old ones too, and sets missing flags in place. This takes effect at once, and changes
+nothing on the base. Old generations get the launcher that is installed now. `node.hands` calls `repair` with the
+registry's lock; callers that only want to know call `look`.
 
-Children of root's go into the generations' namespaces. Entering one moves the root directory there; it is put back to
-the base's at once, in between only two descriptors are opened (`Visitor`). So whatever Python or libc open, it is
-nothing of a tree. A file system that does not answer costs its generation a time limit.
+Child processes that are root enter the generations' namespaces. Entering moves their root directory; it is set back to
+the base's at once, and in between only two descriptors are opened (`Visitor`). So Python and libc never open a file of
+a tree. A file system that does not answer delays its own generation only, by a time limit.
 """
 
 from __future__ import annotations
@@ -32,10 +32,11 @@ from chosns.system.installed import find_launcher, launcher_problem
 from chosns.system.mountflags import STRICT, open_mount, restrict
 from chosns.system.mountinfo import Mount
 
-_TIME_LIMIT = 10.0  # seconds: nothing here takes long, unless a file system on the way does not answer
+_TIME_LIMIT = 10.0  # seconds; only a file system that does not answer takes so long
 _MOST = 1000  # mounts of one generation that are reported by name
-_ATTEMPTS = 3  # at what is not at its place: somebody has moved it meanwhile
-RETIRED = (errno.ENOENT, errno.EINVAL)  # its directory is gone; its pin is, and only the file below it is there
+_ATTEMPTS = 3  # attempts, if a mount is not found at its place because its directory was moved meanwhile
+# The generation's directory is gone, or its pin is gone and only the file below it is left.
+RETIRED = (errno.ENOENT, errno.EINVAL)
 _FLAGS = (syscalls.MOUNT_ATTR_NOSUID, syscalls.MOUNT_ATTR_NODEV, syscalls.MOUNT_ATTR_RDONLY)
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
@@ -44,11 +45,11 @@ _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 class Seen:
     """What was found in one generation.
 
-    late:       base's name of a mount that lacks nosuid inside, though the plan wants it → type of its file system
+    late:       the base's name of a mount that lacks nosuid inside, although the plan has it → type of its file system
     lacking:    how many mounts lack any flag of the plan
     automounts: where an automounter of the base may mount more, by the base's names
-    launcher:   the launcher there is missing, or another than the one that is installed now
-    problem:    why it could not be looked at; then nothing else is known
+    launcher:   whether the launcher there is missing, or is not the one that is installed now
+    problem:    why the generation could not be looked at; then nothing else is known
     """
 
     generation: Generation
@@ -60,7 +61,7 @@ class Seen:
 
 
 class Repaired(NamedTuple):
-    """`notes`: what an administrator is told. `whole`: nothing is known to allow more than its plan."""
+    """`notes`: for the administrator. `whole`: no mount is known to allow more than its plan."""
 
     notes: list[str]
     whole: bool
@@ -72,7 +73,7 @@ def look(generations: Sequence[Generation], limit: float = _TIME_LIMIT) -> list[
     if not pinned:
         return []
     found = []
-    # A second more for each: there may be very many mounts.
+    # One second more for each generation, because there may be very many mounts.
     with Worker(lambda worker: _look(worker, pinned), "mounts inside", limit + len(pinned)) as worker:
         for generation in pinned:
             seen = worker.expect("seen")
@@ -85,9 +86,9 @@ def look(generations: Sequence[Generation], limit: float = _TIME_LIMIT) -> list[
 
 
 def repair(generations: Sequence[Generation], limit: float = _TIME_LIMIT, *, launchers: bool = True) -> Repaired:
-    """Restrict what lacks flags of the plan, and exchange launchers of old. Root, on the base.
+    """Restrict mounts that lack flags of the plan, and replace old launchers. Root, on the base.
 
-    :param launchers: exchange them; with the registry's lock held, or two might do it at once.
+    :param launchers: replace launchers; only with the registry's lock, so that no two processes do it at once.
     """
     try:
         seen = look(generations, limit)
@@ -123,17 +124,17 @@ def repair(generations: Sequence[Generation], limit: float = _TIME_LIMIT, *, lau
 
 
 def not_looked_at(seen: Seen) -> str:
-    """What is told of a generation with a problem."""
+    """The note about a generation with a problem."""
     return f"{seen.problem}: what was mounted since may give rights in it"
 
 
 def some(names: Sequence[str], most: int = 5) -> str:
-    """A list for people, cut."""
+    """A list for people, cut off after some items."""
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 class Visitor:
-    """A process's descriptors of the base, by which it gets from one namespace into the next; a context manager."""
+    """Descriptors of the base that let a process go from one namespace into the next and back; a context manager."""
 
     def __init__(self) -> None:
         with contextlib.ExitStack() as opened:
@@ -152,12 +153,14 @@ class Visitor:
         self._opened.close()
 
     def enter(self, generation: str) -> tuple[int, int]:
-        """Go into a generation's namespace, but not below its root: descriptors of that, and of its mountinfo."""
+        """Enter a generation's namespace, but keep the base's root directory. Returns descriptors of the generation's
+        root and of its mountinfo."""
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         pin = os.open(f"gen/{generation}/ns", flags, dir_fd=self._registry)
         try:
             with self._moved(pin):
-                # The root directory at the moment of opening says which mounts are listed, and under which names.
+                # The root directory at the moment of opening decides which mounts mountinfo lists, and under which
+                # names.
                 mounts = os.open("self/mountinfo", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.proc)
                 try:
                     return os.open("/", _DIRECTORY), mounts
@@ -168,13 +171,13 @@ class Visitor:
             os.close(pin)
 
     def go(self, pin: int) -> None:
-        """Go into the namespace of an open pin, but not below its root."""
+        """Enter the namespace of an open pin, but keep the base's root directory."""
         with self._moved(pin):
             pass
 
     @contextlib.contextmanager
     def _moved(self, pin: int) -> Iterator[None]:
-        """While this lasts, the root directory is the namespace's."""
+        """Inside this context the root directory is the namespace's."""
         try:
             syscalls.setns(pin, syscalls.CLONE_NEWNS)
             yield
@@ -184,7 +187,7 @@ class Visitor:
 
 
 def _look(worker: Worker, generations: Sequence[Generation]) -> None:
-    """The child that looks: one report for each generation, in order."""
+    """The child process that looks. It sends one report for each generation, in order."""
     installed = _installed_launcher()
     with Visitor() as visitor:
         for generation in generations:
@@ -225,7 +228,7 @@ def _seen(mountinfo: bytes, wanted: Wanted, installed: Shown | None) -> dict[str
 
 
 def _installed_launcher() -> Shown | None:
-    """What a bind of the launcher would show, from the base; None where there is none that works."""
+    """What a bind of the base's launcher would show; None if no working launcher is installed."""
     launcher = find_launcher()
     if launcher is None or launcher_problem():
         return None
@@ -239,7 +242,7 @@ def _installed_launcher() -> Shown | None:
 
 
 def _mend(worker: Worker, found: Seen) -> None:
-    """The child that repairs one generation; it ends afterwards, and closes nothing itself."""
+    """The child process that repairs one generation. It ends afterwards, so it closes nothing itself."""
     wanted = wanted_by(found.generation.manifest, str(found.generation))
     copy = _launcher_copy() if found.launcher else -1
     root, mounts = Visitor().enter(str(found.generation))
@@ -258,8 +261,9 @@ def _mend(worker: Worker, found: Seen) -> None:
 
 
 def _restrict_all(root: int, mounts: int, wanted: Wanted) -> None:
-    """Set what is lacking, nosuid first: should a file system on the way to some mount not answer, at least that is
-    done. What comes of it is seen afterwards: a mount may be under another, and read-only waits for who is writing."""
+    """Set the missing flags, nosuid first: if a file system on the way to a mount does not answer, at least that is
+    done. The result is read back later: a mount may be covered by another, and read-only is refused while a file is
+    open for writing."""
     lacking = [flags for _, flags in compare(read_all(mounts), wanted)]
     for flag in (flag for flag in _FLAGS if any(flags & flag for flags in lacking)):
         for top in tops(read_all(mounts), wanted, flag):
@@ -272,17 +276,17 @@ def _restrict_all(root: int, mounts: int, wanted: Wanted) -> None:
 
 
 def _key(mount: Mount) -> tuple[int, str, str]:
-    """The same mount, wherever its directory is moved. Numbers are given again, so what it shows counts as well."""
+    """Identifies a mount even if its directory is moved. Mount numbers are reused, so what it shows is compared too."""
     return mount.number, mount.device, mount.root
 
 
 def _matters(lacking: Lacking, mountinfo: bytes) -> bool:
-    """Whether an administrator is told that this mount still lacks flags.
+    """Whether the administrator is told that this mount still lacks flags.
 
-    Of one that lacks nosuid, always. Without nosuid being at stake, only of one that can be seen. A mount that is under
-    another cannot be restricted alone, only with all that is below some mount above it; and for nodev that is not done
-    at /local, because /local/dev must keep its devices. The `up` after it has come to light restricts it. Until then it
-    gives no right: its devices are the base's, where it lacks nodev as well.
+    Always if it lacks nosuid. If it lacks only other flags, only if it is visible. A covered mount cannot be restricted
+    alone, only together with everything below some mount above it. For nodev this is not done at /local, because
+    /local/dev must keep its devices. When the mount becomes visible, the next `up` restricts it. Until then it gives no
+    right: its devices are the base's, and on the base it lacks nodev as well.
     """
     there = uppermost(mountinfo, lacking.mount.target)
     in_sight = there is not None and there.number == lacking.mount.number
@@ -300,11 +304,12 @@ def _launcher_copy() -> int:
 
 
 def _exchange(root: int, target: str, copy: int, there: Mount | None) -> None:
-    """Put the copy in the place of the launcher of old: under it, then take that away, so that there is one at every
-    moment. On it nothing can be mounted, for its file is deleted. Whoever has it open gets no rights by it any more: it
-    is in no namespace. Linux before 6.5 knows no under; there it is missing for some microseconds.
+    """Replace the old launcher by the copy. The copy is mounted beneath the old one, and then the old one is unmounted,
+    so that there is a launcher at every moment. (Mounting on top of it is impossible, because its file is deleted.) A
+    process that has the old one open gains no right from it, because that mount is in no namespace any more. Linux
+    before 6.5 cannot mount beneath; there the launcher is missing for some microseconds.
 
-    :param there: the launcher of old; None where there is none, because that was interrupted.
+    :param there: the old launcher; None if there is none because an earlier replacement was interrupted.
     :raises ChangedError: it is not there any more.
     """
     if there is None:
@@ -337,7 +342,7 @@ def _put(root: int, target: str, copy: int) -> None:
 
 
 def read_all(fd: int) -> bytes:
-    """All of a file of /proc, as it is now."""
+    """The whole content of a file of /proc."""
     os.lseek(fd, 0, os.SEEK_SET)
     pieces = []
     while piece := os.read(fd, 1 << 16):

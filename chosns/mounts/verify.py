@@ -1,7 +1,7 @@
 """Reads back what the kernel says is mounted, and compares it with the plan: docs/security.md, rule 18.
 
-Called by `backends.ns` in the namespace that `execute` has built. Looks at mountinfo only: asking a file system might
-hang. Changes nothing, except that what came from the base meanwhile is restricted as the rest is.
+Called by `backends.ns` in the namespace that `execute` has built. Reads mountinfo only, because asking a file system
+might hang. Changes only one thing: mounts that came from the base meanwhile get the same restrictions as the others.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Shown(NamedTuple):
 
 
 class Origins:
-    """Says of a descriptor what a copy of it will show; from this namespace as it is now."""
+    """Finds out what a copy of a descriptor's mount will show, from the present mount table of this namespace."""
 
     def __init__(self) -> None:
         with open("/proc/self/mountinfo", "rb") as file:
@@ -58,7 +58,7 @@ class Origins:
 
 
 def whole(mount: int) -> Shown:
-    """What a new mount of a file system of its own shows: all of it, following nothing."""
+    """What a mount of a new file system shows: all of it, and it receives mounts from no other."""
     device = os.fstat(mount).st_dev
     return Shown(f"{os.major(device)}:{os.minor(device)}", "/", frozenset())
 
@@ -83,15 +83,14 @@ def attributes(flags: Flags) -> int:
 def verify(plan: Plan, root: int, shown: dict[str, Shown], numbers: dict[str, int]) -> None:
     """Compare what the kernel says is mounted in this namespace with the plan.
 
-    Every operation's mount must be there, and show what it was made to show and follow the base where its source
-    does; every mount must be at least as restricted as the operation that
-    covers it says, and none may be shared, or something mounted inside would show on the base.
-    A mount that came from the base meanwhile is restricted here, as the ones before it were.
+    Every operation's mount must exist, show what it was made to show, and receive mounts from the base if its source
+    does. Every mount must be at least as restricted as the operation that covers it. None may be shared, because
+    then something mounted inside would show on the base. A mount that came from the base meanwhile is restricted here.
 
-    :param shown: what is to be seen at each target.
-    :param numbers: which mount is at a target, for those after the pivot at least.
+    :param shown: what must be visible at each target.
+    :param numbers: which mount is at a target, at least for those after the pivot.
     :raises BuildError: naming the first difference.
-    :raises ChangedError: something came to the base, or went, and not inside.
+    :raises ChangedError: something was mounted or unmounted on the base, but not inside.
     """
     wanted = {
         op.target: attributes(op.flags) for op in plan.operations if not isinstance(op, (MakeDirectory, MakeSymlink))
@@ -113,7 +112,7 @@ def verify(plan: Plan, root: int, shown: dict[str, Shown], numbers: dict[str, in
         if lacking:
             restrict(root, mount, lacking)
     changed = differences(plan, found, numbers)
-    if changed:  # mountinfo is read in pieces: what came between two of them is no difference
+    if changed:  # mountinfo is read in pieces, so a mount that came in between is not a difference
         changed &= differences(plan, read_mounts(), numbers)
     if changed:
         raise ChangedError(f"{_CHANGED}: {min(changed)}", object=plan.environment, hint=_AGAIN)
@@ -127,7 +126,8 @@ def _wanted_at(target: str, wanted: dict[str, int]) -> int:
 
 
 def _compare(plan: Plan, mounts: list[Mount], shown: dict[str, Shown]) -> None:
-    """At each target is what was made for it, be it below something that came from the base meanwhile."""
+    """Check that at each target is the mount made for it, even if it is covered by one that came from the base
+    since."""
     at: dict[str, list[Mount]] = {}
     for mount in mounts:
         if mount.target in shown:

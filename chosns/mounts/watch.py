@@ -1,10 +1,10 @@
-"""`chosctl watch`: restricts what comes to the base as soon as the kernel tells of it, instead of at the next `up`.
+"""`chosctl watch`: restricts new mounts of the base as soon as the kernel reports them, and not only at the next `up`.
 
-Shortens a time, and is no boundary: a user who tries without pause can be quicker (docs/security.md). Takes no lock, so
-that an `up` that waits for a tree does not stop it; what it does can be done by two at once.
+This shortens the time but is not a boundary: a user who tries without pause can be quicker (docs/security.md). It takes
+no lock, so that an `up` that waits for a tree does not stop it; two processes may do this work at once.
 
-It goes into the generations' namespaces itself, to lose no time. Its root directory is put back to the base's at once
-each time (`Visitor`), and it waits for no file system there: what may not answer is left to the children of `repair`.
+It enters the generations' namespaces itself, to lose no time. Each time its root directory is set back to the base's at
+once (`Visitor`), and it waits for no file system there: what may not answer is left to the child processes of `repair`.
 """
 
 from __future__ import annotations
@@ -27,14 +27,15 @@ from chosns.system import syscalls
 from chosns.system.mountflags import open_mount
 
 # Milliseconds.
-_QUIET = 1000  # without a change of the base's mounts, then there is time to look closely
-_LATEST = 10_000  # after the first change: somebody may mount all the time. Also until what has failed is tried again
+_QUIET = 1000  # without a change of the base's mounts; then a full look follows
+# After the first change, in case mounts change all the time; also the time until a failure is tried again.
+_LATEST = 10_000
 _FOREVER = -1
 
 
 class _Known(NamedTuple):
-    """A generation that can be restricted in some microseconds: its pin, and below which mounts nosuid holds for all
-    others; all opened."""
+    """A generation that can be restricted in some microseconds: its pin, and the mounts below which nosuid applies
+    everywhere. All of them are open."""
 
     pin: int
     tops: list[int]
@@ -51,7 +52,8 @@ def watch(told: Callable[[str], None]) -> None:
         os.nice(-20)
     _many_descriptors()
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # no exception may come while the root directory is elsewhere
+        # No KeyboardInterrupt may come while the root directory is the generation's.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     watcher = _Watcher(told)
     with open("/proc/self/mountinfo", "rb") as mounts:
         poll = select.poll()
@@ -71,7 +73,7 @@ def watch(told: Callable[[str], None]) -> None:
 
 
 def _many_descriptors() -> None:
-    """As many as may be: some for each generation."""
+    """Raise the limit of open files as far as possible: each generation needs some."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
@@ -80,7 +82,7 @@ def _many_descriptors() -> None:
 class _Watcher:
     """What is known of the generations.
 
-    :param told: given each note. What is wrong each time is told once.
+    :param told: called with each note. A problem that stays is reported once.
     """
 
     def __init__(self, told: Callable[[str], None]) -> None:
@@ -92,7 +94,8 @@ class _Watcher:
         self._problems: list[str] = []
 
     def hurry(self) -> None:
-        """Set nosuid wherever it is to be, without a look at what lacks it: a program may be about to start there."""
+        """Set nosuid everywhere at once, without looking what lacks it, because a program may be about to start
+        there."""
         if self._visitor is None:
             return
         with self._returning():
@@ -104,9 +107,9 @@ class _Watcher:
                             syscalls.mount_setattr(top, "", set_=syscalls.MOUNT_ATTR_NOSUID, recursive=True)
 
     def look(self) -> bool:
-        """Look closely: at what `hurry` cannot do, and at what it does not know yet.
+        """Do what `hurry` cannot do, and find generations that it does not know yet.
 
-        :returns: whether that was possible, and all is as restricted as it is to be.
+        :returns: whether that was possible, and everything is as restricted as the plans say.
         """
         problems: list[str] = []
         try:
@@ -129,7 +132,7 @@ class _Watcher:
         return not problems
 
     def _learn(self, generations: Sequence[Generation]) -> list[str]:
-        """Know all that are there now. What is retired is let go, or its mounts would be kept. :returns: problems."""
+        """Open all present generations, and close retired ones, so that their mounts can go. :returns: problems."""
         self._known = []
         self._visitor = None
         self._opened.close()
@@ -169,7 +172,7 @@ class _Watcher:
 
     @contextlib.contextmanager
     def _returning(self) -> Iterator[None]:
-        """Back in the base's namespace afterwards, which moves the root directory there as well."""
+        """Return to the base's namespace afterwards, which moves the root directory back as well."""
         try:
             yield
         finally:

@@ -1,6 +1,6 @@
-"""All that an environment's configuration shows and allows, as data, and whether that is more than another allows.
+"""Everything that an environment's configuration shows and allows, as data, and whether it is more than another allows.
 
-Pure: no file is looked at, so what may or may not exist counts as what could be there. Recorded in a generation's
+Pure: no file is looked at, so an optional source counts as existing and as missing. Recorded in a generation's
 manifest, so that `restrict` can compare it with the configuration of a later day. Who may enter, and the policy, are
 compared there. Must never call wider what merely shows less, nor pass over a right that was taken away.
 """
@@ -17,7 +17,8 @@ from chosns.plan.planner import ALWAYS_BASE
 from chosns.system.paths import is_below, join, parent, split
 
 _VERSION = 2
-_SOME = "/\0"  # stands for any top-level name that nothing is said about: no configuration can name it
+# Stands for every top-level name that the configuration does not mention; no configuration can contain it.
+_SOME = "/\0"
 _WORDS = re.compile(r"LANG|LANGUAGE|LC_[A-Z]+|TERM|COLORTERM|TZ")
 _NUMBER = re.compile(r"[0-9]+")
 # What a place may allow, and how a message says that it does so no more. `first`: whatever the OS tree has there.
@@ -124,7 +125,7 @@ def allowance(env: Environment, bindmap: BindMap, sysconfig: Sysconfig | None) -
 
 
 def wider(made: Allowance, now: Allowance) -> list[str]:
-    """What `made` shows or allows and `now` does not, a phrase each; empty where there is nothing of the kind."""
+    """Phrases for everything that `made` shows or allows and `now` does not; empty if there is nothing."""
     points = {_SOME, *made.tree, *now.tree, *made.only, *now.only}
     points |= {place.target for place in (*made.places, *now.places)}
     found = [reason for point in sorted(points) for reason in _wider_at(point, made, now)]
@@ -135,11 +136,11 @@ def wider(made: Allowance, now: Allowance) -> list[str]:
 
 
 def _decides(name: str, value: str) -> bool:
-    """Whether a variable may decide which program, library or configuration is used, and so whose code users run.
+    """Whether a variable may decide which program, library or configuration is used, and so which code users run.
 
-    Programs ask for variables of any name (LD_PRELOAD, PATH, GCONV_PATH, BASH_ENV, PERL5OPT, PROMPT_COMMAND), and a
-    value without a slash, even an empty one, can mean the working directory. So each counts, but for numbers and for
-    what is known to be a word for the locale, the terminal or the time zone.
+    Programs read variables of many names (LD_PRELOAD, PATH, GCONV_PATH, BASH_ENV, PERL5OPT, PROMPT_COMMAND), and a
+    value without a slash, even an empty one, can mean the working directory. So every variable counts, except those
+    whose value is a number, and known ones for the locale, the terminal or the time zone.
     """
     return "/" in value or not (_WORDS.fullmatch(name) or _NUMBER.fullmatch(value))
 
@@ -163,7 +164,7 @@ def _wider_at(point: str, made: Allowance, now: Allowance) -> Iterator[str]:
 
 
 def _excess(before: Place, after: Place) -> str:
-    """What one place allows and another, looked at from the same point, does not."""
+    """What one place allows and another place, seen at the same point, does not allow."""
     if before.source != after.source:
         return f"is not the base's {before.source} now"
     return next((said for right, said in _RIGHTS.items() if right in before.rights - after.rights), "")

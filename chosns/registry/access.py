@@ -14,17 +14,19 @@ _NO_ACL = (errno.ENODATA, errno.EOPNOTSUPP)
 
 
 def grant(fd: int, group_ids: Sequence[int]) -> None:
-    """Open the directory `fd` to everyone (no group), one group, or several by an ACL; and to nobody else.
+    """Open the directory `fd` to everyone (if no group is given), to one group, or to several by an ACL, and to nobody
+    else.
 
-    One that is right already is not touched, so that nobody is refused meanwhile.
+    A directory that is right already is not touched, so that no user is refused for a moment.
     """
     _set(fd, _wanted(group_ids))
 
 
 def narrow(fd: int, group_ids: Sequence[int]) -> bool:
-    """Close the directory `fd` to all who are in none of these groups (none given: to nobody), and open it to nobody.
+    """Close the directory `fd` to everyone who is in none of these groups (if none is given, close it to nobody). Never
+    opens it to anybody.
 
-    :returns: whether anybody but root is left who may enter.
+    :returns: whether anybody except root may still enter.
     """
     left = narrowed(may_enter(fd), group_ids)
     if left is None:
@@ -79,7 +81,7 @@ def _set(fd: int, wanted: tuple[int, int, int, bytes | None]) -> None:
 
 
 def make_ours(fd: int, mode: int) -> None:
-    """Give what `fd` is to root with exactly this mode, where it is not so."""
+    """Make root the owner of `fd`, with exactly this mode, if that is not so already."""
     status = os.fstat(fd)
     if (status.st_uid, status.st_gid) != (0, 0):
         os.fchown(fd, 0, 0)

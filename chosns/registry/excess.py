@@ -1,6 +1,6 @@
-"""Whether what is published allows more than the configuration does by now. Pure.
+"""Whether what is published allows more than the configuration does now. Pure.
 
-Asked before an environment is prepared: what allows more must not stay when no new generation can be made.
+Checked before an environment is prepared: a generation that allows more must not stay if no new one can be made.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ def recorded_mounts(env: Environment, site: Site, image: str) -> dict[str, Any]:
 
 
 def excess(generation: Generation, env: Environment, site: Site) -> list[str]:
-    """What a published generation shows and allows, and the configuration of today does not; empty where nothing.
+    """What a published generation shows or allows and the present configuration does not; empty if there is nothing.
 
-    Who may enter is not compared here.
+    Which groups may enter is not compared here.
     """
     found = policy_excess(generation.manifest, env)
     if generation.backend == "kmod":  # the module shows nothing for one environment alone
@@ -47,8 +47,8 @@ def excess(generation: Generation, env: Environment, site: Site) -> list[str]:
 def policy_excess(manifest: dict[str, Any], env: Environment) -> list[str]:
     """What the policy that a generation was made with allows, and the configuration does not.
 
-    A policy of which the configuration leaves something open was made tighter where the tree asked for it: so the
-    configuration's is completed in the same way, for the tree that the generation shows.
+    If the configuration left a part of the policy open, the generation's policy was completed from what its tree is. So
+    the present policy is completed in the same way, for the tree that the generation shows, before they are compared.
     """
     made_with = manifest.get("policy")
     if not isinstance(made_with, dict):

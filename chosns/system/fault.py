@@ -1,8 +1,8 @@
-"""Places where a test can stop the builder dead, to prove that nothing half-made is ever seen.
+"""Points at which a test can kill the builder, to prove that nothing half-made is ever visible.
 
 CHOS_FAULT_KILL=N in the environment kills the process with SIGKILL at the N-th point that it reaches; worker:N does
-that in each of its workers instead. Whoever can set root's environment could as well kill the process; nothing else
-can be done with it.
+that in each of its workers instead. The variable can do nothing else, and a user who can set root's environment could
+kill the process anyway.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""Whom an OS tree is trusted as: chos.toml(5), key `trust`; docs/security.md, rule 34.
+"""How far an OS tree is trusted: chos.toml(5), key `trust`; docs/security.md, rule 34.
 
-A `site` tree is trusted as the base is, where set-uid programs of the base can be reached from inside. A `foreign`
-one is trusted with nothing outside: `no_new_privs` is set for whoever enters. Pure but for `image_type`, which asks the
-kernel about the tree's mount, and never looks into the tree. Called by the backends when they look at a tree.
+A `site` tree is trusted like the base, because set-uid programs of the base may be reachable from inside. A `foreign`
+tree is trusted with nothing outside: `no_new_privs` is set for every process that enters. Pure, except `image_type`,
+which asks the kernel about the tree's mount and never looks into the tree. Called by the backends when they look at a
+tree.
 """
 
 from __future__ import annotations
@@ -20,11 +21,10 @@ _IMAGES = frozenset(
 
 
 def default_trust(*, image: bool, origin: str = "") -> str:
-    """How a tree is trusted of which the configuration does not say.
+    """How far a tree is trusted if the configuration does not say it.
 
     :param image: it is mounted from an image file.
-    :param origin: what its manifest says of where it comes from, empty where there is none. No tree of this release
-        has one.
+    :param origin: its origin from its manifest, empty if there is none. No tree of this release has a manifest.
     """
     if origin:
         return FOREIGN if origin in ("imported", "captured") else SITE
@@ -32,7 +32,7 @@ def default_trust(*, image: bool, origin: str = "") -> str:
 
 
 def decided(policy: Policy, image: str) -> Policy:
-    """A policy that says how the tree is trusted, with what follows from that.
+    """The policy, completed by how far the tree is trusted and what follows from that.
 
     :param image: what `image_type` says of the tree.
     """
@@ -41,12 +41,12 @@ def decided(policy: Policy, image: str) -> Policy:
 
 
 def image_type(tree: int) -> str:
-    """The file system of an OS tree, where that was mounted from an image file; else empty.
+    """The type of the file system of an OS tree that was mounted from an image file; otherwise empty.
 
     :param tree: descriptor of the tree's root.
     """
     if os.fstat(tree).st_dev == os.stat("/").st_dev:
-        return ""  # the base's own, be that an image itself
+        return ""  # the base's own file system, even if that is an image itself
     number = mount_number(tree)
     for mount in read_mounts():
         if mount.number == number:
