@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from chosns.config.trusted import display_path, trusted_directory
 from chosns.errors import ChosError
 from chosns.integrate.model import InstallError, Machine
-from chosns.system.syscalls import adopt_orphans, die_with_parent
+from chosns.system.syscalls import adopt_orphans, die_with_parent, require_prctl
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 LIMIT = 60.0
@@ -75,6 +75,7 @@ def attempt(
     """
     environment = {"PATH": PATH, "LC_ALL": "C", "HOME": "/", **(env or {})}
     before = _children()
+    require_prctl()
     adopt_orphans(True)
     try:
         try:

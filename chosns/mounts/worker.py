@@ -42,6 +42,7 @@ class Worker:
         self.left_alone = False  # whether it is stuck in the kernel; it may continue later
 
     def __enter__(self) -> Worker:
+        syscalls.require_prctl()
         with contextlib.ExitStack() as undo:
             report, self._report = os.pipe()
             undo.callback(os.close, report)
@@ -84,6 +85,7 @@ class Worker:
     def _run(self, parent: int) -> None:
         """The child: never returns."""
         try:
+            syscalls.name_process(f"chos:{self.environment}")  # so that one that hangs is recognised in `ps`
             os.setsid()  # the program that it executes must not type on root's terminal (TIOCSTI)
             syscalls.die_with_parent(signal.SIGKILL)
             if os.getppid() != parent:

@@ -15,6 +15,8 @@ import os
 import struct
 import sys
 
+from chosns.errors import UnsupportedError
+
 _libc = ctypes.CDLL(None, use_errno=True)
 
 _NR_OPEN_TREE = 428
@@ -94,11 +96,8 @@ _LANDLOCK_CREATE_RULESET_VERSION = 1
 _LANDLOCK_RULE_PATH_BENEATH = 1
 _SECCOMP_MODE_FILTER = 2
 _CAPABILITY_VERSION_3 = 0x20080522
-_PR_SET_PDEATHSIG = 1
 _PR_SET_SECCOMP = 22
 _PR_CAPBSET_DROP = 24
-_PR_SET_CHILD_SUBREAPER = 36
-_PR_SET_NO_NEW_PRIVS = 38
 
 
 def _check(result: int, path: str) -> int:
@@ -258,14 +257,37 @@ def setns(fd: int, kind: int) -> None:
     _check(_libc.setns(fd, kind), "setns")
 
 
+def require_prctl() -> None:
+    """Import python-prctl now. In an OS tree it must not be looked for: the tree's modules would be found (rule 27).
+
+    :raises UnsupportedError: it is not installed.
+    """
+    try:
+        import prctl  # noqa: F401
+    except ImportError as error:
+        hint = "install the package python3-prctl; where there is none, `tools/deps build` and install CHOS again"
+        raise UnsupportedError("Python's module prctl is missing", object=sys.executable, hint=hint) from error
+
+
 def die_with_parent(signal: int) -> None:
     """Have the kernel send `signal` to this process when its parent ends (PR_SET_PDEATHSIG, prctl(2))."""
-    _check(_libc.prctl(_PR_SET_PDEATHSIG, signal, 0, 0, 0), "prctl")
+    import prctl
+
+    prctl.set_pdeathsig(signal)
+
+
+def name_process(name: str) -> None:
+    """What `ps` and `top` show for this process; the kernel cuts it to 15 bytes (PR_SET_NAME, prctl(2))."""
+    import prctl
+
+    prctl.set_name(name)
 
 
 def adopt_orphans(adopt: bool) -> None:
     """Become the parent of every descendant whose own parent ends, or no more (PR_SET_CHILD_SUBREAPER, prctl(2))."""
-    _check(_libc.prctl(_PR_SET_CHILD_SUBREAPER, int(adopt), 0, 0, 0), "prctl")
+    import prctl
+
+    prctl.set_child_subreaper(int(adopt))
 
 
 def leave_session_keyring() -> None:
@@ -286,7 +308,10 @@ def leave_session_keyring() -> None:
 def become_nobody(uid: int, gid: int) -> None:
     """Give up every privilege for good: no_new_privs, empty bounding set, then `gid` and `uid`, then each capability
     that a user namespace has given. The caller has left its groups before: such a namespace may refuse that."""
-    _check(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl")
+    import prctl
+
+    prctl.set_no_new_privs(1)
+    # Not by python-prctl: it refuses capabilities that the headers it was compiled with do not know.
     capability = 0
     while _libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0) == 0:
         capability += 1

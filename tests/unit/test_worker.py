@@ -5,14 +5,19 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
+import prctl
 import pytest
 
 from chosns import errors
 from chosns.errors import BuildError, ChosError, PlanError, TreeError, UnsupportedError
 from chosns.mounts.worker import Worker
+from chosns.system import syscalls
 
 
 @pytest.fixture(autouse=True)
@@ -342,3 +347,51 @@ def test_whoever_has_very_many_descriptors() -> None:
 def test_unsupported_is_among_the_kinds() -> None:
     assert UnsupportedError in KINDS
     assert ChosError in KINDS
+
+
+def test_one_that_hangs_is_recognised_in_ps() -> None:
+    """By the environment's name, and by as much of a long one as the kernel takes."""
+
+    def tell(worker: Worker) -> None:
+        with open("/proc/self/comm") as file:
+            worker.send("name", text=file.read())
+
+    for name, shown in (("el9", "chos:el9\n"), ("a-very-long-name", "chos:a-very-lon\n")):
+        with Worker(tell, name, 10.0) as worker:
+            assert worker.expect("name")["text"] == shown
+
+
+def test_it_ends_with_its_parent() -> None:
+    def tell(worker: Worker) -> None:
+        worker.send("signal", number=prctl.get_pdeathsig())
+
+    with start(tell) as worker:
+        assert worker.expect("signal")["number"] == signal.SIGKILL
+
+
+def test_without_python_prctl_nothing_is_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is needed to give up rights, so there is no way on without it."""
+    monkeypatch.setitem(sys.modules, "prctl", None)
+    with pytest.raises(UnsupportedError, match="module prctl is missing") as caught, start(hang):
+        pass
+    assert "python3-prctl" in caught.value.hint
+
+
+def test_it_is_imported_before_the_child_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The child may be in a tree when it needs it, and can import nothing there."""
+
+    def use(worker: Worker) -> None:
+        sys.meta_path.clear()
+        syscalls.die_with_parent(signal.SIGKILL)
+        worker.send("done")
+
+    monkeypatch.delitem(sys.modules, "prctl", raising=False)
+    with start(use) as worker:
+        worker.expect("done")
+
+
+def test_who_prepares_nothing_does_not_import_it() -> None:
+    code = "import sys, chosns.cli.lifecycle, chosns.cli.observe; print(*sys.modules)"
+    root = Path(__file__).resolve().parents[2]
+    found = subprocess.run([sys.executable, "-c", code], cwd=root, check=True, capture_output=True, text=True).stdout
+    assert "prctl" not in found.split()
