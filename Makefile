@@ -34,7 +34,7 @@ install: build ## Install below PREFIX (root; DESTDIR= for packages)
 	@echo "== Installing below $(DESTDIR)$(PREFIX)"
 	@[ -n '$(DESTDIR)' ] || [ "$$(id -u)" = 0 ] || { echo "needs root; run: sudo make install (or use DESTDIR)" >&2; exit 1; }
 	@if [ -n '$(DESTDIR)' ]; then DESTDIR='$(DESTDIR)' $(MESON) install -C $(BUILD) --no-rebuild; \
-	    else packaging/install '$(BUILD)' '$(PREFIX)'; fi >$(BUILD)/install.log 2>&1 || { cat $(BUILD)/install.log; exit 1; }
+	    else packaging/install '$(BUILD)' '$(PREFIX)'; fi >$(BUILD)/install.log 2>&1 || { packaging/install-failed $(BUILD)/install.log; exit 1; }
 	@cat $(BUILD)/after-install.txt
 
 uninstall: ## Remove what `make install` installed (same PREFIX and DESTDIR)

@@ -44,6 +44,11 @@ def check(root: str, as_json: bool) -> None:
     plans; for root also into what is prepared, for file systems whose set-uid programs work there. Exit status 1 when
     there is any problem; a note is none. Nothing is changed, and no privilege is needed.
     """
+    if not os.path.isdir(root):
+        message = "is not a directory" if os.path.lexists(root) else "does not exist"
+        raise ConfigError(
+            message, object=root, hint="--root DIR checks DIR/etc/chos: the root of an image of a node, say"
+        )
     site = read_site(root)
     problems = [*site.problems, *check_groups(site)]
     inside: list[Problem] = []
