@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import glob
 import os
 import shutil
 import signal
@@ -11,6 +10,8 @@ import stat
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+
+import psutil
 
 from chosns.config.trusted import display_path, trusted_directory
 from chosns.errors import ChosError
@@ -74,7 +75,7 @@ def attempt(
     :raises InstallError: it cannot be started, or gives no answer.
     """
     environment = {"PATH": PATH, "LC_ALL": "C", "HOME": "/", **(env or {})}
-    before = _children()
+    before = set(psutil.Process().children())
     require_prctl()
     adopt_orphans(True)
     try:
@@ -106,27 +107,22 @@ def attempt(
     return process.returncode, output, errors
 
 
-def _children() -> set[int]:
-    """This process's children; none where the kernel does not list them (proc_pid_task(5))."""
-    found: set[int] = set()
-    for path in glob.glob("/proc/self/task/*/children"):
-        with contextlib.suppress(OSError), open(path, encoding="ascii") as file:
-            found.update(map(int, file.read().split()))
-    return found
-
-
-def _end(process: subprocess.Popen[str], before: set[int]) -> None:
+def _end(process: subprocess.Popen[str], before: set[psutil.Process]) -> None:
     """Kill a program with whatever it has started, what has a session of its own by now (pam_exec(8)) included."""
     with contextlib.suppress(OSError):  # gone, or of another user's by now
         os.killpg(process.pid, signal.SIGKILL)
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(timeout=_GRACE)
     deadline = time.monotonic() + _GRACE
-    while (orphans := _children() - before - {process.pid}) and time.monotonic() < deadline:
+    while time.monotonic() < deadline:
+        orphans = [one for one in psutil.Process().children() if one not in before and one.pid != process.pid]
+        if not orphans:
+            break
         for orphan in orphans:
+            with contextlib.suppress(psutil.Error):
+                orphan.kill()
             with contextlib.suppress(OSError):
-                os.kill(orphan, signal.SIGKILL)
-                os.waitpid(orphan, os.WNOHANG)
+                os.waitpid(orphan.pid, os.WNOHANG)
         time.sleep(0.01)
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.communicate(timeout=_GRACE)
