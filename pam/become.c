@@ -103,6 +103,5 @@ bool host_prepare(struct session *session)
 /* Cannot be undone: no capability is left either. */
 bool become_user(const struct person *who)
 {
-    return prctl(PR_SET_KEEPCAPS, 0, 0, 0, 0) == 0 && setresgid(who->gid, who->gid, who->gid) == 0
-        && setresuid(who->uid, who->uid, who->uid) == 0 && setuid(0) != 0 && seteuid(0) != 0;
+    return prctl(PR_SET_KEEPCAPS, 0, 0, 0, 0) == 0 && identity_take_ids(who) == 0;
 }

@@ -16,7 +16,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/fsuid.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <syslog.h>
 #include <unistd.h>
@@ -51,17 +50,6 @@ static int keep_directory(const struct place *here, const struct session *sessio
     return change_directory_as(&session->who, here->path) ? 0 : -1;
 }
 
-/* Applies the policy as the launcher does before it executes. no_new_privs comes last, because it cannot be undone. */
-static int apply(const struct chos_policy *policy, struct chos_error *e)
-{
-    int before;
-    if (entry_personality(policy, &before, e))
-        return -1;
-    if (policy->no_new_privs && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
-        return chos_fail(e, CHOS_SYSTEM, errno, "no_new_privs");
-    return 0;
-}
-
 /* The record is opened before entering, because root must open nothing inside. Settings that became unreadable since the host
  * read them do not refuse the session. False: by now the site wants this service to stay on the base. */
 static bool prepare_record(struct chos_record *record, const char *service)
@@ -93,7 +81,7 @@ static int enter(struct place *here, const struct session *session, struct chos_
         chos_record_close(&record);
         return -1;
     }
-    if (keep_directory(here, session, s.moved) || apply(&s.policy, e)) {
+    if (keep_directory(here, session, s.moved) || entry_apply(&s.policy, e)) {
         chos_record_close(&record);
         return chos_fail(e, CHOS_STRANDED, errno, "what its policy asks for");
     }

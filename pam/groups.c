@@ -9,14 +9,13 @@
 #include "pam_chos.h"
 
 #include <errno.h>
-#include <grp.h>
 #include <nss.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { GROUPS = 64, GROUPS_LIMIT = 65536, LINE = 1024 };
+enum { LINE = 1024 };
 
 #define EXPORT __attribute__((visibility("default")))
 
@@ -51,23 +50,6 @@ enum nss_status _nss_chos_initgroups_dyn(const char *user, gid_t group, long *st
         (*groups)[(*start)++] = known.groups[i];
     }
     return NSS_STATUS_SUCCESS;
-}
-
-static int ask(const char *name, gid_t gid, gid_t **found, int *count)
-{
-    int room = GROUPS;
-    gid_t *groups = NULL, *more;
-    while (room <= GROUPS_LIMIT && (more = realloc(groups, (size_t)room * sizeof *groups)) != NULL) {
-        groups = more;
-        *count = room;
-        if (getgrouplist(name, gid, groups, count) >= 0) {
-            *found = groups;
-            return 0;
-        }
-        room = *count > room ? *count : room * 2;
-    }
-    free(groups);
-    return -1;
 }
 
 /* The node's services for `initgroups`, otherwise those for `group`. Of the latter all are asked, not only the first that
@@ -116,7 +98,7 @@ int groups_find(const struct passwd *pw, struct person *who)
 {
     groups_release();   /* left over from a session that the host never closed */
     *who = (struct person){.uid = pw->pw_uid, .gid = pw->pw_gid, .home = pw->pw_dir};
-    return ask(pw->pw_name, pw->pw_gid, &who->groups, &who->count);
+    return groups_of(pw->pw_name, pw->pw_gid, &who->groups, &who->count);
 }
 
 /* After groups_hold, initgroups(3) gets its answer from us. Here we test that this works. */
@@ -138,7 +120,7 @@ int groups_prepare(const struct passwd *pw, const struct person *who)
     services(&t);
     /* a group that nobody has: if it is in the answer, the answer came from us */
     known.groups[known.count++] = (gid_t)-2;
-    bool ours = __nss_configure_lookup("initgroups", text) == 0 && ask(pw->pw_name, pw->pw_gid, &seen, &count) == 0
+    bool ours = __nss_configure_lookup("initgroups", text) == 0 && groups_of(pw->pw_name, pw->pw_gid, &seen, &count) == 0
         && count == known.count && seen[count - 1] == (gid_t)-2;
     known.count--;
     known.active = false;

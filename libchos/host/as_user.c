@@ -44,16 +44,12 @@ union control { char space[CMSG_SPACE(sizeof(int))]; struct cmsghdr align; };
 
 static int become(const struct person *who)
 {
-    uid_t ruid, euid, suid;
-    gid_t rgid, egid, sgid;
     struct chos_error e;
-    if (syscall(RAW_SETGROUPS, (size_t)who->count, who->groups) || syscall(RAW_SETRESGID, who->gid, who->gid, who->gid)
-        || syscall(RAW_SETRESUID, who->uid, who->uid, who->uid) || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
-        || prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0))
+    int err = identity_take(who);
+    if (err != 0)
+        return err;
+    if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) || prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0))
         return errno;
-    if (getresuid(&ruid, &euid, &suid) || getresgid(&rgid, &egid, &sgid) || ruid != who->uid || euid != who->uid
-        || suid != who->uid || rgid != who->gid || egid != who->gid || sgid != who->gid || getgroups(0, NULL) != who->count)
-        return EPERM;
     return chos_privs_drop(true, &e) ? EPERM : 0;
 }
 

@@ -1,4 +1,4 @@
-/* What pam_chos.so and spank_chos.so share. Each runs in a root process of another program, its host. It must leave the
+/* What pam_chos.so, spank_chos.so and the PAM job starter share. Each runs in a root process, mostly of another program, its host. It must leave the
  * host's handlers, descriptors, children and credentials as they were.
  */
 #ifndef CHOS_HOST_H
@@ -35,14 +35,23 @@ bool choice_take(const char *word, struct choice *c);
 const char *option_value(const char *word, const char *key);
 bool option_choice(const char *value, const char *no, const char *yes, bool *to);
 
-/* as_user.c: asks a child that has become this person */
+/* identity.c: sets every id, looks whether the kernel did it, and that there is no way back; 0 or an errno. `take` sets the
+ * groups, too. */
 struct person {
+    char *name;       /* NULL where nobody needs it */
     uid_t uid;
     gid_t gid;
     gid_t *groups;
     int count;
     const char *home;
 };
+int identity_take(const struct person *who);
+int identity_take_ids(const struct person *who);
+
+/* groups.c: 0 and a list to free, or -1 */
+int groups_of(const char *name, gid_t gid, gid_t **found, int *count);
+
+/* as_user.c: asks a child that has become this person */
 enum { ANSWER_MAX = 4096 };
 struct answer {
     int err;       /* an errno, 0 for yes */
@@ -60,8 +69,8 @@ int chos_session_look(struct chos_session *s, const char *alias, chos_permit *pe
 int permit_person(const struct chos_session *s, void *context, struct chos_error *e);
 bool change_directory_as(const struct person *who, const char *path);
 
-/* entry.c: the personality that the policy asks for */
-int entry_personality(const struct chos_policy *policy, int *before, struct chos_error *e);
+/* entry.c: what the policy asks of the process itself */
+int entry_apply(const struct chos_policy *policy, struct chos_error *e);
 
 /* late.c: a process that becomes its user and enters only then. late_enter may be called with one name after another. Then
  * late_drop must be called, whether or not anything was entered. */

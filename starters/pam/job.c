@@ -4,12 +4,10 @@
  * The job stays in the session and process group by which pbs_mom knows it. Signals to this process are passed on to the job.
  * pbs_mom signals every process of a session, so a job may receive a signal twice.
  */
-#include "host.h"
 #include "session.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,20 +24,6 @@
 enum { TEXT = 4096 };
 
 const int passed[PASSED_COUNT] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGXCPU, SIGALRM, SIGWINCH};
-
-/* Raw system calls: if a module made threads, libc's functions would wait for them, but they do not exist in this process. */
-static void become(const struct account *who)
-{
-    uid_t ruid, euid, suid;
-    gid_t rgid, egid, sgid;
-    if (syscall(RAW_SETGROUPS, (size_t)who->count, who->groups) || syscall(RAW_SETRESGID, who->gid, who->gid, who->gid)
-        || syscall(RAW_SETRESUID, who->uid, who->uid, who->uid))
-        refuse(who->name, strerror(errno));
-    if (getresuid(&ruid, &euid, &suid) || getresgid(&rgid, &egid, &sgid) || ruid != who->uid || euid != who->uid
-        || suid != who->uid || rgid != who->gid || egid != who->gid || sgid != who->gid
-        || getgroups(0, NULL) != who->count || syscall(RAW_SETUID, 0) == 0)
-        refuse(who->name, "could not become this user");
-}
 
 _Noreturn static void end_with(const struct chos_error *e, int status)
 {
@@ -80,11 +64,10 @@ static void enter(const struct job *job, struct chos_record *record)
 {
     static struct chos_session s;
     struct chos_error e, kept;
-    const struct person who = {.uid = job->who->uid, .gid = job->who->gid};
-    int before, rc = late_enter(&s, &who, job->environment, &e);
+    int rc = late_enter(&s, job->who, job->environment, &e);
     if (late_drop(rc == 0 ? &s : NULL, &kept))
         refuse_entry(&kept);
-    if (rc != 0 || entry_personality(&s.policy, &before, &e))
+    if (rc != 0 || entry_apply(&s.policy, &e))
         refuse_entry(&e);
     bool base = s.target.kind == CHOS_TO_BASE;
     rc = setenv("CHOS", job->environment, 1) || (base ? unsetenv("CHOS_GENERATION") : setenv("CHOS_GENERATION", s.target.name, 1));
@@ -115,7 +98,9 @@ _Noreturn static void run(const struct job *job, const sigset_t *mask, pid_t par
         if (late_keep(&e))
             refuse_entry(&e);
     }
-    become(job->who);
+    int err = identity_take(job->who);
+    if (err != 0)
+        refuse(job->who->name, strerror(err));
     /* If the parent ends, this process must end too, because the session would not be closed. */
     if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) || getppid() != parent)
         _exit(FAILED);

@@ -12,7 +12,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <poll.h>
 #include <pwd.h>
 #include <stdlib.h>
@@ -20,7 +19,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { LINE_SIZE = 4096, PATIENCE_MS = 10000, GROUPS = 64, GROUPS_LIMIT = 65536 };
+enum { LINE_SIZE = 4096, PATIENCE_MS = 10000 };
 
 /* Reads the first word in the pipe without removing it. */
 static void peek(char line[LINE_SIZE])
@@ -92,23 +91,16 @@ static void script(const char *last, struct stat *st)
     }
 }
 
-static void find_groups(struct account *who, gid_t wanted)
+static void find_groups(struct person *who, gid_t wanted)
 {
-    int room = GROUPS;
-    for (gid_t *more; room <= GROUPS_LIMIT && (more = realloc(who->groups, (size_t)room * sizeof *more)) != NULL; room *= 2) {
-        who->groups = more;
-        who->count = room;
-        if (getgrouplist(who->name, who->gid, who->groups, &who->count) >= 0) {
-            for (int i = 0; i < who->count; i++)
-                who->gid = who->groups[i] == wanted ? wanted : who->gid;
-            return;
-        }
-    }
-    refuse(who->name, "whose groups cannot be told");
+    if (groups_of(who->name, who->gid, &who->groups, &who->count))
+        refuse(who->name, "whose groups cannot be told");
+    for (int i = 0; i < who->count; i++)
+        who->gid = who->groups[i] == wanted ? wanted : who->gid;
 }
 
 /* Several accounts may share one uid. LOGNAME may choose among them. */
-void owner_find(const char *logname, const char *last, struct account *who)
+void owner_find(const char *logname, const char *last, struct person *who)
 {
     struct stat st;
     script(last, &st);
@@ -119,7 +111,7 @@ void owner_find(const char *logname, const char *last, struct account *who)
         pw = getpwuid(st.st_uid);
     if (pw == NULL || pw->pw_uid != st.st_uid)
         refuse(NULL, "the job belongs to a user id that has no account on this node");
-    *who = (struct account){.name = strdup(pw->pw_name), .uid = pw->pw_uid, .gid = pw->pw_gid};
+    *who = (struct person){.name = strdup(pw->pw_name), .uid = pw->pw_uid, .gid = pw->pw_gid};
     if (who->name == NULL)
         refuse(NULL, "out of memory");
     find_groups(who, st.st_gid);

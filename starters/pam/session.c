@@ -162,7 +162,7 @@ int main(int argc, char **argv)
 {
     static char directory[PATH_MAX];
     static const struct pam_conv conversation = {converse, NULL};
-    struct account who;
+    struct person who;
     pam_handle_t *pamh = NULL;
     pid_t pid = -1;
     if (argc < 2 || getuid() != 0 || geteuid() != 0)

@@ -2,6 +2,8 @@
 #ifndef SESSION_H
 #define SESSION_H
 
+#include "host.h"
+
 #include <security/pam_appl.h>
 #include <signal.h>
 #include <sys/types.h>
@@ -13,19 +15,12 @@ _Noreturn void refuse(const char *object, const char *why);
 void tell(const char *object, const char *text);
 
 /* owner.c: whose job this is */
-struct account {
-    char *name;
-    uid_t uid;
-    gid_t gid;
-    gid_t *groups;
-    int count;
-};
-void owner_find(const char *logname, const char *last, struct account *who);
+void owner_find(const char *logname, const char *last, struct person *who);
 
 /* job.c: job_start returns the user's process, or -1; job_wait its status as from wait(2), or -1. Waiting closes our copies of
  * standard input and output. Signals are blocked from the start on. */
 struct job {
-    const struct account *who;
+    const struct person *who;
     char **argv, **env;
     const char *directory;      /* empty if there is none */
     const char *environment;    /* NULL: it stays on the base */

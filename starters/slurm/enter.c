@@ -48,8 +48,7 @@ static int go_back(const char *directory, struct chos_error *e)
 static int settle(struct step *step, const char *name, const struct chos_session *s, const char *directory,
                   struct chos_error *e)
 {
-    int before;
-    if (find_script(step->script, e) || entry_personality(&s->policy, &before, e))
+    if (find_script(step->script, e) || entry_apply(&s->policy, e))
         return -1;
     chos_record_write(&step->records,
                       &(struct chos_entry){step->who.uid, step->user, name, s->target.name, "slurm", step->job});
