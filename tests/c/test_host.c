@@ -10,6 +10,8 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+int passed, failed;
+
 enum lie { HONEST, NO_GROUPS, NO_GID, NO_UID, KEEPS_SAVED_UID, KEEPS_SAVED_GID, KEEPS_GROUPS, WAY_BACK, LIES };
 
 static enum lie lie;
@@ -195,9 +197,11 @@ static void test_policy(void)
     CHECK_TEXT(e.object, "no_new_privs");
 }
 
-void test_host(void)
+int main(void)
 {
     test_identity();
     test_groups();
     test_policy();
+    printf("%d passed, %d failed\n", passed, failed);
+    return failed != 0;
 }

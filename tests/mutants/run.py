@@ -71,7 +71,7 @@ class Copy:
         """Run the mutation's test."""
         if mutant.kind == "c":
             name = Path(mutant.test).stem.removeprefix("test_")
-            suite = name if name in ("pam", "late") else "c"
+            suite = name if name in ("pam", "late", "host", "enter") else "c"
             return self.run(["meson", "test", "-C", "build", "--print-errorlogs", suite])
         if mutant.kind == "unit":
             return self.run(["/usr/bin/python3", "-m", "pytest", "-p", "no:cacheprovider", "-x", "-q", mutant.test])
