@@ -8,6 +8,7 @@ import io
 import os
 import sys
 import traceback  # now: a module that is loaded later may come from an OS tree (rule 27)
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 
@@ -76,8 +77,8 @@ def main() -> None:
     _open_missing()
     use_locale()
     sys.excepthook = _show_unexpected
-    if os.environ.get("_CHOSCTL_COMPLETE") == "words":
-        _complete()
+    if sys.argv[1:2] == ["--complete"]:
+        _complete(sys.argv[2:])
         return
     try:
         chosctl.main(standalone_mode=False)
@@ -104,12 +105,16 @@ def main() -> None:
         sys.exit(1)
 
 
-def _complete() -> None:
-    """Answer a completion script. What fails offers nothing: an error would be printed into the line that is typed."""
+def _complete(words: Sequence[str]) -> None:
+    """Answer a completion script. What fails offers nothing: an error would be printed into the line that is typed.
+
+    An argument, and not click's variable, says that this is asked: sudo in an alias or a wrapper takes variables away,
+    and the line that somebody is still typing would be carried out.
+    """
     from chosns.cli.completion import answer
 
     with contextlib.suppress(Exception):
-        for line in answer(chosctl, sys.argv[1:]).splitlines():
+        for line in answer(chosctl, words).splitlines():
             say(line)
 
 

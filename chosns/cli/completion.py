@@ -1,8 +1,8 @@
 """What the shells' completion scripts ask for: candidates for the last word of a command line of `chosctl`.
 
 click knows commands, options and their values; this module answers with what it finds. The scripts, in
-packaging/completions, only pass words on, so that the three shells offer the same. Called by `main` where the variable
-`_CHOSCTL_COMPLETE` is `words`, and by the options and arguments of the commands. It must never print an error or change
+packaging/completions, only pass words on, so that the three shells offer the same. Called by `main` where the first
+argument is `--complete`, and by the options and arguments of the commands. It must never print an error or change
 anything: it runs while somebody is typing, as root too.
 """
 
@@ -15,7 +15,6 @@ from typing import Any
 
 import click
 
-VARIABLE = "_CHOSCTL_COMPLETE"
 _REGISTRY = "/run/chos"
 _Completer = Callable[[click.Context, click.Parameter, str], "list[Any]"]
 
@@ -36,7 +35,7 @@ def answer(command: click.Command, words: Sequence[str]) -> str:
     complete = [word for word in whole[:-1] if word != "="]
     option, equals, _ = whole[-1].partition("=")
     prefix = option + equals if equals and option.startswith("--") else ""
-    found = ShellComplete(command, {}, "chosctl", VARIABLE).get_completions(complete, whole[-1])
+    found = ShellComplete(command, {}, "chosctl", "").get_completions(complete, whole[-1])
     # A word that would disturb the lines is left out.
     return "".join(
         f"{item.type}\t{prefix}{item.value}\t{item.help or ''}\n" for item in found if item.value.isprintable()

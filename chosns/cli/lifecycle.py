@@ -21,6 +21,8 @@ from chosns.node.drive import Told
 from chosns.node.report import Outcome, Report
 from chosns.node.why import NOTHING_PREPARED
 
+_LONGEST = 10_000_000.0  # seconds: 115 days
+
 
 def _parse_backends(_context: click.Context, _option: click.Parameter, value: str | None) -> tuple[str, ...]:
     names = tuple(value.split(",")) if value is not None else ()
@@ -29,10 +31,18 @@ def _parse_backends(_context: click.Context, _option: click.Parameter, value: st
     return names
 
 
+def _parse_seconds(_context: click.Context, _option: click.Parameter, value: float | None) -> float | None:
+    """What the kernel can wait for: click takes `nan`, `inf` and any power of ten."""
+    if value is not None and not 0.1 <= value <= _LONGEST:
+        raise click.BadParameter(f"{value:g} is not between 0.1 and {_LONGEST:g}")
+    return value
+
+
 _renew = click.option("--renew", is_flag=True, help="Make a new generation even of what has not changed.")
 _timeout = click.option(
     "--timeout",
-    type=click.FloatRange(min=0.1),
+    type=float,
+    callback=_parse_seconds,
     metavar="SECONDS",
     help=f"How long one environment may take ({TIME_LIMIT:g}), and with --wait how long to wait (for ever).",
 )
@@ -96,7 +106,11 @@ def reload(**words: Any) -> None:
 @_prepared_names
 @_wait
 @click.option(
-    "--timeout", type=click.FloatRange(min=0.1), metavar="SECONDS", help="With --wait: how long to wait (for ever)."
+    "--timeout",
+    type=float,
+    callback=_parse_seconds,
+    metavar="SECONDS",
+    help="With --wait: how long to wait (for ever).",
 )
 @_dry_run
 @json_option

@@ -4,7 +4,7 @@ function __chosctl_complete
     set -l words (commandline --tokenize --cut-at-cursor --current-process)[2..-1]
     set -l current (commandline --current-token --cut-at-cursor)
     test -n "$current"; or set current ''
-    for line in (env _CHOSCTL_COMPLETE=words chosctl $words $current 2>/dev/null)
+    for line in (command chosctl --complete $words $current 2>/dev/null)
         set -l found (string split \t -- $line)
         switch $found[1]
             case plain

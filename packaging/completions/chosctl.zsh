@@ -9,5 +9,5 @@ while IFS=$'\t' read -r kind value text; do
         file) _files && return ;;
         dir) _files -/ && return ;;
     esac
-done < <(_CHOSCTL_COMPLETE=words chosctl "${(@Q)words[2,CURRENT]}" 2>/dev/null)
+done < <(command chosctl --complete "${(@Q)words[2,CURRENT]}" 2>/dev/null)
 _describe -t values 'chosctl' found

@@ -3,16 +3,16 @@
 # `CHOS=` at the beginning of a line stays bash's own affair: it offers files there, and asks no completion script.
 
 _chos_value() { # whether the word is a value of CHOS; COMPREPLY then has the environments that the user may enter
-    local at=$COMP_CWORD name=${COMP_WORDS[COMP_CWORD]} value directory before=''
+    local at=$COMP_CWORD name=${COMP_WORDS[COMP_CWORD]#[\"\']} value directory before=''
     case $name in
-        CHOS=*) value=${name#*=} ;; # where COMP_WORDBREAKS has no `=`
+        CHOS=*) value=${name#*=} ;; # in quotes, or where COMP_WORDBREAKS has no `=`
         =) value='' name=${COMP_WORDS[at - 1]} ;;
         *)
             [ "$at" -ge 2 ] && [ "${COMP_WORDS[at - 1]}" = = ] || return 1
             value=$name name=${COMP_WORDS[at - 2]} ;;
     esac
     [ "${name%%=*}" = CHOS ] || return 1
-    if [ "${COMP_WORDS[at]}" = "$name" ]; then before=CHOS=; fi
+    if [ "$name" = "CHOS=$value" ]; then before=CHOS=; fi
     COMPREPLY=()
     while IFS= read -r directory; do
         case $directory in *%*) continue ;; esac
@@ -43,8 +43,12 @@ _chos_before() { # COMMAND...: what the command's own completion offers, unless 
 }
 
 # What has been said of the two so far. One that nothing was said of is looked up when it is first completed.
-declare -gA _chos_behind=()
+declare -gA _chos_behind
 while read -r; do
-    case $REPLY in *" env") _chos_behind[env]=$REPLY ;; *" export") _chos_behind[export]=$REPLY ;; esac
+    case $REPLY in
+        *" _chos_before "*) ;; # this file is read a second time
+        *" env") _chos_behind[env]=$REPLY ;;
+        *" export") _chos_behind[export]=$REPLY ;;
+    esac
 done < <(complete -p env export 2>/dev/null)
 complete -F _chos_before env export

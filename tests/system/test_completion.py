@@ -156,3 +156,78 @@ def test_a_configuration_that_cannot_be_read_offers_nothing_and_says_nothing(aft
         assert not {"el8", "el9"} & set(after("chosctl up "))
     finally:
         Path("/etc/chos").rmdir()
+
+
+@pytest.mark.parametrize(
+    "habit",
+    [
+        "set -u",
+        "IFS=:; shopt -s failglob nullglob",
+        "COMP_WORDBREAKS=${COMP_WORDBREAKS//=}",
+        ". /etc/bash_completion.d/chos; . /etc/bash_completion.d/chos",
+        "alias env='env -i' chosctl='sudo chosctl'",
+    ],
+)
+def test_what_people_have_in_their_bashrc(habit: str, prepared: Node, tmp_path: Path) -> None:
+    typed = Typed("bash", tmp_path, f"{habit}\n")
+    try:
+        for line in (
+            "env CHOS=o",
+            "sudo env CHOS=o",
+            "/usr/bin/env HOME=/ CHOS=o",
+            "export CHOS=o",
+            "cd /; env CHOS=o",
+        ):
+            assert typed.after(line)[-1] == "CHOS=old", line
+        for line in ("chosctl do", "chosctl 'do", "sudo chosctl do"):
+            assert typed.after(line)[-1].strip("'") == "down", line
+        assert "--ignore-environment" in typed.after("env --")
+        assert typed.after("env XCHOS=o")[-1] == "XCHOS=o"
+        assert typed.after("chosctl up --backend=k")[-1] == "--backend=kmod"
+    finally:
+        typed.close()
+
+
+@pytest.mark.parametrize("line", ["env 'CHOS=o", 'env "CHOS=o'])
+def test_a_quote_before_it(line: str, prepared: Node, tmp_path: Path) -> None:
+    typed = Typed("bash", tmp_path)
+    try:
+        assert typed.after(line)[-1].strip("\"'") == "CHOS=old"
+    finally:
+        typed.close()
+
+
+def test_other_places_of_an_assignment_in_zsh(prepared: Node, tmp_path: Path) -> None:
+    typed = Typed("zsh", tmp_path)
+    lines = ("export CHOS=o", "typeset -x CHOS=o", "A=1 CHOS=o", "sudo env CHOS=o", "/usr/bin/env -i CHOS=o")
+    try:
+        for line in lines:
+            assert typed.after(line)[-1] == "CHOS=old", line
+    finally:
+        typed.close()
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+@pytest.mark.parametrize("how", ["alias", "wrapper"])
+def test_nothing_is_done_where_chosctl_is_another_word(shell: str, how: str, prepared: Node, tmp_path: Path) -> None:
+    """An alias, or a script that comes before it in PATH: sudo in either takes all variables away."""
+    cleaned = "env -i PATH=/usr/bin:/bin /usr/bin/chosctl"
+    wrapper = Path("/usr/local/bin/chosctl")
+    if how == "wrapper":
+        wrapper.write_text(f'#!/bin/sh\nexec {cleaned} "$@"\n')
+        wrapper.chmod(0o755)
+    try:
+        if shell == "fish":
+            if not shutil.which("fish"):
+                pytest.skip("fish is not installed")
+            alias = f"alias chosctl='{cleaned}'; " if how == "alias" else ""
+            command = ["fish", "-c", f"{alias}complete -C 'chosctl down '"]
+            offered = prepared.run(command, user="root", env={"HOME": str(tmp_path)}).stdout.split()
+        else:
+            typed = Typed(shell, tmp_path, f"alias chosctl='{cleaned}'\n" if how == "alias" else "")
+            offered = typed.after("chosctl down ")
+            typed.close()
+    finally:
+        wrapper.unlink(missing_ok=True)
+    assert prepared.chos("el8", "true").returncode == 0, "a press of the Tab key has taken it down"
+    assert {"el8", "old"} <= set(offered) or (how, shell) == ("alias", "zsh")

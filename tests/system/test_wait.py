@@ -163,6 +163,15 @@ def test_what_makes_no_sense_is_refused(two: Node, words: list[str]) -> None:
     assert _generations() == ["one.1", "two.1"]
 
 
+@pytest.mark.parametrize("seconds", ["nan", "inf", "-1", "0", "1e300", "soon"])
+@pytest.mark.parametrize("command", [["up"], ["reload"], ["down", "--wait"]])
+def test_no_number_of_seconds(two: Node, command: list[str], seconds: str) -> None:
+    done = two.chosctl(*command, "--timeout", seconds, check=False)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert "'--timeout'" in done.stderr
+    assert _generations() == ["one.1", "two.1"]
+
+
 def test_nothing_to_wait_for(two: Node) -> None:
     assert two.chosctl("up", "--wait", check=False).returncode == 0
     assert two.chosctl("down", "one", "--wait").stdout == "one.1 is removed\n"
