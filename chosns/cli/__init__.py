@@ -24,20 +24,20 @@ _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 # The module of each command, and what `chosctl --help` and the shells' completion say of it.
 _COMMANDS = {
     "check": ("configuration", "Report every problem of the configuration."),
-    "down": ("lifecycle", "Take environments away; who is inside stays."),
+    "down": ("lifecycle", "Take environments away; processes inside stay."),
     "explain": ("configuration", "Print what is mounted where in an environment, and why."),
-    "install": ("integrate", "Have a product start sessions or jobs in environments."),
+    "install": ("integrate", "Make a product start sessions or jobs in environments."),
     "list": ("observe", "List the environments that you may enter."),
-    "ps": ("processes", "Show which process lives in which environment."),
+    "ps": ("processes", "Show which process is in which environment."),
     "reload": ("lifecycle", "Follow a change of the configuration (the same as up)."),
     "status": ("observe", "Show the state of every environment."),
     "up": ("lifecycle", "Prepare environments."),
-    "watch": ("watch", "Restrict inside what is mounted on the base, until ended."),
+    "watch": ("watch", "Restrict what is mounted on the base later; runs until stopped."),
 }
 
 
 class _Commands(click.Group):
-    """Reads the module of the command that is called, and of no other: they are a quarter of what a command takes."""
+    """Imports the module of the called command only: importing all of them takes a quarter of a command's time."""
 
     def list_commands(self, _context: click.Context) -> list[str]:
         return sorted(_COMMANDS)
@@ -49,7 +49,7 @@ class _Commands(click.Group):
         return next(command for command in found if command.name == name)
 
     def format_commands(self, _context: click.Context, formatter: click.HelpFormatter) -> None:
-        """The list in `chosctl --help`. click would read every module for it, and cut what they say."""
+        """The list in `chosctl --help`. click would import every module for it, and cut the lines."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
 

@@ -38,11 +38,11 @@ _EXPOSED_SHOWN = 10  # file systems, for people
 def check(root: str, as_json: bool) -> None:
     """Report every problem of the configuration.
 
-    Each is a line FILE:LINE: MESSAGE — HINT.
+    Each problem is one line: FILE:LINE: MESSAGE — HINT.
 
-    Without --root this looks at the OS trees, the launcher, the PAM stacks and the job starter of TORQUE too, and
-    plans; for root also into what is prepared, for file systems whose set-uid programs work there. Exit status 1 when
-    there is any problem; a note is none. Nothing is changed, and no privilege is needed.
+    Without --root it also checks the OS trees, the launcher, the PAM stacks and the job starter of TORQUE, and makes a
+    plan for each environment. For root it also lists file systems whose set-uid programs work in prepared environments.
+    Exit status 1 if there is any problem; a note does not count. Nothing is changed, and no privilege is needed.
     """
     if not os.path.isdir(root):
         message = "is not a directory" if os.path.lexists(root) else "does not exist"
@@ -88,21 +88,21 @@ def check(root: str, as_json: bool) -> None:
 
 
 @click.command()
-@click.option("--operations", is_flag=True, help="Every operation in its order, not grouped by reason.")
+@click.option("--operations", is_flag=True, help="Print every operation in its order, not grouped by reason.")
 @click.argument("environment", **completed_by(configured))
 @json_option
 def explain(environment: str, operations: bool, as_json: bool) -> None:
     """Print what is mounted where in ENVIRONMENT, and why.
 
-    Each reason, with the line of configuration that asks for it and the mount flags, stands above the places that it is
-    the reason of. Nothing is done, and no privilege is needed.
+    The places are grouped by reason. Each reason comes with the line of configuration that asks for it and the mount
+    flags. Nothing is changed, and no privilege is needed.
     """
     site = read_site()
     env = find(site, environment)
     problems = broken(site).get(env.name)
     if problems:
         raise ConfigError(problems[0].message, object=str(problems[0].origin), hint=problems[0].hint)
-    # In a process of its own, and only there: a tree that hangs must not hang us.
+    # In a separate process, because a tree that hangs must not make this command hang.
     if as_json:
         print_json(try_plan(env, site, Plan.to_json))
         return

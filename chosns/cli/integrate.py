@@ -35,20 +35,20 @@ _FLAGS = {"services": "--service", "queues": "--queue", "options": "--option"}
 @click.option("--queue", "queues", multiple=True, metavar="NAME", help="sge, lsf: this queue; may be repeated.")
 @click.option("--option", "options", multiple=True, metavar="WORD", help="An option of the plugin; may be repeated.")
 @click.option(
-    "--config", default="", metavar="PATH", help="Where the product's configuration is.", **completed_by(files)
+    "--config", default="", metavar="PATH", help="The place of the product's configuration.", **completed_by(files)
 )
-@click.option("--dry-run", is_flag=True, help="Show the change; change nothing.")
-@click.option("--undo", is_flag=True, help="Take back what was installed.")
-@click.option("--print", "show", is_flag=True, help="Print the lines for a site that manages them elsewhere.")
+@click.option("--dry-run", is_flag=True, help="Show the change, but change nothing.")
+@click.option("--undo", is_flag=True, help="Remove what was installed, and restore what was there before.")
+@click.option("--print", "show", is_flag=True, help="Print the lines, for sites that manage these files elsewhere.")
 @json_option
 def install(
     product: str | None, config: str, dry_run: bool, undo: bool, show: bool, as_json: bool, **words: tuple[str, ...]
 ) -> None:
-    """Have PRODUCT start sessions or jobs in environments.
+    """Make PRODUCT start sessions or jobs in environments.
 
-    Shows the change of its configuration as a diff, makes it, looks at the result; what fails is taken back. Running it
-    again does no harm. PRODUCT is one of: {products}. Without PRODUCT: which of them there are on this node, and
-    nothing is changed.
+    Shows the change of its configuration as a diff, makes it, and checks the result. If anything fails, everything is
+    reverted. Running it again does no harm. PRODUCT is one of: {products}. Without PRODUCT it lists which of them there
+    are on this node, and changes nothing.
     """
     if product is None:
         if undo or show or config or any(words.values()):
@@ -63,7 +63,7 @@ def install(
             raise click.UsageError(f"{product} has no {_FLAGS[field]}")
         if given and undo and (field == "options" or not chosen.parted):
             raise click.UsageError(f"{product} --undo takes everything back, and has no {_FLAGS[field]}")
-    # Other programs are run in another directory, and files opened from the root.
+    # An absolute path, because programs are run in another directory, and files are opened from the root.
     request = Request(config=os.path.abspath(config) if config else "", **words)
     if show:
         _print_snippets(chosen, request, as_json)
@@ -77,7 +77,7 @@ install.help = (install.help or "").format(products=", ".join(PRODUCTS))
 
 
 def _print_overview(as_json: bool) -> None:
-    """Each product, and whether it is here."""
+    """Print each product, and whether it is on this node."""
     rows = [(name, *_state(product)) for name, product in PRODUCTS.items()]
     if as_json:
         print_json([{"product": name, "state": state, "detail": detail} for name, state, detail in rows])
@@ -86,7 +86,7 @@ def _print_overview(as_json: bool) -> None:
 
 
 def _state(product: Product) -> tuple[str, str]:
-    """As its plan says: what there is already, what would have to change, or why neither."""
+    """The state of a product from its plan: installed, not installed, or why that is unknown."""
     try:
         machine = product.machine(Machine(), Request())
         plan = product.look(machine)
@@ -127,7 +127,7 @@ def _undo(product: Product, request: Request, dry_run: bool, as_json: bool) -> N
         require_base(_again())
     try:
         machine = product.machine(Machine(), request)
-    except ChosError:  # the product may be gone; what is ours has to go all the same
+    except ChosError:  # the product may be gone; our changes must be removed all the same
         machine = Machine()
     machine = product.machine_of(machine, engine.changed(product, machine))
     if not dry_run:
@@ -140,7 +140,7 @@ def _undo(product: Product, request: Request, dry_run: bool, as_json: bool) -> N
         engine.undo(product, machine, plan, request)
     if not (known and dry_run):
         with contextlib.suppress(ChosError):  # the product itself may be gone
-            ours = engine.changed(product, machine)  # of services that were not named
+            ours = engine.changed(product, machine)  # also of services that were not named
             there = [at for at in product.remains(machine, request) if not any(at in o or o in at for o in ours)]
             left = [f"still there, by other hands: {place}; take it out yourself" for place in there]
     state = "nothing" if not known else "planned" if dry_run else "undone"
@@ -152,7 +152,7 @@ def _again() -> str:
 
 
 def _show(plan: Plan, as_json: bool) -> None:
-    """The change, before it is made."""
+    """Show the change before it is made."""
     if not as_json:
         for change in plan.changes:
             for line in _text(change).splitlines():

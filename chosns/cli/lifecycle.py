@@ -32,36 +32,38 @@ def _parse_backends(_context: click.Context, _option: click.Parameter, value: st
 
 
 def _parse_seconds(_context: click.Context, _option: click.Parameter, value: float | None) -> float | None:
-    """What the kernel can wait for: click takes `nan`, `inf` and any power of ten."""
+    """Seconds that the kernel can wait. Needed because click accepts `nan`, `inf` and any power of ten."""
     if value is not None and not 0.1 <= value <= _LONGEST:
         raise click.BadParameter(f"{value:g} is not between 0.1 and {_LONGEST:g}")
     return value
 
 
-_renew = click.option("--renew", is_flag=True, help="Make a new generation even of what has not changed.")
+_renew = click.option("--renew", is_flag=True, help="Make a new generation even if nothing has changed.")
 _timeout = click.option(
     "--timeout",
     type=float,
     callback=_parse_seconds,
     metavar="SECONDS",
-    help=f"How long one environment may take ({TIME_LIMIT:g}), and with --wait how long to wait (for ever).",
+    help=f"Time limit for one environment ({TIME_LIMIT:g}), and with --wait for waiting (none).",
 )
 _backend = click.option(
     "--backend",
     "backends",
     metavar="NAME[,NAME]",
     callback=_parse_backends,
-    help="Prepare for ns, kmod, or both, the default first. Without it: as the configuration says, else as it is.",
+    help="Prepare for ns, kmod, or both, the default first. If not given: as configured, otherwise as before.",
     **completed_by(listed(BACKENDS, commas=True)),
 )
 _jobs = click.option(
     "--jobs",
     type=click.IntRange(min=1),
     metavar="N",
-    help="How many trees are looked at side by side. Without it: as many as there are processors.",
+    help="Number of trees to look at side by side. If not given: the number of processors.",
 )
-_wait = click.option("--wait", is_flag=True, help="Then wait until the last process has left what is taken away.")
-_dry_run = click.option("--dry-run", is_flag=True, help="Print what would be done, and why; change nothing.")
+_wait = click.option(
+    "--wait", is_flag=True, help="Wait until the last process has left what is taken away, and remove it."
+)
+_dry_run = click.option("--dry-run", is_flag=True, help="Print what would be done, and why, but change nothing.")
 _names = click.argument("environments", nargs=-1, metavar="[ENV]...", **completed_by(configured))
 _prepared_names = click.argument("environments", nargs=-1, metavar="[ENV]...", **completed_by(prepared))
 
@@ -90,8 +92,8 @@ def _bringing_up(command: Callable[..., None]) -> click.Command:
 def up(**words: Any) -> None:
     """Prepare environments (all of /etc/chos, or ENV...).
 
-    What has not changed keeps its generation, so it may be run as often as one likes. A new generation serves new
-    logins; running jobs keep theirs. Exit status 1 when an environment could not be prepared; the others are.
+    What has not changed keeps its generation, so the command may be run at any time. New logins get a new generation;
+    running jobs keep theirs. Exit status 1 if an environment could not be prepared; the others are prepared.
     """
     _up("chosctl up", _Asked(**words))
 
@@ -110,15 +112,15 @@ def reload(**words: Any) -> None:
     type=float,
     callback=_parse_seconds,
     metavar="SECONDS",
-    help="With --wait: how long to wait (for ever).",
+    help="With --wait: time limit for waiting (none).",
 )
 @_dry_run
 @json_option
 def down(environments: tuple[str, ...], wait: bool, timeout: float | None, dry_run: bool, as_json: bool) -> None:
-    """Take environments away (all, or ENV...). Whoever is in one stays; nobody new enters.
+    """Take environments away (all, or ENV...). Processes inside stay; no process can enter any more.
 
-    With --wait it ends when nobody is in them any more and they are removed: exit status 4 where the time was over
-    before. Without, the next `up` or `down` removes what is not used by then.
+    With --wait it ends when no process is in them any more and they are removed; exit status 4 if the time was over
+    before. Without --wait, the next `up` or `down` removes what is not used by then.
     """
     _require_waitable(wait, dry_run)
     if timeout is not None and not wait:
@@ -243,7 +245,7 @@ def _up(command: str, asked: _Asked) -> None:
 
 
 def _worth_saying(outcome: Outcome) -> bool:
-    """Why a generation was made, where there was one before: everybody knows why a first one is."""
+    """Why a generation was made, if there was one before. For a first generation the reason is obvious."""
     return outcome.state == "made" and outcome.why != NOTHING_PREPARED
 
 
@@ -254,7 +256,7 @@ def _decision(report: Report) -> dict[str, Any]:
 
 def _print_decision(report: Report) -> None:
     """What would be done, in its order, each action with its reasons."""
-    said: tuple[str, ...] = ()  # the same reasons are not repeated below each action that they lead to
+    said: tuple[str, ...] = ()  # print the same reasons only once, and not below each action
     for env, action in report.decision:
         with writing():
             say(f"{env:20} {action.describe()}" if env else action.describe())

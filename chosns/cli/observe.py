@@ -17,7 +17,7 @@ from chosns.observe.state import node_state
 @click.command()
 @json_option
 def status(as_json: bool) -> None:
-    """Show the state of every environment. Exit status 1 when one is not up."""
+    """Show the state of every environment. Exit status 1 if one is not up."""
     node = node_state(read_site(), inside=True)
     if as_json:
         print_json(node.to_json())
@@ -68,8 +68,10 @@ def status(as_json: bool) -> None:
 
 
 @click.command("list")
-@click.option("--names", is_flag=True, help="Print names only, one on a line, aliases too.")
-@click.option("--all", "everything", is_flag=True, help="Also what you may not enter, or is not prepared.")
+@click.option("--names", is_flag=True, help="Print names and aliases only, one on a line.")
+@click.option(
+    "--all", "everything", is_flag=True, help="Also list those that you may not enter, or that are not prepared."
+)
 @json_option
 def list_environments(names: bool, everything: bool, as_json: bool) -> None:
     """List the environments that you may enter."""

@@ -21,15 +21,15 @@ _FOUND = 3  # not 1, which says that something failed
 @click.command()
 @click.argument("environment", required=False, **completed_by(prepared))
 @click.option(
-    "--missed", "missing", is_flag=True, help="Processes of batch jobs that asked for one, but are on the base."
+    "--missed", "missing", is_flag=True, help="Jobs' processes that asked for an environment, but are on the base."
 )
-@click.option("--pid", type=click.IntRange(1), metavar="PID", help="With --missed: this process alone.")
+@click.option("--pid", type=click.IntRange(1), metavar="PID", help="With --missed: look at this process only.")
 @json_option
 def ps(environment: str | None, missing: bool, pid: int | None, as_json: bool) -> None:
-    """Show which process lives in which environment: all that you may see, or those of ENVIRONMENT.
+    """Show which process is in which environment: all processes that you may see, or those in ENVIRONMENT.
 
-    ENVIRONMENT is a name, an alias, or a generation such as el9.7. With --missed: those of batch jobs whose variables
-    ask for an environment (for ENVIRONMENT), and that run on the base; the exit status is 3 then.
+    ENVIRONMENT is a name, an alias, or a generation such as el9.7. With --missed it lists processes of batch jobs whose
+    variables ask for an environment (or for ENVIRONMENT) but that run on the base; the exit status is then 3.
     """
     if pid and not missing:
         raise click.UsageError("--pid needs --missed")
