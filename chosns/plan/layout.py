@@ -1,7 +1,7 @@
-"""An environment while it is being planned: what stands at its top level, and a `View` of the whole.
+"""An environment while it is being planned: what is at its top level, and a `View` of the whole.
 
-`planner` decides what goes where; this module knows what a path inside will then mean, so that both
-sides' links and missing directories can be handled before anything is mounted.
+`planner` decides what goes where. This module knows what a path inside will then mean, so that links and missing
+directories of both sides can be handled before anything is mounted.
 """
 
 from __future__ import annotations
@@ -49,18 +49,18 @@ class Link:
 
 
 Place = Union[Shown, Own, Link]
-# Where the base's root will be. Links may lead there; nothing is ever mounted there by name.
+# The place of the base's root. Links may lead there; nothing is ever mounted there by name.
 _LOCAL = Bind("base", "/", "/local", Reason("the base's root"))
 
 
 def _behind(mount: Bind, path: str) -> str:
-    """What `path`, which is on `mount`, is on the mount's own side."""
+    """The path on the mount's own side of `path`, which is on `mount`."""
     return join([*split(mount.source), *split(path)[len(split(mount.target)) :]])
 
 
 @dataclass
 class Layout:
-    """Collects operations and answers `View`'s questions about what they will show."""
+    """Collects operations, and is a `View` of what they will show."""
 
     environment: str
     tree: View
@@ -165,9 +165,9 @@ class Layout:
     def place_base(self, source: str, target: str, flags: Flags, why: Reason) -> None:
         """Show a file or directory of the base at `target`, wherever that is, without touching the tree.
 
-        What was placed at the same target before makes way. What is placed below another place must come after it.
+        It replaces what was placed at the same target before. What is placed below another place must come after it.
 
-        :raises PlanError: when `target` lies in a directory of the base that lacks it.
+        :raises PlanError: `target` is in a directory of the base in which it does not exist.
         """
         found = resolve(self.base, source)
         if found is None or found.kind not in (Kind.DIRECTORY, Kind.FILE):
@@ -191,7 +191,8 @@ class Layout:
             self.nested.append(Bind("base", found.path, spot.path, why, flags))
 
     def hide(self, target: str, why: Reason) -> None:
-        """An empty directory where the tree has something. After all that is the base's; the outer before the inner."""
+        """Show an empty directory over one of the tree's. Call it after everything of the base is placed, outer
+        directories before inner ones."""
         spot = resolve(self, target, follow_last=False)
         mount = self._mount(spot.path) if spot else None
         if spot is None or spot.kind is None or mount is None or mount.side != "tree":
@@ -209,8 +210,8 @@ class Layout:
     def place_launcher(
         self, path: str, links: tuple[str, ...], scripts: tuple[tuple[str, str], ...], flags: Flags, why: Reason
     ) -> None:
-        """Show the base's launcher at its own path, and beside it `links` to it and `scripts` (name, content) that
-        need it, where that is not the base's anyway."""
+        """Show the base's launcher at its own path, with `links` to it and `scripts` (name, content) that need it in
+        the same directory, unless that directory is the base's anyway."""
         found = resolve(self.base, path)
         if found is None or found.kind is not Kind.FILE:
             raise PlanError("is not a file of the base", object=path, hint="install the launcher again")
@@ -234,7 +235,7 @@ class Layout:
             self.add_entry(join([*split(parent(spot.path)), name]), why, text=text)
 
     def _clear(self, spot: str) -> None:
-        """Take away what was to be mounted at `spot` itself."""
+        """Remove what was planned to be mounted at `spot` itself."""
         hidden = next((bind.target for bind in self.nested if bind.target != spot and is_below(bind.target, spot)), "")
         if hidden:
             raise PlanError(
@@ -249,7 +250,7 @@ class Layout:
             self.own[:] = [op for op in self.own if not is_below(op.target, spot)]
 
     def _mount_point(self, spot: Resolution, target: str, kind: Kind, why: Reason) -> None:
-        """See to it that a file or directory is at `spot`."""
+        """Make sure that there is a file or directory at `spot`."""
         there = self.kind(spot.path)
         mount = self._mount(spot.path)
         if there is kind and mount is not _LOCAL:
@@ -267,7 +268,7 @@ class Layout:
     def add_entry(self, target: str, why: Reason, *, to: str = "", file: bool = False, text: str = "") -> None:
         """Show a generated entry at `target` in a directory of the tree.
 
-        :raises PlanError: when the directory is not the tree's.
+        :raises PlanError: the directory is not the tree's.
         """
         spot = self._spot(target)
         mount = self._mount(spot.path)
@@ -294,7 +295,7 @@ class Layout:
         entries.append(Entry(rest, why, to, file, text))
 
     def _spot(self, target: str) -> Resolution:
-        """Where `target` will be, its last component not followed."""
+        """The place where `target` will be; a link as its last component is not followed."""
         spot = resolve(self, target, follow_last=False)
         if spot is None:
             raise PlanError("leads through a loop of symbolic links in the OS tree", object=target)
@@ -305,12 +306,12 @@ class Layout:
         return spot
 
     def _is_already(self, path: str, source: str, flags: Flags) -> bool:
-        """Whether `path`, which has no links, is the base's `source` with these flags without our doing."""
+        """Whether `path`, which contains no links, already shows the base's `source` with these flags."""
         mount = self._mount(path)
         return mount is not None and mount.side == "base" and mount.flags == flags and _behind(mount, path) == source
 
     def operations(self) -> list[Operation]:
-        """Everything so far in the order of mounting: what holds a mount point comes before what is mounted on it."""
+        """All operations in the order of mounting: what contains a mount point comes before what is mounted on it."""
         flags = Flags(self.policy.nosuid, self.policy.nodev, True)
         overlays = [
             Overlay(lower, lower, tuple(entries), Reason("shown without touching the tree"), flags)

@@ -1,7 +1,6 @@
-"""The operations that a plan is made of: what, where, with which flags and why.
+"""The operations of which a plan consists: what, where, with which flags, and why.
 
-Each is a frozen description that can `describe()` itself for people and turn itself into JSON;
-`chosns.mounts.execute` carries it out.
+Each is a frozen object that can describe itself for people and turn itself into JSON. `mounts.execute` carries it out.
 """
 
 from __future__ import annotations
@@ -159,7 +158,7 @@ class Plan:
     """Everything that makes one environment, in the order in which it is done.
 
     :param notes: what the planner left out, and why; for `explain` only.
-    :param warnings: what an administrator should know of, each a sentence of its own.
+    :param warnings: what the administrator should know, each a sentence.
     :param trust: `site` or `foreign`, and why; no part of the mounts.
     """
 
@@ -182,7 +181,8 @@ class Plan:
         }
 
     def fingerprint(self, *extra: str) -> str:
-        """A hash that changes when, and only when, the mounts would: reasons, which no repr shows, do not count."""
+        """A hash that changes if, and only if, the mounts change. Reasons do not count; they are not part of the
+        repr."""
         text = repr((self.tree, self.operations, extra))
         return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:32]
 

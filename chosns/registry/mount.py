@@ -1,6 +1,6 @@
 """The registry's own mount, /run/chos: made before the first environment, removed after the last.
 
-Root only, on the base. Whoever makes or removes it holds a lock outside of it, /run/chos.lock.
+Root only, on the base. A process that makes or removes it holds a lock outside of it, /run/chos.lock.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def create_registry() -> RegistryWriter:
-    """Open the registry, making it and its private mount where they are missing. Root, on the base.
+    """Open the registry; make it and its private mount if they are missing. Root, on the base.
 
-    Sets the umask: what is made here is read by everybody, whatever root's shell was set to.
+    Sets the umask, because everybody must be able to read what is made here, whatever umask root's shell has.
     """
     os.umask(0o022)
     with _mount_lock():
@@ -35,8 +35,8 @@ def create_registry() -> RegistryWriter:
             mount = syscalls.new_mount("tmpfs", {"mode": "0755", "size": "16m", "source": "chos"}, attributes)
             syscalls.move_mount(mount, syscalls.AT_FDCWD, PATH)
             os.close(mount)
-        # Each time: a writer may have been killed between the two, or somebody have made all mounts shared.
-        # Private first: a shared mount refuses pins; unbindable implies private.
+        # Done each time, because a writer may have been killed in between, or all mounts may have been made shared.
+        # Private first, because a shared mount refuses pins. Unbindable implies private.
         syscalls.mount("", PATH, syscalls.MS_UNBINDABLE)
         root = os.open(PATH, _DIRECTORY)
     make_ours(root, 0o755)
@@ -46,7 +46,7 @@ def create_registry() -> RegistryWriter:
 
 
 def _make_directory(root: int, name: str) -> None:
-    """A directory of the registry: made where it is missing, mended where a hand has been on it."""
+    """Make a directory of the registry if it is missing, and correct its owner and mode if they were changed."""
     with contextlib.suppress(FileExistsError):
         os.mkdir(name, 0o755, dir_fd=root)
     try:
@@ -62,7 +62,8 @@ def _make_directory(root: int, name: str) -> None:
 
 
 def remove_registry() -> None:
-    """Unmount an empty registry. One that somebody reads at this moment, or begins to fill, is left as it is."""
+    """Unmount an empty registry. If another process reads it at this moment, or starts to fill it, leave it as it
+    is."""
     with _mount_lock():
         for _ in range(20):
             try:
@@ -80,7 +81,8 @@ def remove_registry() -> None:
 
 @contextlib.contextmanager
 def _mount_lock() -> Iterator[None]:
-    """One at a time makes or removes the registry's mount. Not a lock on /run itself: any user could hold that."""
+    """Allow one process at a time to make or remove the registry's mount. Not by a lock on /run itself, which any user
+    could hold."""
     fd = os.open(f"{PATH}.lock", os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)

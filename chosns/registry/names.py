@@ -1,4 +1,4 @@
-"""Which name leads where: what `/run/chos/env` is to hold. Pure; docs/registry.md describes the result."""
+"""Which name leads where: the content that `/run/chos/env` should have. Pure; docs/registry.md describes the result."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _GENERATION = "../gen/"
 def owners(site: Site) -> dict[str, Environment]:
     """Registry name → the environment that it belongs to: its own name, its aliases, the path of its tree.
 
-    Where two environments ask for one name, an environment's own name comes before aliases, aliases before paths of
-    trees, and the first environment of the configuration before later ones.
+    If two environments claim the same name, an environment's own name has precedence over aliases, aliases over paths
+    of trees, and an earlier environment of the configuration over later ones.
     """
     found = {escape_name(env.name): env for env in site.environments}
     for env in site.environments:
         for alias in env.aliases:
             found.setdefault(escape_name(alias), env)
     for env in site.environments:
-        with contextlib.suppress(ValueError):  # too long a path for a name; the environment has another name
+        with contextlib.suppress(ValueError):  # the path is too long for a name; the environment has another name
             found.setdefault(escape_name(env.tree), env)
     return found
 
@@ -31,8 +31,8 @@ def owners(site: Site) -> dict[str, Environment]:
 def links(site: Site, published: Mapping[str, str]) -> dict[str, str]:
     """Registry name → link text, for every name that is to be published.
 
-    Whom a name belongs to does not depend on what is prepared, so that no name leads to another environment while its
-    own cannot be entered.
+    The owner of a name does not depend on what is prepared. Otherwise a name could lead to another environment while
+    its own cannot be entered.
 
     :param published: registry name of an environment → its generation, as `NAME.N`, of those that can be entered.
     """
@@ -51,7 +51,7 @@ def to_generation(generation: str) -> str:
 
 
 def generation_of(text: str) -> str:
-    """The generation, as `NAME.N`, that a link of this text leads to; empty where it leads elsewhere."""
+    """The generation, as `NAME.N`, to which a link of this text leads; empty if it leads elsewhere."""
     return text[len(_GENERATION) :] if text.startswith(_GENERATION) else ""
 
 
@@ -73,7 +73,7 @@ def find(site: Site, name: str) -> Environment:
 
 
 def primary(name: str, current: Mapping[str, str]) -> str | None:
-    """Which environment, by its registry name, a published name or alias means; None where it means none.
+    """The environment, by its registry name, to which a published name or alias leads; None if there is none.
 
     :param current: registry name → link text, as it is now.
     """
@@ -101,7 +101,7 @@ def names_of(primary: str, current: Mapping[str, str]) -> list[str]:
 
 
 def stray(wanted: Mapping[str, str], current: Mapping[str, str]) -> list[str]:
-    """Aliases of what becomes a name of the base: left where they are, they would lead to the base with it."""
+    """Aliases of a name that now leads to the base. If they stayed, they would lead to the base too."""
     base = {name for name, text in wanted.items() if text == BASE}
     return [name for name, text in current.items() if text in base and name not in base]
 

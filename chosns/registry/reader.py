@@ -30,11 +30,11 @@ _FILES = ("tree", "policy", "manifest.json")  # of a generation, beside its pin
 
 @dataclass(frozen=True)
 class Generation:
-    """One prepared incarnation of an environment.
+    """One prepared state of an environment.
 
-    namespace:  inode number of its mount namespace, 0 when unknown
-    manifest:   what `write_generation` recorded; empty when it never got that far
-    pinned:     its pin is there, seen from this process's namespace
+    namespace:  inode number of its mount namespace, 0 if unknown
+    manifest:   what `write_generation` recorded; empty if it was never written
+    pinned:     its pin is visible in this process's namespace
     """
 
     name: str
@@ -48,12 +48,12 @@ class Generation:
 
     @property
     def complete(self) -> bool:
-        """Whether it was ever finished; what is not is left over from a writer that was killed."""
+        """Whether it was finished. If not, it is left over from a writer that was killed."""
         return bool(self.manifest) and (self.pinned or self.backend == "kmod")
 
     @property
     def backend(self) -> str:
-        """What it was prepared by. One of `kmod` has no namespace, and no pin."""
+        """The backend that prepared it. A generation of `kmod` has no namespace and no pin."""
         return str(self.manifest.get("backend", "ns"))
 
 
@@ -112,7 +112,7 @@ class Registry:
         )
 
     def backends(self) -> tuple[str, ...]:
-        """What environments are prepared for on this node, the default first; empty where nothing is yet."""
+        """The backends for which this node is prepared, the default first; empty if nothing is prepared."""
         text = self._link_text("backend")
         return tuple(text.split(",")) if text else ()
 
@@ -137,7 +137,7 @@ class Registry:
         return sorted(found, key=lambda generation: (generation.name, generation.number))
 
     def generation(self, text: str) -> Generation | None:
-        """One of them, by `NAME.N`; None where that is no name of one. :raises PermissionError: it is closed."""
+        """One of them, by `NAME.N`; None if that is not a generation's name. :raises PermissionError: it is closed."""
         match = _GENERATION.fullmatch(text)
         return self._generation(text, match["name"], int(match["number"])) if match else None
 
@@ -147,7 +147,7 @@ class Registry:
         for name in self._names("failed"):
             try:
                 found[name] = self._read(f"failed/{name}").strip()
-            except OSError:  # something else, which the next `up` clears
+            except OSError:  # something unexpected, which the next `up` removes
                 found[name] = ""
         return found
 
@@ -164,7 +164,8 @@ class Registry:
         return os.access("module/.ours", os.F_OK, dir_fd=self.fd)
 
     def written(self, generation: str) -> Written | None:
-        """What C reads of a generation, `NAME.N`; None where that cannot be read, or others can write there."""
+        """What C reads of a generation, `NAME.N`; None if it cannot be read, or if users other than root can write
+        there."""
         path = f"gen/{generation}"
         try:
             safe = self._is_ours(path) and all(self._is_ours(f"{path}/{name}", 0o644) for name in _FILES)
@@ -173,7 +174,7 @@ class Registry:
             return None
 
     def texts(self, names: Sequence[str]) -> dict[str, str]:
-        """File name → text, of those files of the registry itself that can be read, and that only root can change."""
+        """File name → text, of those files of the registry itself that can be read and that only root can change."""
         found = {}
         for name in names:
             with contextlib.suppress(OSError):
@@ -182,7 +183,7 @@ class Registry:
         return found
 
     def serials(self) -> dict[str, int]:
-        """Registry name → number of the latest generation that was begun, as far as that was written down."""
+        """Registry name → number of the latest generation that was started, if that was recorded."""
         found = {}
         for name in self._names("serial"):
             with contextlib.suppress(OSError, ValueError):
@@ -190,7 +191,7 @@ class Registry:
         return found
 
     def _is_ours(self, path: str, mode: int | None = None) -> bool:
-        """Whether only root can write there; and the mode is exactly this one, where one is given."""
+        """Whether only root can write there, and, if a mode is given, whether the mode is exactly this one."""
         status = os.stat(path, dir_fd=self.fd, follow_symlinks=False)
         safe = status.st_uid == 0 and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
         return safe and mode in (None, status.st_mode & 0o7777)
@@ -209,7 +210,7 @@ class Registry:
         return Generation(name, number, pinned or manifest.get("namespace", 0), manifest, bool(pinned))
 
     def _pinned(self, path: str) -> int:
-        """Inode of the mount namespace pinned at `path`; 0 where there is no pin (or none visible from here)."""
+        """Inode of the mount namespace pinned at `path`; 0 if there is no pin, or none is visible from here."""
         try:
             fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=self.fd)
         except PermissionError:
@@ -254,10 +255,10 @@ class Registry:
 
 
 def open_registry() -> Registry:
-    """The registry of this node, for reading; inside an environment by way of /local.
+    """Open the registry of this node for reading; inside an environment below /local.
 
     :raises NotPrepared: there is none.
-    :raises RegistryError: it is not root's alone.
+    :raises RegistryError: users other than root can change it.
     """
     for path in (PATH, "/local" + PATH):
         try:

@@ -1,7 +1,7 @@
 """The file that entries are recorded in (chos.toml(5), table `records`): made with what its writers need.
 
-Jobs write in it as their user, so everybody may append and nobody but root read or cut it. Called by `node.act`; the
-lines are libchos/enter/record.c's.
+Jobs write into it as their user, so everybody may append, and only root may read or truncate it. Called by `node.act`;
+the lines are libchos/enter/record.c's.
 """
 
 from __future__ import annotations
@@ -24,18 +24,19 @@ _GETFLAGS, _SETFLAGS, _APPEND_ONLY = 0x80086601, 0x40086602, 0x20  # linux/fs.h,
 
 @dataclass(frozen=True)
 class Fault:
-    """What is wrong with the file. `refused`: so much that nothing is recorded in it."""
+    """A problem with the file. `refused`: it is so serious that nothing is recorded in it."""
 
     text: str
     refused: bool
 
 
 def with_record_file(jobs: Jobs, *, make: bool = True) -> tuple[Jobs, str]:
-    """Make the file where it is missing, and its directory; what is there already stays as it is.
+    """Make the file and its directory if they are missing; what exists stays as it is.
 
     :param make: False to change nothing: what is missing counts as made.
-    :return: `jobs`, without the file where it is refused: what is refused is not published, and nobody writes in it.
-        And why entries are not recorded there, or not safely; empty where all is well.
+    :return: `jobs`, without the file if it is refused: a refused file is not published, so nobody writes into it. And
+        why
+        entries are not recorded there, or not safely; empty if there is no problem.
     """
     fault = _make(jobs.file, make) if jobs.file else None
     if fault is None:

@@ -1,7 +1,7 @@
 """Changing the registry: what libchos reads is written here; docs/registry.md is the contract.
 
-Whoever changes anything holds `lock()`, and may be killed at any point: each change is one rename, or is in what
-nobody is led to yet. Called by `node.act` and the backends; `registry_mount` makes and removes the mount itself.
+A process that changes anything holds `lock()`. It may be killed at any point: each change is one rename, or concerns
+something to which no name leads yet. Called by `node` and the backends; `mount` makes and removes the mount itself.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from chosns.system import fault, syscalls
 
 
 class RegistryWriter(Registry):
-    """An open registry that may be changed, to be used with `with`."""
+    """An open registry that may be changed. To be used with `with`."""
 
     @contextlib.contextmanager
     def lock(self, waiting: Callable[[str], None] = lambda _: None) -> Iterator[None]:
-        """Keep other writers out, waiting for the one that is in; clear the temporary names of one that was killed.
+        """Wait for another writer, and keep others out; remove temporary names of a writer that was killed.
 
-        :param waiting: told, where there is one to wait for.
+        :param waiting: called if another writer has to be waited for.
         """
         flags = os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
@@ -75,7 +75,7 @@ class RegistryWriter(Registry):
         self._rename(temporary, path)
 
     def _rename(self, old: str, new: str) -> None:
-        """Put `old` in the place of `new`, whatever that is."""
+        """Rename `old` to `new`, whatever `new` is now."""
         try:
             os.rename(old, new, src_dir_fd=self.fd, dst_dir_fd=self.fd)
         except IsADirectoryError:
@@ -83,13 +83,14 @@ class RegistryWriter(Registry):
             os.rename(old, new, src_dir_fd=self.fd, dst_dir_fd=self.fd)
 
     def set_backends(self, names: Sequence[str]) -> None:
-        """Set the node's backends, the default first. Comes last: to readers, a registry is there when this link is."""
+        """Set the node's backends, the default first. Must come last, because readers take this link as the sign that
+        the registry is complete."""
         self._link("backend", ",".join(names))
 
     @contextlib.contextmanager
     def making(self, generation: str) -> Iterator[None]:
-        """Make the directory of a generation, `NAME.N`, closed to all but root, and keep its number; where what is done
-        with it fails, nothing of it is left.
+        """Make the directory of a generation, `NAME.N`, that only root can enter, and store its number. If the code in
+        this context fails, the directory is removed.
 
         :raises FileExistsError: there is one of that name.
         """
@@ -113,7 +114,7 @@ class RegistryWriter(Registry):
     def write_generation(
         self, generation: str, env: Environment, root: tuple[int, int], manifest: dict[str, Any]
     ) -> None:
-        """Fill a generation: what C obeys, then the manifest, which makes it complete."""
+        """Fill a generation: first what C reads, then the manifest, which makes it complete."""
         name, _, number = generation.rpartition(".")
         self.write(f"gen/{generation}/tree", env.tree + "\n")
         self.write(f"gen/{generation}/policy", policy_text(env, name, number, root))
@@ -127,7 +128,7 @@ class RegistryWriter(Registry):
             self.write(path, json.dumps({**manifest, **record}) + "\n")
 
     def grant(self, generation: str, group_ids: Sequence[int]) -> None:
-        """Have these groups enter a generation, and nobody else; everyone where there is none."""
+        """Let only these groups enter a generation; everyone if there is none."""
         fd = self._directory(f"gen/{generation}")
         try:
             grant(fd, group_ids)
@@ -136,7 +137,7 @@ class RegistryWriter(Registry):
         fault.point()
 
     def narrow(self, generation: str, group_ids: Sequence[int]) -> bool:
-        """Close a generation to whom `grant` would not let in; returns whether anybody is left."""
+        """Close a generation to everyone whom `grant` would not let in; returns whether anybody may still enter."""
         try:
             fd = self._directory(f"gen/{generation}")
         except (FileNotFoundError, NotADirectoryError):  # something else is there, into which nobody can go
@@ -164,12 +165,12 @@ class RegistryWriter(Registry):
             self._link(f"env/{name}", text)
 
     def unpublish(self, names: Sequence[str]) -> None:
-        """Take away names, so that nobody new enters."""
+        """Take away names, so that no process can enter any more."""
         for name in names:
             _remove(f"env/{name}", self.fd)
 
     def retire(self, generation: str) -> None:
-        """Unpin a generation and forget it; its namespace goes when the last process leaves."""
+        """Unpin a generation and remove its files; its namespace disappears when the last process has ended."""
         pin = f"{PATH}/gen/{generation}/ns"
         while True:
             try:
@@ -182,7 +183,7 @@ class RegistryWriter(Registry):
         _remove(f"gen/{generation}", self.fd)
 
     def set_failures(self, failures: Mapping[str, str]) -> None:
-        """Leave word for messages why these registry names are not there, and forget it of all others."""
+        """Store, for messages, why these registry names do not exist, and remove what is stored for all others."""
         for name in self._names("failed"):
             if name not in failures:
                 _remove(f"failed/{name}", self.fd)
@@ -190,18 +191,18 @@ class RegistryWriter(Registry):
             self.write(f"failed/{name}", " ".join(why.split()) + "\n")
 
     def clear_failure(self, name: str) -> None:
-        """Forget why this registry name was not there."""
+        """Remove the stored reason why this registry name did not exist."""
         _remove(f"failed/{name}", self.fd)
 
     def set_module_ours(self, ours: bool) -> None:
-        """Remember that the kernel module was brought up from here, and is to be taken down."""
+        """Store that `chosctl up` has loaded the kernel module, and so must unload it."""
         if ours:
             self.write("module/.ours", "")
         else:
             _remove("module/.ours", self.fd)
 
     def set_module_tree(self, name: str, tree: str) -> None:
-        """Have the kernel module allow this tree for an environment, or none where `tree` is empty."""
+        """Store that the kernel module should allow this tree for an environment; none if `tree` is empty."""
         if tree:
             self.write(f"module/{escape_name(name)}", tree + "\n")
         else:

@@ -1,9 +1,9 @@
 """Finds one mount below a root directory, and sets its flags. Called by `verify`, `repair` and `watch`, as root.
 
-A path alone does not say which mount is meant: users rename the directories above it, and put links in their place, at
-any moment. So the way there goes through no link, and what is found is compared with the number in mountinfo before
-anything is changed. As long as somebody has a descriptor of a mount, the base cannot unmount it.
-No automounter is asked: an open with O_PATH does not, and `syscalls` says so to the others.
+A path is not enough to identify a mount: users can rename directories above it at any moment, and put links in their
+place. So no link is followed, and before anything is changed the result is compared with the number in mountinfo. As
+long as a process has a descriptor of a mount, the base cannot unmount it. No automounter is triggered: an open with
+O_PATH does not do that, and `syscalls` passes the flag against it to the other calls.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
 def open_mount(root: int, mount: Mount) -> int | None:
-    """The root directory of `mount`, below `root`; None where its path leads elsewhere by now, or nowhere.
+    """The root directory of `mount`, below `root`; None if its path now leads elsewhere or does not exist.
 
     :param mount: as mountinfo has it when `root` is the root directory.
     """
@@ -41,12 +41,13 @@ def open_mount(root: int, mount: Mount) -> int | None:
 
 
 def restrict(root: int, mount: Mount, flags: int, *, recursive: bool = False) -> None:
-    """Set flags (MOUNT_ATTR_ bits) of `mount`, and of all that is mounted below it where `recursive`; of no other.
+    """Set flags (MOUNT_ATTR_ bits) of `mount`, and if `recursive` of everything mounted below it, but of no other
+    mount.
 
-    The directory that it is in is held meanwhile, not the mount: the base would find it busy. In that directory, nobody
-    can move a mount point or put something else in its place.
+    Meanwhile the directory that contains the mount point is held open, and not the mount itself, which would be busy
+    for the base. A mount point in that directory cannot be moved or replaced.
 
-    :raises OSError: it is there and cannot be restricted. Nothing is said of one that is gone, or moved.
+    :raises OSError: it exists and cannot be restricted. It is no error if it is gone or was moved.
     """
     parent, _, name = mount.target.rpartition("/")
     try:

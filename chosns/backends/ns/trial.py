@@ -29,7 +29,7 @@ from chosns.system import fault, syscalls
 from chosns.system.inside import INSIDE, open_inside
 
 _NOBODY = 65534
-# Without these and without seccomp, the shell would reach other processes, or networks.
+# Without these and without seccomp, the shell could reach other processes, or networks.
 _SEPARATE = {
     "network": syscalls.CLONE_NEWNET,
     "ipc": syscalls.CLONE_NEWIPC,
@@ -37,11 +37,11 @@ _SEPARATE = {
     "cgroup": syscalls.CLONE_NEWCGROUP,
 }
 _NEEDED = ("pid", "network", "ipc")
-# Where a bind map has these from the base as a whole, they are what the shell runs with.
+# If a bind map takes one of these as a whole from the base, the shell needs it to run.
 _PROGRAMS = re.compile(r"/(usr/)?(bin|lib\w*)")
 _TIGHT = syscalls.MOUNT_ATTR_RDONLY | syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV
 _STRICT = syscalls.RESOLVE_NO_SYMLINKS | INSIDE
-_STAGE = "/local"  # in a copy of the environment's mounts that nobody else has
+_STAGE = "/local"  # in a private copy of the environment's mounts
 
 
 def new_mount_namespace(environment: str) -> None:
@@ -59,11 +59,11 @@ def new_mount_namespace(environment: str) -> None:
 
 
 def try_shell(worker: Worker, plan: Plan, tree: int, uid: int, announce: Callable[[], None]) -> None:
-    """Run the shell of the environment that this process stands in, and end as it did: never returns.
+    """Run the shell of the environment whose root is this process's root, and end as the shell did. Never returns.
 
     :param tree: descriptor of the OS tree's root, opened in this namespace.
-    :param uid: for the shell, and its gid; of `confine.unused_id`.
-    :param announce: called when all is ready: whatever the worker says after it is taken for the shell's last words.
+    :param uid: uid and gid of the shell, from `confine.unused_id`.
+    :param announce: called when everything is ready. Output of the worker after this counts as the shell's.
     """
     copies = dict(_copies(plan, tree))
     alone, init, lifeline = _new_pid_namespace()
@@ -89,8 +89,8 @@ def try_shell(worker: Worker, plan: Plan, tree: int, uid: int, announce: Callabl
 
 
 def _copies(plan: Plan, tree: int) -> Iterator[tuple[str, int]]:
-    """Target → detached mount, tightened, of all that the shell is shown, in the order of mounting: the environment's
-    own tmpfs, with its links and mount points, and what of the tree is mounted there. Nothing that is the base's."""
+    """Target → detached, restricted mount, for everything that the shell sees, in the order of mounting: the
+    environment's own tmpfs with its links and mount points, and the mounts of the tree. Nothing of the base."""
     recursive = syscalls.AT_RECURSIVE
     here = os.open("/", os.O_PATH | os.O_DIRECTORY)
     try:
@@ -121,8 +121,8 @@ def _copy(fd: int, recursive: int) -> int:
 
 
 def _new_pid_namespace() -> tuple[bool, int, int]:
-    """Have this process's next children in a PID namespace of their own, whose first process ends with this one, or
-    when the last number returned, a descriptor, is closed. Whether there is one; that process."""
+    """Put this process's next children into a new PID namespace. Its first process ends with this process, or when the
+    returned descriptor is closed. Returns whether there is one, that process, and the descriptor."""
     if not _leave(syscalls.CLONE_NEWPID):
         return False, 0, os.open("/dev/null", os.O_RDONLY)
     held, lifeline = os.pipe()
@@ -133,14 +133,15 @@ def _new_pid_namespace() -> tuple[bool, int, int]:
             if fd > 0:
                 with contextlib.suppress(OSError):  # the listing's own
                     os.close(fd)
-        os.read(0, 1)  # nobody writes: until its end
+        os.read(0, 1)  # nothing is ever written, so this waits until the other end is closed
         os._exit(0)
     os.close(held)
     return True, init, lifeline
 
 
 def _map_user(child: int, uid: int) -> None:
-    """Let the child's user namespace have this uid and gid, and no other. Below /local: that is the base's /proc."""
+    """Map this uid and gid, and no other, into the child's user namespace. By /local, because it needs the base's
+    /proc."""
     for file, text in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{uid} {uid} 1")):
         fd = os.open(f"{_STAGE}/proc/{child}/{file}", os.O_WRONLY)
         os.write(fd, text.encode())
@@ -148,7 +149,7 @@ def _map_user(child: int, uid: int) -> None:
 
 
 def _end_as(child: int, init: int, lifeline: int) -> None:
-    """Wait for the shell, end all that it may have left, and end like it."""
+    """Wait for the shell, end everything that it may have left behind, and end with its status."""
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     os.close(lifeline)
     if init:
@@ -165,7 +166,7 @@ def _end_as(child: int, init: int, lifeline: int) -> None:
 
 
 def _shell(worker: Worker, copies: dict[str, int], uid: int, alone: bool, say: int, heard: int) -> None:
-    """Leave everything, and become the shell. What fails here is told as the worker's own failure."""
+    """Give up everything, and execute the shell. A failure here is reported as the worker's own."""
     lacking = _leave_namespaces(worker.environment) | (set() if alone else {"pid"})
     null = _own_root(copies)
     os.setgroups([])
@@ -176,7 +177,7 @@ def _shell(worker: Worker, copies: dict[str, int], uid: int, alone: bool, say: i
     fault.point()
     syscalls.become_nobody(uid, uid)
     confine.limit()
-    syscalls.die_with_parent(signal.SIGKILL)  # not earlier: changing the user undoes it (prctl(2))
+    syscalls.die_with_parent(signal.SIGKILL)  # not earlier, because changing the user resets it (prctl(2))
     confine.landlock(null)
     if not confine.filter_calls() and lacking.intersection(_NEEDED):
         raise UnsupportedError(
@@ -189,8 +190,9 @@ def _shell(worker: Worker, copies: dict[str, int], uid: int, alone: bool, say: i
 
 
 def _may_run(uid: int) -> bool:
-    """Whether the tree's file system has no objection to this uid. Lustre's server refuses those that it cannot look
-    up; nobody's is known everywhere, and in a PID namespace it opens no way to others of that uid."""
+    """Whether the tree's file system accepts this uid. Lustre's server refuses uids that it cannot look up. Then
+    nobody's uid is used, which is known everywhere; in a PID namespace it gives no access to other processes of that
+    uid."""
     os.setegid(uid)
     os.seteuid(uid)
     try:
@@ -204,14 +206,16 @@ def _may_run(uid: int) -> bool:
 
 
 def _agree(say: int, heard: int, step: bytes) -> None:
-    """Have the worker do its part. One that is gone has no use for us: it may have ended before we asked for that."""
+    """Wait until the worker has done its part. If the worker is gone, end: it may have ended before this process asked
+    to be killed with it."""
     os.write(say, step)
     if os.read(heard, 1) != step:
         os._exit(1)
 
 
 def _leave_namespaces(environment: str) -> set[str]:
-    """Leave all for new ones that root's own user namespace owns, not the shell's; which could not be had."""
+    """Enter new namespaces that root's user namespace owns, and not the shell's. Returns those that are not
+    available."""
     if _leave(syscalls.CLONE_NEWNS | sum(_SEPARATE.values())):
         return set()
     new_mount_namespace(environment)
@@ -219,7 +223,7 @@ def _leave_namespaces(environment: str) -> set[str]:
 
 
 def _leave(namespaces: int) -> bool:
-    """Whether the kernel and the node's limits on namespaces allow new ones."""
+    """Enter new namespaces. Returns whether the kernel and the node's limits allowed it."""
     try:
         syscalls.unshare(namespaces)
         return True
@@ -228,7 +232,7 @@ def _leave(namespaces: int) -> bool:
 
 
 def _own_root(copies: dict[str, int]) -> int:
-    """Make the copies the whole of this process's mounts, with a /dev that has null alone; which is returned, open."""
+    """Make the copies this process's only mounts, with a /dev that contains only null. Returns null, opened."""
     root = copies.pop("/")
     syscalls.move_mount(root, syscalls.AT_FDCWD, _STAGE)
     dev = syscalls.new_mount("tmpfs", {"mode": "0755", "size": "64k"}, syscalls.MOUNT_ATTR_NOSUID)
