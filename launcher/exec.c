@@ -24,9 +24,9 @@ static void try_exec(char *path, char **command)
 }
 
 /* Each directory of PATH in turn. What cannot be executed is remembered, but a later one may do. */
-static void search(char **command)
+__attribute__((noinline)) static void search(char **command)
 {
-    static char path[PATH_MAX];
+    char path[PATH_MAX];
     const char *dirs = getenv("PATH"), *end;
     size_t name = strlen(command[0]);
     int result = ENOENT;

@@ -9,27 +9,27 @@
 #include <unistd.h>
 
 /* A batch system is known by a variable that no other sets; a grid's job may be a batch system's, too, and then it is that one's. */
-static const struct { const char *service, *sign, *job, *part; } systems[] = {
+static const struct { char service[12], sign[24], job[24], part[16]; } systems[] = {
     {"slurm", "SLURM_JOB_ID", "SLURM_JOB_ID", "SLURM_STEP_ID"},
     {"sge", "SGE_CELL", "JOB_ID", "SGE_TASK_ID"},
     {"lsf", "LSB_JOBID", "LSB_JOBID", "LSB_JOBINDEX"},
-    {"pbs", "PBS_JOBID", "PBS_JOBID", NULL},
-    {"htcondor", "_CONDOR_SCRATCH_DIR", "_CONDOR_JOB_ID", NULL},
-    {"globus", "GLOBUS_GRAM_JOB_CONTACT", "GLOBUS_GRAM_JOB_CONTACT", NULL},
-    {"arc", "GRID_GLOBAL_JOBID", "GRID_GLOBAL_JOBID", NULL},
+    {"pbs", "PBS_JOBID", "PBS_JOBID", ""},
+    {"htcondor", "_CONDOR_SCRATCH_DIR", "_CONDOR_JOB_ID", ""},
+    {"globus", "GLOBUS_GRAM_JOB_CONTACT", "GLOBUS_GRAM_JOB_CONTACT", ""},
+    {"arc", "GRID_GLOBAL_JOBID", "GRID_GLOBAL_JOBID", ""},
 };
 
 static const char *value(const char *name)
 {
-    const char *text = name != NULL ? getenv(name) : NULL;
+    const char *text = name[0] != '\0' ? getenv(name) : NULL;
     return text != NULL && text[0] != '\0' ? text : NULL;
 }
 
 /* "undefined" and "0" are how Grid Engine and LSF say that a job is no array. */
 static const char *job_id(const char *job, const char *part)
 {
-    static char text[CHOS_NAME_SIZE];
-    struct chos_text t = {text, sizeof text, 0};
+    char *text = room(CHOS_NAME_SIZE);
+    struct chos_text t = {text, CHOS_NAME_SIZE, 0};
     chos_put(&t, job != NULL ? job : "");
     if (t.len > 0 && part != NULL && strcmp(part, "undefined") != 0 && strcmp(part, "0") != 0) {
         chos_put(&t, ".");
@@ -71,24 +71,24 @@ static void limit(int resource, uint64_t most, const char *name)
 
 void job_begin(const struct chos_session *s)
 {
-    static struct chos_jobs jobs;
+    struct chos_jobs *jobs = room(sizeof *jobs);
     struct chos_error e;
-    if (chos_jobs_read(&jobs, &e))
+    if (chos_jobs_read(jobs, &e))
         die(&e);
-    record(&jobs, s);
-    limit(RLIMIT_NPROC, jobs.processes, "RLIMIT_NPROC");
-    limit(RLIMIT_AS, jobs.memory, "RLIMIT_AS");
+    record(jobs, s);
+    limit(RLIMIT_NPROC, jobs->processes, "RLIMIT_NPROC");
+    limit(RLIMIT_AS, jobs->memory, "RLIMIT_AS");
 }
 
 /* A job without $CHOS: where the site says so, the user's file chooses. Privilege is gone, so we begin anew, with $CHOS. */
 void job_choose(char **argv)
 {
-    static struct chos_jobs jobs;
+    struct chos_jobs *jobs = room(sizeof *jobs);
     const char *name, *self = (const char *)getauxval(AT_EXECFN);
     struct chos_error e;
-    if (chos_jobs_read(&jobs, &e))
+    if (chos_jobs_read(jobs, &e))
         die(&e);
-    int found = jobs.user_file != NULL ? user_file_read(jobs.user_file, &name, &e) : 0;
+    int found = jobs->user_file != NULL ? user_file_read(jobs->user_file, &name, &e) : 0;
     if (found == 0)
         return;
     if (found > 0 && setenv("CHOS", name, 1) != 0) {

@@ -26,7 +26,10 @@ void workdir_remember(void);
 const char *workdir_map(const char *path, bool leaving_environment);
 void workdir_restore(const struct chos_session *s);
 
-/* report.c: what is put together by tell() goes out in one write, by tell_end() */
+/* report.c: memory for what few entries need, zeroed and never given back. Not static, because a launcher whose static data
+ * is larger than a page starts more slowly; not the heap, because privilege may be held.
+ * And what is put together by tell() goes out in one write, by tell_end() */
+void *room(size_t size);
 void tell(const char *text);
 void tell_safe(const char *untrusted);
 void tell_end(int fd);

@@ -2,23 +2,47 @@
 #include "launcher.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 enum { NAMES_SHOWN = 40 };
 
-static char buffer[16384];
-static struct chos_text out = {buffer, sizeof buffer, 0};
+enum { OUT_SIZE = 16384 };
+static struct chos_text out;
+
+void *room(size_t size)
+{
+    struct chos_error e;
+    void *pages = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (pages != MAP_FAILED)
+        return pages;
+    chos_fail(&e, CHOS_SYSTEM, errno, "memory");
+    die(&e);
+}
+
+/* Where there is no memory, the message is cut. */
+static struct chos_text *text_out(void)
+{
+    static char few[256];
+    if (out.buf == NULL) {
+        void *pages = mmap(NULL, OUT_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        out.buf = pages != MAP_FAILED ? pages : few;
+        out.size = pages != MAP_FAILED ? OUT_SIZE : sizeof few;
+    }
+    return &out;
+}
 
 void tell(const char *text)
 {
-    chos_put(&out, text);
+    chos_put(text_out(), text);
 }
 
 void tell_safe(const char *untrusted)
 {
-    chos_put_safe(&out, untrusted);
+    chos_put_safe(text_out(), untrusted);
 }
 
 void tell_end(int fd)
@@ -49,7 +73,7 @@ void die(struct chos_error *e)
     if (chos_privs_drop(false, &kept))
         *e = kept;
     tell("chos: ");
-    chos_error_text(e, &out);
+    chos_error_text(e, text_out());
     if (e->reason == CHOS_UNKNOWN)
         tell_known();
     tell_end(2);
@@ -72,10 +96,10 @@ void report_help(void)
 
 void report_version(void)
 {
-    static char module[256];
+    char module[256];
     int fd = open("/proc/chos/version", O_RDONLY | O_CLOEXEC);
-    if (fd >= 0 && read(fd, module, sizeof module - 1) < 0)
-        module[0] = '\0';
+    ssize_t n = fd >= 0 ? read(fd, module, sizeof module - 1) : 0;
+    module[n > 0 ? n : 0] = '\0';
     module[strcspn(module, "\n")] = '\0';
     tell("chos " CHOS_VERSION "\n");
     if (module[0] != '\0') {

@@ -27,8 +27,7 @@ static void tell_entered(const struct chos_session *s, const struct options *o)
 /* Sessions and jobs are told in CHOS_GENERATION. A command keeps its variables as they are, but for one that would lie. */
 static void set_generation(const struct chos_session *s, bool job)
 {
-    static char variable[sizeof "CHOS_GENERATION=" + CHOS_NAME_SIZE];
-    struct chos_text t = {variable, sizeof variable, 0};
+    enum { SIZE = sizeof "CHOS_GENERATION=" + CHOS_NAME_SIZE };
     struct chos_error e;
     if (!job && getenv("CHOS_GENERATION") == NULL)
         return;
@@ -36,6 +35,8 @@ static void set_generation(const struct chos_session *s, bool job)
         (void)unsetenv("CHOS_GENERATION");
         return;
     }
+    char *variable = room(SIZE);
+    struct chos_text t = {variable, SIZE, 0};
     chos_put(&t, "CHOS_GENERATION=");
     chos_put(&t, s->target.name);
     if (putenv(variable) != 0) {
@@ -46,7 +47,6 @@ static void set_generation(const struct chos_session *s, bool job)
 
 void run(const struct chos_session *s, const struct options *o, const struct chos_login *login)
 {
-    static char *cleaned[CHOS_KEEP_MAX + 2];
     const struct chos_policy *policy = &s->policy;
     struct chos_error e;
     int now = policy->personality ? personality(0xffffffff) : 0;
@@ -59,6 +59,7 @@ void run(const struct chos_session *s, const struct options *o, const struct cho
         tell_entered(s, o);
     workdir_restore(s);
     if (o->command == NULL) {
+        char **cleaned = room((CHOS_KEEP_MAX + 2) * sizeof *cleaned);
         login_environment(login, environ, cleaned);
         environ = cleaned;
     }

@@ -8,9 +8,9 @@
 /* 1 and the name, 0 where there is none, -1 where the file says nothing that could be a name. */
 int user_file_read(const char *file, const char **name, struct chos_error *e)
 {
-    static char path[PATH_MAX], word[CHOS_DOTFILE_SIZE];
+    char *path = room(PATH_MAX), *word = room(CHOS_DOTFILE_SIZE);
     const char *home = account()->home;
-    struct chos_text t = {path, sizeof path, 0};
+    struct chos_text t = {path, PATH_MAX, 0};
     *name = word;
     if (home == NULL || home[0] != '/')   /* of no account in /etc/passwd, and without $HOME */
         return chos_fail(e, CHOS_USER_FILE, 0, file);

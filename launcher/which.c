@@ -1,6 +1,7 @@
 /* chos --which: what would be entered here, by a login and by a job, and who chose it. */
 #include "launcher.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -9,7 +10,8 @@
 /* A name, who chose it, and whether it is one on this node; or why nobody can tell. Without a name, the base. */
 struct choice { const char *name, *source; bool offered; struct chos_error *wrong; };
 
-/* The registry is the working directory. */
+static int registry;   /* its descriptor */
+
 static struct choice choice(const char *name, const char *source)
 {
     char path[sizeof "env/" + CHOS_NAME_SIZE], file[CHOS_NAME_SIZE];
@@ -18,7 +20,7 @@ static struct choice choice(const char *name, const char *source)
     chos_put(&t, "env/");
     bool legal = name != NULL && chos_name_escape(name, file) == 0;
     chos_put(&t, legal ? file : "");
-    return (struct choice){name, source, legal && lstat(path, &st) == 0, NULL};
+    return (struct choice){name, source, legal && fstatat(registry, path, &st, AT_SYMLINK_NOFOLLOW) == 0, NULL};
 }
 
 /* What a file in the home directory says; what it does not, `otherwise` does, which may be nobody. */
@@ -54,11 +56,10 @@ static void tell_choice(const struct choice *c)
 /* What the job starter would take where a job has no $CHOS; `source` is NULL where it reads no file. */
 static struct choice of_job(void)
 {
-    static struct chos_jobs jobs;
-    static struct chos_error e;
-    static char word[CHOS_DOTFILE_SIZE];
-    return chos_jobs_read(&jobs, &e) == 0 && jobs.user_file != NULL ? of_file(jobs.user_file, NULL, word, &e)
-        : (struct choice){0};
+    struct chos_jobs *jobs = room(sizeof *jobs);
+    struct chos_error *e = room(sizeof *e);
+    return chos_jobs_read(jobs, e) == 0 && jobs->user_file != NULL
+        ? of_file(jobs->user_file, NULL, room(CHOS_DOTFILE_SIZE), e) : (struct choice){0};
 }
 
 /* A job has the variables that it was submitted with, where the batch system hands them on. */
@@ -104,15 +105,15 @@ _Noreturn static void die_of_choice(const struct choice *c, struct chos_error *e
     die(e);
 }
 
-/* We are in the registry, without privilege: what we may not read, we may not enter. `missing`: what privs.c says of us. */
+/* The registry is open, and privilege gone: what we may not read, we may not enter. `missing`: what privs.c says of us. */
 void which_report(struct chos_session *s, enum chos_reason missing)
 {
-    static char tree[CHOS_FILE_SIZE + 1];
-    static char word[CHOS_DOTFILE_SIZE];
-    static struct chos_error unreadable;
+    char *tree = room(CHOS_FILE_SIZE + 1);
+    struct chos_error *unreadable = room(sizeof *unreadable);
     const char *chos = getenv("CHOS");
+    registry = s->registry;
     const struct choice variable = choice(chos != NULL && chos[0] != '\0' ? chos : NULL, "$CHOS"),
-        login = of_file(".chos", "default", word, &unreadable), job = of_job();
+        login = of_file(".chos", "default", room(CHOS_DOTFILE_SIZE), unreadable), job = of_job();
     const struct choice *now = variable.name != NULL ? &variable : &login;
     struct chos_error e;
     if (now->wrong != NULL)
@@ -122,7 +123,7 @@ void which_report(struct chos_session *s, enum chos_reason missing)
     } else {
         int rc = chos_choose(s, now->name, &e) || chos_find(s, &e);
         bool base = rc == 0 && s->target.kind == CHOS_TO_BASE;
-        if (rc != 0 || (!base && (chos_policy_read(s, &e) || chos_file_read("tree", tree, &e) < 0)))
+        if (rc != 0 || (!base && (chos_policy_read(s, &e) || chos_tree_read(s, tree, &e) < 0)))
             die_of_choice(now, &e);
         tree[strcspn(tree, "\n")] = '\0';
         tell_row("name        ", now->name);

@@ -10,12 +10,15 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-static char cwd[PATH_MAX];
+static char few[256], *cwd = few;   /* long enough for nearly every path */
 
 /* The system call itself: libc's own would hide that a directory is "(unreachable)". */
 void workdir_remember(void)
 {
-    if (syscall(SYS_getcwd, cwd, sizeof cwd) < 0)
+    long n = syscall(SYS_getcwd, few, sizeof few);
+    if (n < 0 && errno == ERANGE)
+        n = syscall(SYS_getcwd, cwd = room(PATH_MAX), PATH_MAX);
+    if (n < 0)
         cwd[0] = '\0';
 }
 

@@ -18,6 +18,7 @@
 
 enum {
     CHOS_NAME_SIZE = 256,   /* a file name in the registry, with its NUL */
+    CHOS_TEXT_SIZE = 256,   /* what nearly every policy fits into */
     CHOS_FILE_SIZE = 8192,  /* a file has at most 8191 bytes; one byte more tells that it has too many */
     CHOS_DETAIL_SIZE = 512,
     CHOS_TREE_SIZE = 4096,  /* a path, with its NUL */
@@ -80,7 +81,7 @@ struct chos_link {
 
 struct chos_session;
 
-/* Asked before a generation is entered, and again inside, with its directory as the working directory: -1 and a reason
+/* Asked before a generation is entered, and again inside: -1 and a reason
  * refuse; the policy may not have been read yet. Where the caller is root, the kernel has not judged who may enter. */
 typedef int chos_permit(const struct chos_session *s, void *context, struct chos_error *e);
 
@@ -99,7 +100,8 @@ struct chos_session {
     struct chos_policy policy;  /* read inside; all zero for the base */
     bool moved;                 /* no longer in the mount namespace where we began */
     bool from_environment;        /* we began with another root than the base's */
-    char text[CHOS_FILE_SIZE];
+    char *more;                 /* room for a policy that does not fit into `text`; made when it is needed, kept for the next */
+    char text[CHOS_TEXT_SIZE];
 };
 
 /* Where a process is: mount namespace, root and working directory, and the tree that the kernel module shows it, if any.
@@ -114,9 +116,9 @@ void chos_place_close(struct chos_place *p);
  * where it was. On success the working directory is `/` inside; nothing of the policy but the place is applied. */
 int chos_session_enter(struct chos_session *s, const char *alias, chos_permit *permit, void *context, struct chos_error *e);
 
-/* The same in steps, for the launcher: name it, go to where the registry can be read (cwd becomes the
- * registry), choose the backend, enter it (cwd becomes `/`), which lets go of the registry. To look only: find its
- * generation (cwd becomes the generation), and read its policy. */
+/* The same in steps, for the launcher: name it, open the registry (which may take going to where it can be read), choose the
+ * backend, enter it (cwd becomes `/`, but for the base where we were there), which lets go of the registry. To look only: find its
+ * generation, and read its policy. */
 int chos_choose(struct chos_session *s, const char *alias, struct chos_error *e);
 int chos_backend_choose(struct chos_session *s, struct chos_error *e);
 int chos_registry_open(struct chos_session *s, struct chos_error *e);
@@ -125,9 +127,9 @@ int chos_find(struct chos_session *s, struct chos_error *e);
 int chos_policy_read(struct chos_session *s, struct chos_error *e);
 void chos_registry_close(struct chos_session *s);
 
-/* A file in the registry or generation that we are in; returns its length or -1. */
-long chos_file_read(const char *path, char text[CHOS_FILE_SIZE], struct chos_error *e);
-int chos_login_read(struct chos_login *login, struct chos_error *e);
+/* Files of the registry that is open, and of the generation that was found. The tree's is returned with its length, or -1. */
+long chos_tree_read(const struct chos_session *s, char text[CHOS_FILE_SIZE], struct chos_error *e);
+int chos_login_read(const struct chos_session *s, struct chos_login *login, struct chos_error *e);
 
 /* What the site says about jobs, records of entries and PAM services (/run/chos/jobs). A number that is 0 is no limit. */
 struct chos_jobs {

@@ -19,12 +19,8 @@ static int permitted(const struct chos_session *s, struct chos_error *e)
  * enter; that the kernel judges by the way there, and for root `permit` asks. */
 static int look_again(struct chos_session *s, struct chos_error *e)
 {
-    if (s->permit != NULL) {
-        if (chos_generation_open(s, e) || permitted(s, e))
-            return -1;
-        if (chdir("/"))
-            return chos_fail(e, CHOS_SYSTEM, errno, "/");
-    }
+    if (s->permit != NULL && (chos_generation_check(s, e) || permitted(s, e)))
+        return -1;
     return chos_still_leads_here(s, e);
 }
 
@@ -135,11 +131,19 @@ void chos_place_close(struct chos_place *p)
     }
 }
 
+/* As new, but for the room that it made. */
+void chos_session_clear(struct chos_session *s)
+{
+    char *more = s->more;
+    memset(s, 0, sizeof *s);
+    s->more = more;
+}
+
 int chos_session_enter(struct chos_session *s, const char *alias, chos_permit *permit, void *context, struct chos_error *e)
 {
     struct chos_place place;
     struct chos_error stranded;
-    memset(s, 0, sizeof *s);
+    chos_session_clear(s);
     s->permit = permit;
     s->context = context;
     if (chos_place_open(&place, e))

@@ -82,7 +82,7 @@ int chos_session_look(struct chos_session *s, const char *alias, chos_permit *pe
 {
     struct chos_place place;
     struct chos_error stranded;
-    memset(s, 0, sizeof *s);
+    chos_session_clear(s);
     s->permit = permit;
     s->context = context;
     if (chos_place_open(&place, e))

@@ -64,7 +64,7 @@ int permit_person(const struct chos_session *s, void *context, struct chos_error
     enum begun begun = begin(context, &before);
     if (begun != BEGUN)
         return chos_fail(e, begun == LOST ? CHOS_STRANDED : CHOS_SYSTEM, errno, "asking as the user");
-    int fd = chos_openat2("policy", O_RDONLY, RESOLVE_STRICT), err = errno;
+    int fd = chos_generation_open(s, "/policy"), err = errno;
     bool back = end(&before);
     if (fd >= 0)
         close(fd);

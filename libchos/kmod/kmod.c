@@ -78,11 +78,11 @@ int chos_kmod_open_outside(int (*open_it)(const char *), const char *path, struc
     return fd >= 0 ? fd : chos_fail(e, CHOS_SYSTEM, err, path);
 }
 
-/* From the generation, which is the working directory. What the module says afterwards counts. */
-int chos_kmod_enter(struct chos_session *s, struct chos_error *e)
+/* What the module says afterwards counts. Not inlined: its large buffers would move the stack of every other entry to new pages. */
+__attribute__((noinline)) int chos_kmod_enter(struct chos_session *s, struct chos_error *e)
 {
     char tree[CHOS_FILE_SIZE + 1], seen[CHOS_FILE_SIZE];
-    long n = chos_file_read("tree", tree, e);
+    long n = chos_tree_read(s, tree, e);
     if (n < 0)
         return -1;
     if (n < 2 || tree[0] != '/' || tree[n - 1] != '\n' || memchr(tree, '\0', (size_t)n) != NULL)

@@ -17,11 +17,11 @@ bool chos_is_mount_ns(int fd)
     return fstatfs(fd, &fs) == 0 && fs.f_type == NSFS && ioctl(fd, NS_TYPE) == CLONE_NEWNS;
 }
 
-/* The pin of the generation that we are in. In a namespace made after it, it is an empty file: CHOS_RETIRED. */
+/* The pin of the generation. In a namespace made after it, it is an empty file: CHOS_RETIRED. */
 int chos_pin_open(const struct chos_session *s, struct chos_error *e)
 {
     struct statfs fs;
-    int fd = chos_fault("pin") ? -1 : chos_openat2("ns", O_RDONLY, RESOLVE_STRICT);
+    int fd = chos_fault("pin") ? -1 : chos_generation_open(s, "/ns");
     if (fd < 0 && errno == EACCES)   /* closed to the user since it was found */
         return chos_fail(e, CHOS_DENIED, 0, s->alias);
     if (fd < 0)

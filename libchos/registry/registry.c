@@ -1,7 +1,8 @@
 /* Reading /run/chos: what a name stands for, and the files of a generation.
  *
  * Nothing here is opened by a path that a user gave, nothing leads out of the registry, and a directory
- * is used only when root alone can write in it. The working directory is the handle; see chos.h.
+ * is used only when root alone can write in it. The registry's descriptor is the handle: everything is found below it, so
+ * that the working directory need not change, and a generation needs no descriptor of its own.
  */
 #include "internal.h"
 
@@ -17,8 +18,10 @@
 #define SYS_openat2 437   /* the same number on every architecture but alpha */
 #endif
 
+enum { BASE_SIZE = 256 };   /* `base` has three lines, with three numbers */
+
 /* O_NONBLOCK: a FIFO where a file should be must not hang us. */
-static int openat2_at(int dir, const char *path, int flags, uint64_t resolve)
+int chos_openat2_at(int dir, const char *path, int flags, uint64_t resolve)
 {
     struct { uint64_t flags, mode, resolve; } how = {(uint64_t)(flags | O_CLOEXEC), 0, resolve};
     if (!(flags & O_PATH))
@@ -28,41 +31,44 @@ static int openat2_at(int dir, const char *path, int flags, uint64_t resolve)
 
 int chos_openat2(const char *path, int flags, uint64_t resolve)
 {
-    return openat2_at(AT_FDCWD, path, flags, resolve);
+    return chos_openat2_at(AT_FDCWD, path, flags, resolve);
 }
 
-/* Makes a directory that only root can write in the working directory; returns its descriptor, for what comes later. */
-static int enter_directory(int dir, const char *path, uint64_t resolve, enum chos_reason missing, struct chos_error *e)
+/* A directory in which root alone can change anything. */
+bool chos_is_roots(const struct stat *st)
+{
+    return S_ISDIR(st->st_mode) && st->st_uid == 0 && (st->st_mode & (S_IWGRP | S_IWOTH)) == 0;
+}
+
+static int open_directory(const char *path, struct chos_error *e)
 {
     struct stat st;
-    int fd = chos_fault(missing == CHOS_RETIRED ? "generation" : "registry") ? -1
-        : openat2_at(dir, path, O_PATH | O_DIRECTORY | O_NOFOLLOW, resolve);
+    int fd = chos_fault("registry") ? -1 : chos_openat2_at(AT_FDCWD, path, O_PATH | O_DIRECTORY | O_NOFOLLOW, RESOLVE_MAGICLINKS_NO);
     if (fd < 0)
-        return chos_fail(e, errno == ENOENT ? missing : errno == ENOSYS ? CHOS_OLD_KERNEL : CHOS_SYSTEM, errno, path);
-    int rc = fstat(fd, &st);
-    bool trusted = rc == 0 && st.st_uid == 0 && (st.st_mode & (S_IWGRP | S_IWOTH)) == 0;
-    if (trusted && (rc = fchdir(fd)) == 0)
+        return chos_fail(e, errno == ENOENT ? CHOS_NO_REGISTRY : errno == ENOSYS ? CHOS_OLD_KERNEL : CHOS_SYSTEM, errno, path);
+    if (fstat(fd, &st) == 0 && chos_is_roots(&st))
         return fd;
-    int err = errno;
     close(fd);
-    return rc != 0 ? chos_fail(e, err == EACCES ? CHOS_DENIED : CHOS_SYSTEM, err, path) : chos_fail(e, CHOS_UNSAFE, 0, path);
+    return chos_fail(e, CHOS_UNSAFE, 0, path);
 }
 
-static long read_at(int dir, const char *path, char text[CHOS_FILE_SIZE], struct chos_error *e)
+/* A file of the registry, by its path there. */
+int chos_file_open(const struct chos_session *s, const char *path, struct chos_error *e)
 {
-    int fd = openat2_at(dir, path, O_RDONLY, RESOLVE_STRICT);
+    int fd = chos_openat2_at(s->registry, path, O_RDONLY, RESOLVE_STRICT);
+    return fd >= 0 ? fd : chos_fail(e, errno == ENOENT || errno == ELOOP ? CHOS_CORRUPT : CHOS_SYSTEM, errno, path);
+}
+
+long chos_file_read(const struct chos_session *s, const char *path, char *text, size_t size, struct chos_error *e)
+{
+    int fd = chos_file_open(s, path, e);
     if (fd < 0)
-        return chos_fail(e, errno == ENOENT || errno == ELOOP ? CHOS_CORRUPT : CHOS_SYSTEM, errno, path);
+        return -1;
     /* A regular file on tmpfs is read in one piece. */
-    ssize_t n = read(fd, text, CHOS_FILE_SIZE);
+    ssize_t n = read(fd, text, size);
     int err = errno;
     close(fd);
     return n >= 0 ? n : chos_fail(e, CHOS_SYSTEM, err, path);
-}
-
-long chos_file_read(const char *path, char text[CHOS_FILE_SIZE], struct chos_error *e)
-{
-    return chos_fault(path) ? chos_fail(e, CHOS_SYSTEM, errno, path) : read_at(AT_FDCWD, path, text, e);
 }
 
 void chos_registry_close(struct chos_session *s)
@@ -75,10 +81,10 @@ void chos_registry_close(struct chos_session *s)
 /* The writer makes the link `backend` last, so where it is, everything else is. */
 static int open_registry_at(const char *path, struct chos_session *s, struct chos_error *e)
 {
-    int fd = enter_directory(AT_FDCWD, path, RESOLVE_MAGICLINKS_NO, CHOS_NO_REGISTRY, e);
+    int fd = open_directory(path, e);
     if (fd < 0)
         return -1;
-    ssize_t n = chos_fault("backend") ? -1 : readlink("backend", s->backends, sizeof s->backends - 1);
+    ssize_t n = chos_fault("backend") ? -1 : readlinkat(fd, "backend", s->backends, sizeof s->backends - 1);
     if (n < 0) {
         int err = errno;
         close(fd);
@@ -99,7 +105,7 @@ static int open_anywhere(struct chos_session *s, struct chos_error *e)
     if (open_registry_at(CHOS_REGISTRY, s, e) == 0)
         return 0;
     return e->reason == CHOS_NO_REGISTRY && open_registry_at("/local" CHOS_REGISTRY, s, &ignored) == 0
-        && statfs(".", &fs) == 0 && fs.f_type == TMPFS ? 0 : -1;
+        && fstatfs(s->registry, &fs) == 0 && fs.f_type == TMPFS ? 0 : -1;
 }
 
 /* The registry as it is seen in this mount namespace; where the base's /run is not shown, below its root. There it
@@ -127,16 +133,18 @@ int chos_backend_choose(struct chos_session *s, struct chos_error *e)
 /* How to recognise the base. */
 int chos_base_read(struct chos_session *s, struct chos_error *e)
 {
-    long len = chos_fault("base") ? chos_fail(e, CHOS_SYSTEM, errno, "base") : read_at(s->registry, "base", s->text, e);
+    char text[BASE_SIZE];
+    long len = chos_fault("base") ? chos_fail(e, CHOS_SYSTEM, errno, "base") : chos_file_read(s, "base", text, sizeof text, e);
     if (len < 0)
         return -1;
-    return chos_base_parse(s->text, (size_t)len, &s->base) == 0 ? 0
+    return len < BASE_SIZE && chos_base_parse(text, (size_t)len, &s->base) == 0 ? 0
         : chos_fail(e, CHOS_CORRUPT, 0, CHOS_REGISTRY "/base");
 }
 
-int chos_login_read(struct chos_login *login, struct chos_error *e)
+int chos_login_read(const struct chos_session *s, struct chos_login *login, struct chos_error *e)
 {
-    long len = chos_file_read("login", login->text, e);
+    long len = chos_fault("login") ? chos_fail(e, CHOS_SYSTEM, errno, "login")
+        : chos_file_read(s, "login", login->text, CHOS_FILE_SIZE, e);
     if (len < 0)
         return -1;
     return chos_login_parse(login->text, (size_t)len, login) == 0 ? 0
@@ -156,7 +164,7 @@ static int leads_nowhere(const struct chos_session *s, const char *name, const c
     struct chos_text t = {path, sizeof path, 0};
     chos_put(&t, "failed/");
     chos_put(&t, name);
-    int fd = openat2_at(s->registry, path, O_RDONLY, RESOLVE_STRICT);
+    int fd = chos_openat2_at(s->registry, path, O_RDONLY, RESOLVE_STRICT);
     if (fd < 0)   /* what cannot be looked at may be there: nobody goes on to a default for it */
         return errno == ENOENT ? chos_fail(e, CHOS_UNKNOWN, 0, shown) : chos_fail(e, CHOS_SYSTEM, errno, shown);
     chos_fail(e, CHOS_NOT_PREPARED, 0, shown);
@@ -190,7 +198,7 @@ static int read_link(const struct chos_session *s, const char *name, const char 
 }
 
 /* What the name stands for at this moment: a generation or the base. */
-static int resolve(const struct chos_session *s, bool through, struct chos_link *to, struct chos_error *e)
+int chos_resolve(const struct chos_session *s, bool through, struct chos_link *to, struct chos_error *e)
 {
     char other[CHOS_NAME_SIZE];
     if (read_link(s, s->name, s->alias, through, to, e))
@@ -212,7 +220,7 @@ static bool is_target(const struct chos_session *s, const struct chos_link *link
 int chos_still_leads_here(const struct chos_session *s, struct chos_error *e)
 {
     struct chos_link now = {0};
-    if (resolve(s, true, &now, e))
+    if (chos_resolve(s, true, &now, e))
         return -1;
     return is_target(s, &now) ? 0 : chos_fail(e, CHOS_RETIRED, 0, s->alias);
 }
@@ -221,51 +229,5 @@ bool chos_leads_elsewhere(const struct chos_session *s)
 {
     struct chos_link now = {0};
     struct chos_error ignored;
-    return s->held && resolve(s, false, &now, &ignored) == 0 && !is_target(s, &now);
-}
-
-enum { GENERATION_PATH = sizeof "gen/" + CHOS_NAME_SIZE + sizeof "/policy" };
-
-static void put_generation(struct chos_text *t, const struct chos_session *s)
-{
-    chos_put(t, "gen/");
-    chos_put(t, s->target.name);
-}
-
-/* The directory of the generation becomes the working directory. Where it is closed to the user, the kernel says so. */
-int chos_generation_open(struct chos_session *s, struct chos_error *e)
-{
-    char path[GENERATION_PATH];
-    struct chos_text t = {path, sizeof path, 0};
-    put_generation(&t, s);
-    int fd = enter_directory(s->registry, path, RESOLVE_STRICT, CHOS_RETIRED, e);
-    if (fd < 0)
-        return e->reason == CHOS_DENIED ? chos_fail(e, CHOS_DENIED, 0, s->alias) : -1;
-    close(fd);
-    return 0;
-}
-
-int chos_find(struct chos_session *s, struct chos_error *e)
-{
-    memset(&s->policy, 0, sizeof s->policy);
-    if (resolve(s, false, &s->target, e))
-        return -1;
-    return s->target.kind == CHOS_TO_BASE ? 0 : chos_generation_open(s, e);
-}
-
-/* Not from the working directory, so that it can be read inside, too. */
-int chos_policy_read(struct chos_session *s, struct chos_error *e)
-{
-    char path[GENERATION_PATH];
-    struct chos_text t = {path, sizeof path, 0};
-    const struct chos_link *to = &s->target;
-    put_generation(&t, s);
-    chos_put(&t, "/policy");
-    long len = chos_fault("policy") ? chos_fail(e, CHOS_SYSTEM, errno, path) : read_at(s->registry, path, s->text, e);
-    if (len < 0)
-        return e->err == EACCES ? chos_fail(e, CHOS_DENIED, 0, s->alias)
-            : chos_fail(e, e->err == ENOENT ? CHOS_RETIRED : CHOS_CORRUPT, e->err, path);
-    bool whole = chos_policy_parse(s->text, (size_t)len, &s->policy) == 0 && s->policy.generation == to->number
-        && strlen(s->policy.name) == to->stem && memcmp(s->policy.name, to->name, to->stem) == 0;
-    return whole ? 0 : chos_fail(e, CHOS_CORRUPT, 0, path);
+    return s->held && chos_resolve(s, false, &now, &ignored) == 0 && !is_target(s, &now);
 }

@@ -8,57 +8,66 @@
 #include <errno.h>
 #include <string.h>
 
-static const struct { int code; const char *message, *hint; } texts[CHOS_REASONS] = {
-    [CHOS_SYSTEM] = {125, "failed", ""},
-    [CHOS_UNSET] = {125, "is not set", "choose an environment: env CHOS=NAME chos ...; `chosctl list` shows them"},
-    [CHOS_ILLEGAL] = {125, "not a legal environment name",
-        "at most 64 letters, digits, `.`, `_` and `-`, or the absolute path of an OS tree that is offered here"},
-    [CHOS_UNKNOWN] = {125, "no such environment on this node", "`chosctl list` shows what you may enter"},
-    [CHOS_NOT_PREPARED] = {125, "could not be prepared on this node", "an administrator mends that and runs `chosctl up`"},
-    [CHOS_DENIED] = {125, "the administrator has not allowed you to enter this environment",
-        "`chosctl list` shows what you may enter"},
-    [CHOS_NO_REGISTRY] = {125, "no environment is prepared on this node, or the base cannot be reached from here",
-        "an administrator runs `chosctl up`"},
-    [CHOS_UNSAFE] = {125, "must belong to root and be writable by nobody else, so it is not trusted",
-        "in a rootless container this is normal; on the node itself somebody has tampered with it"},
-    [CHOS_CORRUPT] = {125, "is damaged, or of another version than this program; nothing is guessed",
-        "an administrator runs `chosctl up`, which writes it anew"},
-    [CHOS_RETIRED] = {125, "the prepared environment is gone", "try again; if it stays so, an administrator runs "
-        "`chosctl up`"},
-    [CHOS_WRONG_ROOT] = {125, "the namespace does not hold what the registry says of it",
-        "an administrator runs `chosctl up`, which prepares it anew"},
-    [CHOS_NO_CAPABILITY] = {125, "chos has lost its capabilities: was it copied, is it on a nosuid mount, or traced by a debugger?",
-        "an administrator runs `setcap cap_sys_admin,cap_sys_chroot,cap_sys_ptrace+ep` on the installed chos"},
-    [CHOS_NO_NEW_PRIVS] = {125, "no_new_privs is set for this process, so the kernel gives chos no capabilities",
-        "a container, a systemd service with NoNewPrivileges= or a program such as setpriv set it, for good: "
-        "run chos outside of that"},
-    [CHOS_CONFINED] = {125, "no_new_privs is set in this environment (its OS tree is foreign, or its policy says so), so from "
-        "here nobody gets into another environment or back to the base",
-        "end this session and begin on the base, with another name in CHOS or ~/.chos; an administrator who trusts the "
-        "tree as the base sets trust = \"site\", see chos.toml(5)"},
-    [CHOS_FOREIGN] = {125, "the kernel refuses: this is a user namespace (a rootless container?) or a security "
-        "module forbids it", "run chos outside of the container"},
-    [CHOS_THREADS] = {125, "the kernel refuses: a process with several threads cannot change its mount namespace",
-        "enter the environment in a process of its own"},
-    [CHOS_OLD_KERNEL] = {125, "the kernel has no openat2 or setns", "CHOS needs Linux 5.12 or later"},
-    [CHOS_KEPT_PRIVILEGE] = {125, "could not give up its privilege, so nothing was executed", "please report this"},
-    [CHOS_STRANDED] = {125, "could not go back to where this process was", "the process must end"},
-    [CHOS_NO_WAY_BACK] = {125, "neither process 1 nor an ancestor of this one is in the base",
-        "in a container this is normal; else start chos from a process of the node itself"},
-    [CHOS_NO_BACKEND] = {125, "no environment is prepared for this backend on this node",
-        "leave --backend= out to get the node's own; an administrator may run `chosctl up --backend=NAME`"},
-    [CHOS_NO_MODULE] = {125, "the kernel module does not know this OS tree, or is not there",
-        "an administrator runs `chosctl up --backend=kmod`"},
-    [CHOS_USAGE] = {125, "unknown option, or an argument is missing", "`chos --help` shows how to call it"},
-    [CHOS_USER_FILE] = {125, "cannot be read, or does not begin with the name of an environment",
-        "write one name into it, or remove it; `chosctl list` shows what you may enter"},
-    [CHOS_NOT_FOUND] = {127, "command not found in this environment", "is it installed in the OS tree, and in PATH?"},
-    [CHOS_NOT_INSIDE] = {127, "is there, but its interpreter or loader is not in this environment",
-        "was it built for another OS?"},
-    [CHOS_NOT_EXECUTABLE] = {126, "cannot be executed", ""},
-    [CHOS_NO_SHELL] = {127, "your login shell is not in this environment",
-        "install it in the OS tree, or name a command: chos /bin/sh"},
-};
+/* A list and no table: pointers in a table would be relocated at each start of the launcher, on a page that is then its own. */
+#define REASONS(ROW) \
+    ROW(CHOS_SYSTEM, 125, "failed", "") \
+    ROW(CHOS_UNSET, 125, "is not set", "choose an environment: env CHOS=NAME chos ...; `chosctl list` shows them") \
+    ROW(CHOS_ILLEGAL, 125, "not a legal environment name", \
+        "at most 64 letters, digits, `.`, `_` and `-`, or the absolute path of an OS tree that is offered here") \
+    ROW(CHOS_UNKNOWN, 125, "no such environment on this node", "`chosctl list` shows what you may enter") \
+    ROW(CHOS_NOT_PREPARED, 125, "could not be prepared on this node", "an administrator mends that and runs `chosctl up`") \
+    ROW(CHOS_DENIED, 125, "the administrator has not allowed you to enter this environment", \
+        "`chosctl list` shows what you may enter") \
+    ROW(CHOS_NO_REGISTRY, 125, "no environment is prepared on this node, or the base cannot be reached from here", \
+        "an administrator runs `chosctl up`") \
+    ROW(CHOS_UNSAFE, 125, "must belong to root and be writable by nobody else, so it is not trusted", \
+        "in a rootless container this is normal; on the node itself somebody has tampered with it") \
+    ROW(CHOS_CORRUPT, 125, "is damaged, or of another version than this program; nothing is guessed", \
+        "an administrator runs `chosctl up`, which writes it anew") \
+    ROW(CHOS_RETIRED, 125, "the prepared environment is gone", "try again; if it stays so, an administrator runs " \
+        "`chosctl up`") \
+    ROW(CHOS_WRONG_ROOT, 125, "the namespace does not hold what the registry says of it", \
+        "an administrator runs `chosctl up`, which prepares it anew") \
+    ROW(CHOS_NO_CAPABILITY, 125, "chos has lost its capabilities: was it copied, is it on a nosuid mount, or traced by a debugger?", \
+        "an administrator runs `setcap cap_sys_admin,cap_sys_chroot,cap_sys_ptrace+ep` on the installed chos") \
+    ROW(CHOS_NO_NEW_PRIVS, 125, "no_new_privs is set for this process, so the kernel gives chos no capabilities", \
+        "a container, a systemd service with NoNewPrivileges= or a program such as setpriv set it, for good: " \
+        "run chos outside of that") \
+    ROW(CHOS_CONFINED, 125, "no_new_privs is set in this environment (its OS tree is foreign, or its policy says so), so from " \
+        "here nobody gets into another environment or back to the base", \
+        "end this session and begin on the base, with another name in CHOS or ~/.chos; an administrator who trusts the " \
+        "tree as the base sets trust = \"site\", see chos.toml(5)") \
+    ROW(CHOS_FOREIGN, 125, "the kernel refuses: this is a user namespace (a rootless container?) or a security " \
+        "module forbids it", "run chos outside of the container") \
+    ROW(CHOS_THREADS, 125, "the kernel refuses: a process with several threads cannot change its mount namespace", \
+        "enter the environment in a process of its own") \
+    ROW(CHOS_OLD_KERNEL, 125, "the kernel has no openat2 or setns", "CHOS needs Linux 5.12 or later") \
+    ROW(CHOS_KEPT_PRIVILEGE, 125, "could not give up its privilege, so nothing was executed", "please report this") \
+    ROW(CHOS_STRANDED, 125, "could not go back to where this process was", "the process must end") \
+    ROW(CHOS_NO_WAY_BACK, 125, "neither process 1 nor an ancestor of this one is in the base", \
+        "in a container this is normal; else start chos from a process of the node itself") \
+    ROW(CHOS_NO_BACKEND, 125, "no environment is prepared for this backend on this node", \
+        "leave --backend= out to get the node's own; an administrator may run `chosctl up --backend=NAME`") \
+    ROW(CHOS_NO_MODULE, 125, "the kernel module does not know this OS tree, or is not there", \
+        "an administrator runs `chosctl up --backend=kmod`") \
+    ROW(CHOS_USAGE, 125, "unknown option, or an argument is missing", "`chos --help` shows how to call it") \
+    ROW(CHOS_USER_FILE, 125, "cannot be read, or does not begin with the name of an environment", \
+        "write one name into it, or remove it; `chosctl list` shows what you may enter") \
+    ROW(CHOS_NOT_FOUND, 127, "command not found in this environment", "is it installed in the OS tree, and in PATH?") \
+    ROW(CHOS_NOT_INSIDE, 127, "is there, but its interpreter or loader is not in this environment", \
+        "was it built for another OS?") \
+    ROW(CHOS_NOT_EXECUTABLE, 126, "cannot be executed", "") \
+    ROW(CHOS_NO_SHELL, 127, "your login shell is not in this environment", \
+        "install it in the OS tree, or name a command: chos /bin/sh")
+
+static void say(struct chos_error *e, enum chos_reason reason)
+{
+#define AS_CASE(REASON, CODE, MESSAGE, HINT) case REASON: e->code = (CODE), e->message = (MESSAGE), e->hint = (HINT); return;
+    switch (reason) {
+    REASONS(AS_CASE)
+    case CHOS_REASONS: return;
+    }
+}
 
 /* EMFILE says nothing about the object, only that we have no free descriptor. So it replaces the caller's reason. */
 int chos_fail(struct chos_error *e, enum chos_reason reason, int err, const char *object)
@@ -67,10 +76,10 @@ int chos_fail(struct chos_error *e, enum chos_reason reason, int err, const char
     if (err == EMFILE && reason != CHOS_STRANDED && reason != CHOS_KEPT_PRIVILEGE)
         reason = CHOS_SYSTEM;
     e->reason = reason;
-    e->code = texts[reason].code;
     e->err = err;
-    e->message = texts[reason].message;
-    e->hint = err != EMFILE ? texts[reason].hint : "too few files may be open: raise the limit (`ulimit -n`)";
+    say(e, reason);
+    if (err == EMFILE)
+        e->hint = "too few files may be open: raise the limit (`ulimit -n`)";
     e->detail[0] = '\0';
     chos_put(&t, object);
     return -1;

@@ -24,11 +24,11 @@ struct sets { uint32_t effective, permitted, inheritable; };
 
 /* Root uses no others, but goes on to have them: the program that it executes would get them back, yet not where
  * no_new_privs is set, by a policy or by the kernel module. */
-static int set_capabilities(uint32_t wanted)
+static int set_capabilities(uint32_t wanted, bool root)
 {
     struct header header = {CAPABILITY_VERSION, 0};
     struct sets sets[2] = {{wanted, wanted, 0}, {0, 0, 0}}, had[2];
-    if (getuid() == 0) {
+    if (root) {
         if (syscall(SYS_capget, &header, had))
             return -1;
         sets[0].permitted = had[0].permitted;
@@ -51,6 +51,16 @@ enum chos_reason chos_privs_missing(void)
     return access("/local" CHOS_REGISTRY "/base", F_OK) == 0 ? CHOS_CONFINED : CHOS_NO_NEW_PRIVS;
 }
 
+/* File capabilities give an ordinary user these three and nothing else: then there is nothing to set, and the kernel makes no
+ * new credentials. */
+static bool has_exactly_needed(void)
+{
+    struct header header = {CAPABILITY_VERSION, 0};
+    struct sets has[2];
+    return syscall(SYS_capget, &header, has) == 0 && has[0].effective == NEEDED && has[0].permitted == NEEDED
+        && (has[0].inheritable | has[1].effective | has[1].permitted | has[1].inheritable) == 0;
+}
+
 /* However we were started, with file capabilities, set-uid root or by root: be the real user with exactly the three. If one is
  * missing, drop all; setns then fails and says why. */
 int chos_privs_reduce(struct chos_error *e)
@@ -58,7 +68,8 @@ int chos_privs_reduce(struct chos_error *e)
     uid_t uid = getuid();
     if (geteuid() != uid && (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) || setresuid(uid, uid, uid)))
         return chos_fail(e, CHOS_SYSTEM, errno, "setresuid");
-    if (chos_fault("reduce") || (set_capabilities(NEEDED) && set_capabilities(0)))
+    if (chos_fault("reduce")
+        || (!has_exactly_needed() && set_capabilities(NEEDED, uid == 0) && set_capabilities(0, uid == 0)))
         return chos_fail(e, CHOS_SYSTEM, errno, "capset");
     return 0;
 }
@@ -68,7 +79,7 @@ static int rest_as_root(struct chos_error *e)
     struct header header = {CAPABILITY_VERSION, 0};
     struct sets sets[2];
     memset(sets, 0xff, sizeof sets);
-    if (set_capabilities(0) || syscall(SYS_capget, &header, sets) || sets[0].effective || sets[1].effective
+    if (set_capabilities(0, true) || syscall(SYS_capget, &header, sets) || sets[0].effective || sets[1].effective
         || sets[0].inheritable || sets[1].inheritable)
         return chos_fail(e, CHOS_KEPT_PRIVILEGE, errno, "capset");
     return 0;
@@ -81,12 +92,12 @@ static int give_up(struct chos_error *e)
     struct sets sets[2];
     memset(sets, 0xff, sizeof sets);
     /* The ambient set goes along: the kernel keeps it within permitted and inheritable, capabilities(7). */
-    if (chos_fault("drop") || set_capabilities(0))
+    if (chos_fault("drop") || set_capabilities(0, false))
         return chos_fail(e, CHOS_KEPT_PRIVILEGE, errno, "capset");
     if (chos_fault("verify") || syscall(SYS_capget, &header, sets) || sets[0].effective || sets[0].permitted
         || sets[0].inheritable || sets[1].effective || sets[1].permitted || sets[1].inheritable)
         return chos_fail(e, CHOS_KEPT_PRIVILEGE, 0, "capget");
-    if (getuid() != 0 && (chos_fault("setuid") || syscall(RAW_SETUID, 0) == 0))
+    if (chos_fault("setuid") || syscall(RAW_SETUID, 0) == 0)
         return chos_fail(e, CHOS_KEPT_PRIVILEGE, 0, "setuid");
     return 0;
 }

@@ -29,7 +29,7 @@ static int may_enter(const struct chos_session *s, void *context, struct chos_er
     if (pid == 0) {
         if (setgroups(0, NULL) || setresgid(user->gid, user->gid, user->gid) || setresuid(user->uid, user->uid, user->uid))
             _exit(EPERM);
-        _exit(chos_openat2("policy", O_RDONLY, RESOLVE_STRICT) < 0 ? errno : 0);
+        _exit(chos_generation_open(s, "/policy") < 0 ? errno : 0);
     }
     if (waitpid(pid, &status, 0) != pid || !WIFEXITED(status))
         return chos_fail(e, CHOS_SYSTEM, 0, s->alias);
