@@ -97,7 +97,7 @@ static void tell_refusal(const struct chos_session *s, enum chos_reason missing)
 _Noreturn static void die_of_choice(const struct choice *c, struct chos_error *e)
 {
     struct chos_text t = {e->object, sizeof e->object, strlen(e->object)};
-    if (strcmp(e->object, c->name) == 0) {
+    if (c->name != NULL && strcmp(e->object, c->name) == 0) {
         chos_put(&t, c->source[0] == '.' ? " (from ~/" : " (from ");
         chos_put(&t, c->source);
         chos_put(&t, ")");
