@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 
+import least
 from report import COLUMNS, Criterion, Report, Samples, Table, row
 from stand import TREE, TRUE, Stand
 
@@ -16,12 +17,14 @@ def measure(stand: Stand, report: Report) -> None:
     passes, rounds, slow_rounds = stand.count(3, 1), stand.count(700, 80), stand.count(60, 15)
     ours: dict[int, dict[str, Samples]] = {}
     others: dict[int, dict[str, Samples]] = {}
+    launchers: dict[int, dict[str, Samples]] = {}
     for _ in range(passes):
         for mounts in MOUNTS:
             stand.set_mounts(mounts)
             stand.up()
             _add(ours.setdefault(mounts, {}), stand.time(_ours(stand), rounds))
             _add(others.setdefault(mounts, {}), stand.time(_others(stand), slow_rounds))
+            _add(launchers.setdefault(mounts, {}), stand.time(least.commands(stand), rounds))
     stand.set_mounts(0)
     for mounts in MOUNTS:
         base = ours[mounts][PLAIN]
@@ -36,12 +39,17 @@ def measure(stand: Stand, report: Report) -> None:
         )
         for kind, ratio in (("medians", ours[mounts][CHOS].ratio(base)), ("paired", ours[mounts][CHOS].paired(base))):
             report.criteria.append(Criterion(f"chos / plain, {mounts} further mounts, {kind}", ratio, 1.20, " ×"))
+    for mounts in MOUNTS:
+        least.show(report, mounts, launchers[mounts])
     ratios = [ours[mounts][CHOS].paired(ours[mounts][PLAIN]) for mounts in MOUNTS]
     report.criteria.append(
         Criterion("the same for 0, 200 and 1,000 mounts: largest / smallest", max(ratios) / min(ratios), 1.05)
     )
     report.data["entering"] = {
-        str(mounts): {label: samples.summary() for label, samples in {**others[mounts], **ours[mounts]}.items()}
+        str(mounts): {
+            **{label: samples.summary() for label, samples in {**others[mounts], **ours[mounts]}.items()},
+            **{f"static true: {label}": samples.summary() for label, samples in launchers[mounts].items()},
+        }
         for mounts in MOUNTS
     }
 

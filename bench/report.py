@@ -27,6 +27,10 @@ class Samples:
         cuts = statistics.quantiles(self.values, n=4)
         return cuts[0], cuts[2]
 
+    def percentile(self, point: int) -> float:
+        """The value that so many in a hundred do not exceed."""
+        return sorted(self.values)[(len(self.values) - 1) * point // 100]
+
     def ratio(self, other: Samples) -> float:
         """Of the medians."""
         return self.median / other.median
@@ -44,7 +48,8 @@ class Samples:
 
     def summary(self) -> dict[str, float]:
         low, high = self.quartiles
-        return {"median": self.median, "q1": low, "q3": high, "samples": len(self.values)}
+        count = len(self.values)
+        return {"median": self.median, "q1": low, "q3": high, "p99": self.percentile(99), "samples": count}
 
 
 @dataclass(frozen=True)
