@@ -1,7 +1,7 @@
-"""How a process of a batch job is known: by variables that no other program sets. One table for every product.
+"""Recognises a process of a batch job by variables that no other program sets. One table for all products.
 
-`chos-job-starter` has the same for its records (launcher/job.c); a test compares them. Pure. What the variables say is
-the user's to choose: for showing, never for deciding who may do what.
+`chos-job-starter` has the same table for its records (launcher/job.c); a test compares them. Pure. Users can set these
+variables, so use the result only for showing, never for deciding who may do what.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ _LONGEST = 128  # characters of a job's name that are kept
 
 @dataclass(frozen=True)
 class System:
-    """A batch system: the variable that is its sign, those that name the job (the first that is there), and its part.
+    """A batch system: the variable that shows it, those that name the job (the first that is set), and the job's part.
 
-    asked: the variables that name an environment, in the order in which they count.
-    local: a client of its own starts the shell of a job (salloc), where the user is, which no starter is there for.
+    asked: the variables that name an environment, in order of precedence.
+    local: a client (salloc) starts the shell of a job where the user is, without a starter.
     """
 
     product: str
@@ -29,9 +29,9 @@ class System:
     local: bool = False
 
 
-# A grid's job may be a batch system's, too, and then it is that one's: those come first.
+# A grid job may also be a job of a batch system, and then counts as such. So batch systems come first.
 SYSTEMS = (
-    # The plugin's own pass with --export=NONE; `--chos` counts before CHOS.
+    # The plugin's own variables are there with --export=NONE too; `--chos` has precedence over CHOS.
     System(
         "slurm", "SLURM_JOB_ID", ("SLURM_JOB_ID",), "SLURM_STEP_ID", ("SLURM_CHOS_OPTION", "CHOS", "SLURM_CHOS"), True
     ),
@@ -50,9 +50,9 @@ VARIABLES = frozenset(
 
 @dataclass(frozen=True)
 class Wish:
-    """What a process's variables say: of which job and part of it it is, and which environment that asked for.
+    """What a process's variables say: its job, the part of the job, and the environment that was asked for.
 
-    Empty is what they do not say. `local`: as System has it.
+    A field is empty if they do not say it. `local`: as in System.
     """
 
     product: str
@@ -66,12 +66,12 @@ class Wish:
 
     @property
     def name(self) -> str:
-        """Job and part, where it has parts: "undefined" and "0" are how Grid Engine and LSF say that it has none."""
+        """Job and part. Grid Engine and LSF use "undefined" and "0" for jobs without parts."""
         return f"{self.job}.{self.part}" if self.part not in ("", "undefined", "0") else self.job
 
 
 def wish(variables: Mapping[str, str]) -> Wish:
-    """Of a process's variables."""
+    """Read the wish from a process's variables."""
     for system in SYSTEMS:
         if variables.get(system.sign):
             job, part = _first(variables, system.job)[:_LONGEST], variables.get(system.part, "")[:_LONGEST]

@@ -1,8 +1,8 @@
-"""Tells when processes have ended: by the kernel's process events, or by looking again every second.
+"""Notices when processes end: by the kernel's process events, or by looking every second.
 
-Process events (the connector of Linux, by pyroute2's ProcEventSocket) exist in the machine's own network, PID and user
-namespaces only, for root. pyroute2 takes longer to import than most commands take to run: it is imported here and
-nowhere else, this module for `--wait` only. Nothing is decided here: whoever waits looks at the node again.
+Process events (the connector of Linux, by pyroute2's ProcEventSocket) exist only for root in the machine's own network,
+PID and user namespaces. Importing pyroute2 takes longer than most commands, so only this module imports it, and this
+module is imported for `--wait` only. Nothing is decided here: the caller looks at the node again.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any, Protocol
 
 _INTERVAL = 1.0  # seconds between two looks without events
-_RECHECK = 10.0  # seconds after which is looked again all the same: a process may leave in other ways than by its end
+_RECHECK = 10.0  # seconds; look again after this time in any case, because a process may also leave without ending
 _ANSWER = 1.0  # seconds; the kernel answers while the subscription is being sent, or never
 # Inode numbers of the machine's own namespaces, fixed in the kernel (include/linux/proc_ns.h)
 _OWN = {"user": 0xEFFFFFFD, "pid": 0xEFFFFFFC}
@@ -26,11 +26,11 @@ _WHAT, _ERROR = 36, 52
 
 
 class NoEvents(Exception):
-    """The kernel's process events cannot be had here; the message says why."""
+    """The kernel's process events are not available here; the message says why."""
 
 
 class Endings(Protocol):
-    """Waits for processes. `why`: why there are no events; empty where there are."""
+    """Waits for processes. `why`: why there are no events; empty if there are."""
 
     why: str
 
@@ -45,7 +45,7 @@ class Endings(Protocol):
 
 
 def watch() -> Endings:
-    """What can be had here. What ends from now on is noticed: look at the processes after this, not before."""
+    """The best way that is available here. Ends are noticed from now on, so look at the processes after this call."""
     try:
         return Events()
     except NoEvents as error:
@@ -70,7 +70,7 @@ class Polling:
 
 
 class Events:
-    """Is told by the kernel. :raises NoEvents: it tells nothing here."""
+    """Gets events from the kernel. :raises NoEvents: they are not available here."""
 
     why = ""
 
@@ -121,7 +121,7 @@ class Events:
             self._follow(message, left)
 
     def _follow(self, message: bytes, left: set[int]) -> None:
-        """Take what an event says into account. Most are of no interest, and are not parsed."""
+        """Handle an event. Most are of no interest, and are not parsed."""
         (what,) = struct.unpack_from("=I", message, _WHAT)
         if what not in (self._names.PROC_EVENT_EXIT, self._names.PROC_EVENT_FORK):
             return

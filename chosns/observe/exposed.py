@@ -1,7 +1,7 @@
-"""Where set-uid programs of the base work inside: file systems without nosuid that can be reached there (rule 34).
+"""Finds file systems of the base without nosuid that can be reached inside: set-uid programs work there (rule 34).
 
-Only in environments whose tree is trusted as the base is; elsewhere no_new_privs makes them void. Looks only. Called by
-`observe.state` and `doctor`; root sees it, for others nothing is known.
+Only in environments whose tree is trusted like the base; in others no_new_privs makes set-uid programs harmless.
+Changes nothing. Called by `observe.state` and `doctor`. Only root can see this; for other users it is unknown.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _REMEDY = 'mount it with nosuid,nodev; or set `trust = "foreign"` or `no_new_pri
 class Exposed:
     """A file system of the base at `place`, by the base's name, and the generations in which it is without nosuid.
 
-    automount: an automounter watches there; what it mounts may come without nosuid.
+    automount: an automounter waits there, and may mount file systems without nosuid.
     """
 
     place: str
@@ -53,14 +53,14 @@ class Exposed:
 
 @dataclass(frozen=True)
 class Exposure:
-    """All that can be reached now, by place; and which generations could not be looked at."""
+    """Everything that can be reached now, by place, and the generations that could not be looked at."""
 
     found: tuple[Exposed, ...]
     unknown: tuple[Problem, ...]
 
 
 def exposed(generations: Sequence[Generation]) -> Exposure | None:
-    """Look; None where nobody may: who is not root."""
+    """Look; None if the caller is not root and so may not look."""
     if os.geteuid() != 0:
         return None
     trusting = [generation for generation in generations if _is_trusting(generation)]
@@ -96,7 +96,8 @@ def _late(seen: Iterable[Seen]) -> Iterator[Exposed]:
 
 
 def _automounts(seen: Iterable[Seen], base: Sequence[Mount]) -> Iterator[Exposed]:
-    """Where at least one of what is mounted there has no nosuid on the base; or nothing is, so that nobody knows."""
+    """The automounters below which a file system without nosuid is mounted on the base, or nothing, so that it is
+    unknown."""
     found: dict[str, list[str]] = {}
     for one in seen:
         for place in one.automounts:

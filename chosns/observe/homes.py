@@ -1,4 +1,4 @@
-"""Which generation a process lives in, and how many live in each. Asked by most commands: imports nothing large."""
+"""Which generation a process is in, and how many are in each. Most commands need this, so it imports nothing large."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from chosns.registry import Generation
 from chosns.system.paths import is_below
 from chosns.system.procfs import first_lines
 
-# How much is read of what a user can make as long as they like: bytes.
+# Bytes that are read at most of files whose size users control.
 _MOST_MOUNTS = 1 << 16
 _MOST_MAPS = 1 << 20
 
 
 def mount_namespace(pid: int | str) -> int:
-    """Inode number of a process's mount namespace; 0 where it is gone, or not the caller's to know."""
+    """Inode number of a process's mount namespace; 0 if it is gone, or if the caller may not know it."""
     try:
         return os.stat(f"/proc/{pid}/ns/mnt").st_ino
     except OSError:
@@ -25,11 +25,11 @@ def mount_namespace(pid: int | str) -> int:
 
 
 class Homes:
-    """Tells in which of `generations` a process lives."""
+    """Finds out in which of `generations` a process is."""
 
     def __init__(self, generations: Sequence[Generation]) -> None:
         self._by_namespace = {generation.namespace: generation for generation in generations if generation.namespace}
-        # Each generation's root is a tmpfs of its own, which a namespace made inside has too.
+        # Each generation's root is a tmpfs of its own. A namespace that was made inside has the same root.
         self._by_device = {_device(generation): generation for generation in generations if _device(generation)}
         self._base = mount_namespace("self")
         self._nested: dict[tuple[int, str], Generation | None] = {}
@@ -50,13 +50,13 @@ class Homes:
             if key not in self._nested:
                 self._nested[key] = self._look(pid)
             return self._nested[key], self._nested[key] is not None
-        except OSError:  # gone, or not the caller's to know
+        except OSError:  # gone, or the caller may not know it
             return None, False
 
     def _by_program(self, pid: int | str) -> Generation | None:
-        """The kernel module tells nobody but a process itself where it is. But its program lies in its tree, or the
-        loader and libraries of one of the base's do. Of two generations of one tree it is the newer that was prepared
-        for the module alone, else the newer."""
+        """For the kernel module, which tells only a process itself where it is. So look where its program is: in a
+        tree; or where the loader and libraries of a program of the base are. Of two generations of one tree choose the
+        newest that was prepared for the module alone, otherwise the newest."""
         try:
             if os.readlink(f"/proc/{pid}/root") != MODULE_ROOT:
                 return None
@@ -74,8 +74,9 @@ class Homes:
         return None
 
     def _look(self, pid: int | str) -> Generation | None:
-        """Not stat(2) of the process's root: it may be on a file system of a user's, which does not answer. In a copy
-        of a generation's mounts its root comes first: a user who makes 65,000 more gains nothing."""
+        """By mountinfo, and not by stat(2) of the process's root, which may be on a user's file system that does not
+        answer. In a copy of a generation's mounts the root comes first, so a user who makes 65,000 mounts gains
+        nothing."""
         for line in first_lines(f"/proc/{pid}/mountinfo", _MOST_MOUNTS):
             device = line.split(b" ", 3)[2].decode()
             if device in self._by_device:
@@ -88,7 +89,7 @@ def _preference(generation: Generation) -> tuple[bool, int]:
 
 
 def _device(generation: Generation) -> str:
-    """st_dev of a generation's root, as in mountinfo; empty where that was not recorded."""
+    """st_dev of a generation's root, as in mountinfo; empty if that was not recorded."""
     root = generation.manifest.get("root")
     device = root[0] if isinstance(root, list) and root and generation.backend == "ns" else None
     return f"{os.major(device)}:{os.minor(device)}" if isinstance(device, int) else ""

@@ -1,14 +1,15 @@
-"""Processes of batch jobs that asked for an environment, and run on the base: their starter was missing, or passed by.
+"""Finds processes of batch jobs that asked for an environment but run on the base: their starter was missing or
+bypassed.
 
-A job's variables name the environment; its starter, hook or plugin should have entered it, or refused the job. Where a
-product goes round the starter, or goes on without one that is not there, the job runs on the base, and says nothing.
-It is a miss where the first process of the job has the wish already, and none of its ancestors has been inside: who
-came back by hand (`CHOS=root chos`), set CHOS later in the job, or allocated nodes from a shell that had it set, chose
-the base; and whose child is inside waits for it.
+A job's variables name the environment. Its starter, hook or plugin should have entered it, or refused the job. If a
+product bypasses the starter, or continues although it is missing, the job runs on the base without a message. A process
+counts as missed if the first process of its job already has the wish, and none of its ancestors was inside. Not
+counted, because the user chose the base: a process that returned by hand (`CHOS=root chos`), that set CHOS later in the
+job, or that belongs to nodes allocated from a shell with CHOS set. A process whose child is inside only waits for it.
 
-All of it is the word of whoever owns the process: for showing. It is read as data, by descriptor (a pid that is given
-to another process meanwhile reads as gone), up to the limits below, in a child with a time limit: a process's owner
-can make its memory slow to read. Called by `cli.processes` and `observe.state`.
+All of this is controlled by the owner of the process, so it is only for showing. It is read as data, by descriptor (if
+a pid is reused, the old process reads as gone), up to the limits below, in a child process with a time limit, because a
+process's owner can make its memory slow to read. Called by `cli.processes` and `observe.state`.
 """
 
 from __future__ import annotations
@@ -60,9 +61,9 @@ class Missed:
 
 
 def missed(registry: Registry, pid: int = 0, limit: float = _TIME_LIMIT) -> list[Missed]:
-    """All that there are; with `pid`, that process alone. Root sees everybody's, others their own.
+    """All of them; with `pid`, that process only. Root sees all users' processes, others see their own.
 
-    :raises PrivilegeError: not on the base, from where alone it can be told.
+    :raises PrivilegeError: not called on the base; it is known only there.
     :raises BuildError: it took too long.
     """
     if registry.base_namespace() != mount_namespace("self") or os.readlink("/proc/self/root") != "/":
@@ -119,7 +120,7 @@ class _Look:
                     yield found
 
     def _carriers(self, there: Sequence[_Process]) -> set[int]:
-        """Who has started something inside: time(1) around the starter, a script that calls `chos` itself."""
+        """Processes that started something inside: time(1) around the starter, a script that calls `chos` itself."""
         found: set[int] = set()
         for process in there:
             above = self._process(process.parent) if process.inside else None
@@ -129,7 +130,8 @@ class _Look:
         return found
 
     def _wanted(self, process: _Process) -> bool:
-        """Whether it asks for anything but the base: also for what there is not, which a starter would have refused."""
+        """Whether it asks for anything except the base, also for an unknown name, which a starter would have
+        refused."""
         return bool(process.wish.environment) and self._known(process.wish.environment) is not False
 
     def _known(self, name: str) -> bool | None:
@@ -140,7 +142,7 @@ class _Look:
             return None
 
     def _began(self, process: _Process) -> bool:
-        """Whether the wish is as old as the job, and nobody has been inside."""
+        """Whether the job had the wish from its beginning, and no ancestor was inside."""
         seen = {process.pid}
         above = self._process(process.parent)
         while above and above.pid not in seen:
@@ -190,7 +192,7 @@ class _Look:
 
 
 def _opened(pid: int, look: Callable[[int, int], _Found | None]) -> _Found | None:
-    """What `look` finds with a descriptor of a process; None where it has ended, or is not the caller's to know."""
+    """What `look` finds with a descriptor of a process; None if it has ended, or if the caller may not know it."""
     try:
         fd = os.open(f"/proc/{pid}", _DIRECTORY)
     except OSError:

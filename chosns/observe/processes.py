@@ -1,4 +1,4 @@
-"""Every process that lives in an environment, with what there is to say of it."""
+"""Every process that is in an environment, with what is known about it."""
 
 from __future__ import annotations
 

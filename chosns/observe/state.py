@@ -32,10 +32,10 @@ class GenerationState:
 
 @dataclass(frozen=True)
 class EnvironmentState:
-    """One environment. `reason` says why the last attempt to prepare it failed, where it did.
+    """One environment. `reason` says why the last attempt to prepare it failed; empty if it did not fail.
 
-    state: `up`; `down`; `failed`; `outdated`, up as it was before an attempt that failed; `closed`, the caller may
-    not enter; `unlisted`, processes live in it, but /etc/chos names it no more.
+    state: `up`; `down`; `failed`; `outdated`, still in the state before a failed attempt; `closed`, the caller may not
+    enter; `unlisted`, processes are in it, but /etc/chos no longer names it.
     """
 
     name: str
@@ -109,10 +109,10 @@ class NodeState:
 
 
 def node_state(site: Site, *, inside: bool = False) -> NodeState:
-    """Look at this node. Needs no privilege; who is not root sees their own processes only.
+    """Look at this node. Needs no privilege; users other than root see their own processes only.
 
-    :param inside: look for `without_nosuid` and `missed`, too.
-    :raises RegistryError: what is prepared cannot be used by anybody.
+    :param inside: look for `without_nosuid` and `missed` too.
+    :raises RegistryError: what is prepared cannot be used.
     """
     errors = sum(problem.severity is Severity.ERROR for problem in site.problems)
     try:
@@ -152,7 +152,7 @@ def _prepared_state(site: Site, registry: Registry, inside: bool) -> NodeState:
 def _count_missed(registry: Registry) -> int | None:
     try:
         return len(missed(registry))
-    except ChosError:  # in an environment, or one makes it slow
+    except ChosError:  # called inside an environment, or a process makes it slow
         return None
 
 
@@ -162,7 +162,7 @@ def _state(
     published = registry.published(env.name) if registry else None
     state = "up" if published else "failed" if failure else "down"
     if registry and published and not may_enter(registry, published):
-        state = "closed"  # whatever else it is: nobody is shown what they may not enter
+        state = "closed"  # in any case: the caller must not see more of what they may not enter
     elif published and failure:
         state = "outdated"
     manifest = found[-1][0].manifest if found else {}

@@ -15,12 +15,12 @@ from chosns.system.paths import join, split
 
 # Never taken from either side: /local is the base's root, /chos leads back to /.
 RESERVED = frozenset({"local", "chos", "lost+found"})
-# The base's or nobody's: devices, what the kernel says, and the place of the registry.
+# Never the tree's: devices, the kernel's own file systems, and the place of the registry.
 NEVER_TREE = frozenset({"proc", "sys", "dev", "run"})
 # Always the base's, whatever MAKELINKS says: an environment without them cannot work.
 ALWAYS_BASE = NEVER_TREE | {"tmp"}
-# The same below /etc, where the base has it: on nodes with SELinux sshd asks there, as root and inside, in which
-# context its user runs.
+# The same below /etc, if the base has it: on nodes with SELinux sshd, as root and inside, reads the context of its user
+# there.
 ETC_ALWAYS_BASE = ("selinux",)
 
 
@@ -37,7 +37,7 @@ def make_plan(
 
     :param tree: the OS tree's root.
     :param base: the base's root.
-    :param launcher: what to show as the launcher inside; None where none is installed.
+    :param launcher: what to show as the launcher inside; None if none is installed.
     :raises TreeError: the tree is not an OS tree.
     :raises PlanError: bind map, tree and base do not fit; names the line.
     """
@@ -71,7 +71,7 @@ def make_plan(
 
 
 def _top_of_tree(layout: Layout, bindmap: BindMap, sysconfig: Sysconfig | None) -> None:
-    """The OS's own directories and links, as the tree has them; then what MAKELINKS adds."""
+    """The OS's own directories and links, as they are in the tree; then what MAKELINKS adds."""
     bound = _bound(layout, sysconfig)
     for share in bindmap.tree:
         if split(share.path)[0] not in bound:
@@ -87,14 +87,14 @@ def _of_sysconfig(sysconfig: Sysconfig | None) -> tuple[ExtraBind, ...]:
 
 
 def _bound(layout: Layout, sysconfig: Sysconfig | None) -> set[str]:
-    """Top-level names that BINDMOUNT gives to the base, which has them."""
+    """Existing top-level names of the base that BINDMOUNT takes from the base."""
     binds = [bind for bind in _of_sysconfig(sysconfig) if len(split(bind.target)) == 1]
     found = [(split(bind.target)[0], resolve(layout.base, bind.source)) for bind in binds]
     return {name for name, there in found if there is not None and there.kind is not None}
 
 
 def _from_tree(layout: Layout, name: str, why: Reason) -> None:
-    """Show one top-level entry of the tree as it is there; nothing where the tree has none."""
+    """Show one top-level entry of the tree as it is there; nothing if the tree does not have it."""
     kind = layout.tree.kind("/" + name)
     if kind is Kind.DIRECTORY:
         layout.show(name, "tree", "/" + name, layout.tree_flags, why)
@@ -109,7 +109,7 @@ def _top_of_base(layout: Layout, bindmap: BindMap) -> None:
     if bindmap.base_rest is None:
         return
     why = Reason("everything else is the base's", bindmap.base_rest)
-    # Whatever stands already is the tree's, by MAKELINKS too.
+    # What is already placed is the tree's, also by MAKELINKS.
     owned = {split(share.path)[0] for share in bindmap.tree} | set(layout.top)
     devices = {share.path for share in bindmap.base if share.devices}
     links = []
@@ -131,7 +131,8 @@ def _top_of_base(layout: Layout, bindmap: BindMap) -> None:
 
 
 def _base_link(layout: Layout, name: str, owned: set[str], why: Reason) -> None:
-    """A top-level link of the base: as it is where it leads to the same thing inside, else what it leads to."""
+    """A top-level link of the base: unchanged if it leads to the same thing inside, otherwise replaced by its
+    target."""
     found = resolve(layout.base, "/" + name)
     if found is None:
         layout.notes.append(Reason(f"/{name} of the base is a loop of links: left out"))
@@ -150,7 +151,7 @@ def _rest_of_tree(layout: Layout, bindmap: BindMap, sysconfig: Sysconfig | None)
     if bindmap.tree_rest is None:
         return
     elsewhere = RESERVED | NEVER_TREE | set(layout.top) | _bound(layout, sysconfig)
-    if bindmap.base_rest:  # what the base has, though it be a broken link, is not the tree's to show
+    if bindmap.base_rest:  # what the base has, even a broken link, is not taken from the tree
         elsewhere |= set(layout.base.entries("/"))
     for name in sorted(layout.tree.entries("/")):
         if name not in elsewhere:
@@ -158,7 +159,8 @@ def _rest_of_tree(layout: Layout, bindmap: BindMap, sysconfig: Sysconfig | None)
 
 
 def _chos_directory(layout: Layout, bindmap: BindMap) -> None:
-    """What the base keeps in /chos (OS trees, mostly) under the same path, which /chos -> / makes /os inside."""
+    """Keep paths such as /chos/os/X valid inside: with /chos -> / they need /os, which comes from the base's
+    /chos/os."""
     if layout.base.kind("/chos") is not Kind.DIRECTORY:
         return
     taken = (
@@ -183,7 +185,7 @@ def _identity(layout: Layout, bindmap: BindMap) -> None:
 
 
 def _etc_always(layout: Layout) -> None:
-    """What is the base's below /etc whatever the bind map says; also where it shows a part of it already."""
+    """What is the base's below /etc in any case, also if the bind map already shows a part of it."""
     etc = layout.top.get("etc")
     if not isinstance(etc, Shown) or etc.side != "tree":
         return
@@ -195,8 +197,8 @@ def _etc_always(layout: Layout) -> None:
 def _identity_target(layout: Layout, path: str) -> str:
     """Where a link inside must point to mean what `path` means on the base.
 
-    Through /local as long as that stays true by itself; a base link whose absolute target is the tree's
-    inside (localtime → /usr/share/zoneinfo/…) is followed now instead.
+    Through /local, if that stays correct without our doing. If the base's file is a link whose absolute target would be
+    the tree's inside (localtime → /usr/share/zoneinfo/…), it is followed now instead.
     """
     found = resolve(layout.base, path)
     if found is None:
@@ -248,7 +250,7 @@ def _binds(layout: Layout, binds: tuple[ExtraBind, ...]) -> Iterator[_Place]:
 
 
 def _places(layout: Layout, places: list[_Place]) -> None:
-    """place_base for each, the outer before what lies in them; with the line of configuration in what goes wrong."""
+    """Call place_base for each, outer places before those inside them. Errors name the line of configuration."""
 
     def depth(place: _Place) -> int:
         spot = resolve(layout, place.target, follow_last=False)
@@ -274,14 +276,15 @@ def _stray_database(layout: Layout, path: str) -> None:
 
 
 def _launcher(layout: Layout, launcher: Launcher) -> None:
-    """The base's launcher at its own path, whatever the tree has there; the one mount that allows privilege."""
+    """Show the base's launcher at its own path, whatever the tree has there. It is the only mount that allows
+    privilege."""
     why = Reason("the way on and back, same name inside")
     flags = Flags(nosuid=False, nodev=True, read_only=True)
     layout.place_launcher(launcher.path, launcher.links, launcher.scripts, flags, why)
 
 
 def _local_devices(layout: Layout, bindmap: BindMap) -> list[Operation]:
-    """Device directories work below /local too, though the rest of it is nodev."""
+    """Make devices work below /local too, although the rest of /local is nodev."""
     devices: dict[str, Share] = {}
     for share in bindmap.base:
         found = resolve(layout.base, share.path) if share.devices else None

@@ -24,22 +24,22 @@ class View(Protocol):
     """A root directory, seen read-only. Paths are absolute and are resolved inside that root."""
 
     def kind(self, path: str) -> Kind | None:
-        """What `path` is, without following a last component that is a link; None where nothing is."""
+        """What `path` is, without following a link as its last component; None if nothing is there."""
 
     def readlink(self, path: str) -> str:
         """The text of the link at `path`."""
 
     def entries(self, path: str) -> dict[str, Kind]:
-        """Name → kind of everything in the directory `path`, not looking into mount points."""
+        """Name → kind of everything in the directory `path`, without looking into mount points."""
 
 
 @dataclass(frozen=True)
 class Resolution:
     """Where a path leads.
 
-    path:    without links, `.` and `..`, as far as it exists, and the missing rest lexically
-    kind:    what is there, None where something is missing
-    missing: the components that do not exist, empty where `kind` is not None
+    path:    without links, `.` and `..`, as far as it exists; the missing rest is resolved by name only
+    kind:    what is there, None if something is missing
+    missing: the components that do not exist, empty if `kind` is not None
     visited: top-level names that the walk went through, the last one included
     jumps:   top-level names among them that were looked up in the root itself, by an absolute link or by `..`
              above the root; `/` where the path ends there

@@ -1,4 +1,4 @@
-"""Opening a path below a directory, and nowhere else, whatever links and `..` lie on the way (openat2(2))."""
+"""Opens a path below a directory, and never outside of it, whatever links and `..` the path contains (openat2(2))."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ _CAPABILITIES = "security.capability"  # the file attribute that holds them, cap
 
 
 def launcher_problem() -> str:
-    """Why users cannot enter anything with the installed launcher; empty where they can."""
+    """Why users cannot enter anything with the installed launcher; empty if they can."""
     launcher = find_launcher()
     if launcher is None:
         return "chos is not installed here, so nobody can enter: run `make install`, or install the package again"
@@ -33,7 +33,7 @@ def launcher_problem() -> str:
 
 
 def library() -> str:
-    """PREFIX/lib/chos of this installation; the usual one where this is none, but a checkout."""
+    """PREFIX/lib/chos of this installation; the usual place if this is a checkout."""
     above = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     return above if os.path.basename(above) == "chos" and os.path.basename(os.path.dirname(above)) == "lib" else _USUAL
 
@@ -59,7 +59,8 @@ def module_source() -> str:
 
 
 def find_launcher() -> Launcher | None:
-    """The installed `chos`: beside this `chosctl`, or in a standard place; root's own file only."""
+    """The installed `chos`: in the directory of this `chosctl`, or in a standard place. Only a file of root's
+    counts."""
     beside = os.path.dirname(os.path.realpath(sys.argv[0]))
     for directory in dict.fromkeys([beside, "/usr/bin", "/usr/local/bin", "/bin"]):
         path = os.path.join(directory, "chos")

@@ -1,1 +1,1 @@
-"""OS trees: looking into them safely, and telling whether they are one."""
+"""OS trees: looks into them safely, and checks whether a directory is an OS tree."""

@@ -16,8 +16,8 @@ from chosns.trees.owners import ROOT, Others, is_private, mount_of, others, othe
 from chosns.trees.view import DirectoryView
 
 _MACHINE = os.uname().machine
-# What everybody's login shell runs or reads first, root's too: the shell, its loader and libraries, where programs are
-# looked for, the profile. Not the whole tree: a tree may have a million files on a slow server.
+# What every login shell, root's too, runs or reads first: the shell, its loader and libraries, the directories of PATH,
+# the profile. Not the whole tree, because it may have a million files on a slow server.
 _JUDGED = (
     "/bin/sh",
     "/bin",
@@ -50,9 +50,9 @@ def open_tree_root(path: str, owners: Collection[int] = ROOT) -> DirectoryView:
     """Open an OS tree and check it.
 
     :param owners: who may own the tree and write in it.
-    :raises TreeError: it is missing, is not a directory, holds no shell, or users cannot look into it.
-    :raises UnsafeError: others than `owners` may write to it, or could exchange it
-        (a user's own tree needs a backend without privilege).
+    :raises TreeError: it is missing, is not a directory, contains no shell, or users cannot read it.
+    :raises UnsafeError: accounts other than `owners` can write into it, or could replace it
+        (a user's own tree would need a backend without privilege).
     """
     try:
         _check_way(path, owners)
@@ -103,7 +103,7 @@ _ALLOW_OTHER = "mount it with `-o allow_other` (who is not root needs user_allow
 
 
 def _check_public(view: DirectoryView) -> None:
-    """Refuse a tree on a FUSE file system that only root may look at, so that users could not run its shell."""
+    """Refuse a tree on a FUSE file system that only root may read, because users could not run its shell."""
     if os.fstat(view.fd).st_dev == os.stat("/").st_dev:
         return
     mount = mount_of(view.fd)
@@ -116,9 +116,10 @@ def _check_public(view: DirectoryView) -> None:
 
 
 def _check_way(path: str, owners: Collection[int]) -> None:
-    """Refuse a tree that somebody else than `owners` could exchange: every directory on the way, links followed.
+    """Refuse a tree that an account other than `owners` could replace. Checks every directory of the path, and follows
+    links.
 
-    Otherwise its owner might mount or link something else there, which only pretends to be root's.
+    Otherwise the owner of such a directory might mount or link something else there that only seems to be root's.
     """
     base = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -133,7 +134,8 @@ def _check_way(path: str, owners: Collection[int]) -> None:
 
 
 def _check_content(view: DirectoryView, owners: Collection[int]) -> None:
-    """Judge the tree that was opened, which may have been mounted only then (autofs), and what _JUDGED lists in it."""
+    """Check the opened tree, which may have been mounted only by opening it (autofs), and the paths of _JUDGED in
+    it."""
     found = others_inside(view.fd, ("/", *_JUDGED), owners)
     if found:
         what = "OS tree" if found.path == "/" else f"{found.path} of the OS tree"
@@ -150,7 +152,7 @@ def _mend(tree: str, found: Others) -> str:
 
 
 def os_name(view: DirectoryView) -> str:
-    """What the tree calls itself (PRETTY_NAME, os-release(5)); empty where it does not say."""
+    """The name that the tree gives itself (PRETTY_NAME, os-release(5)); empty if there is none."""
     try:
         fd = open_inside(view.fd, "/etc/os-release", os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
     except OSError:

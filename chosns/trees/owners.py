@@ -1,8 +1,8 @@
-"""Who could change what a path leads to: of an OS tree and on the way to it, in a tree, of what a bind shows.
+"""Finds out which accounts could change what a path leads to: for OS trees, for files in them, for sources of binds.
 
-Every directory on the way and the thing itself are judged by owner and mode; where there is an ACL, its mask is the
-mode's group bits (acl(5)). Nothing is opened but for its place (O_PATH), and nothing is read.
-Called by `check` and `sources`, in a worker: a look may hang.
+Every directory of the path, and the file itself, are checked by owner and mode. If there is an ACL, its mask is the
+mode's group bits (acl(5)). Everything is opened with O_PATH only, and nothing is read. Called by `check` and `sources`,
+in a worker, because looking may hang.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 
 
 class Others(NamedTuple):
-    """Who else than root decides: what is theirs, what makes it so, and the command that ends it. `last`: see Step."""
+    """Another account that could change it: the path, the reason, and the command that corrects it. `last`: see
+    Step."""
 
     path: str
     why: str
@@ -38,7 +39,7 @@ class Others(NamedTuple):
 
 
 class Step(NamedTuple):
-    """A directory, link or file on the way; `last`: the thing itself."""
+    """A directory, link or file of the path; `last`: whether it is the last one."""
 
     path: str
     status: os.stat_result
@@ -83,7 +84,7 @@ def _look(root: int, path: str) -> tuple[os.stat_result, str]:
 
 
 def _place(root: int, path: str) -> int:
-    """A descriptor of what is at `path`: of what the automounter mounts there, once it is asked for as a directory."""
+    """A descriptor of what is at `path`. It is opened as a directory, so that an automounter mounts it first."""
     try:
         return open_inside(root, path, os.O_PATH | os.O_NOFOLLOW | os.O_DIRECTORY)
     except NotADirectoryError:
@@ -93,22 +94,22 @@ def _place(root: int, path: str) -> int:
 def others(
     root: int, path: str, owners: Collection[int] = ROOT, *, sticky: bool = True, looked: _Looked | None = None
 ) -> Others | None:
-    """The first step of `path` in `root` that somebody else than `owners` could change; None where nobody could.
+    """The first step of `path` in `root` that an account other than `owners` could change; None if there is none.
 
-    :param sticky: a sticky directory may lie on the way, for there nobody can move what is root's.
+    :param sticky: accept sticky directories in the path, because nobody can move root's files in them.
     :param looked: see `steps`.
     :raises OSError: as `steps`.
     """
     device = None
     for step in steps(root, path, looked):
         status, mode = step.status, step.status.st_mode
-        # Whose a link is counts where its owner may replace it, in a sticky directory.
+        # The owner of a link matters only in a sticky directory, where the owner may replace it.
         if status.st_uid not in owners and (sticky or not stat.S_ISLNK(mode)):
             why = f"belongs to {account(status.st_uid)}, not to root"
             return Others(step.path, why, "chown -h root:root", step.last)
         if not stat.S_ISLNK(mode) and mode & _WRITABLE and (step.last or not sticky or not mode & stat.S_ISVTX):
             return Others(step.path, "is writable by others than root", "chmod go-w", step.last)
-        # The owner that FUSE shows is what its server says.
+        # The owner that FUSE shows is not reliable: its server chooses it.
         user = _fuse_user_at(root, step.path) if device not in (None, status.st_dev) else None
         if user is not None and user not in owners:
             return Others(step.path, f"was mounted by {account(user)} (FUSE)", "umount", step.last)
@@ -117,7 +118,7 @@ def others(
 
 
 def others_inside(tree: int, paths: Collection[str], owners: Collection[int] = ROOT) -> Others | None:
-    """`others` for each of these in a tree. What is not there is nobody's."""
+    """`others` for each of these paths in a tree. Missing ones are ignored."""
     looked: _Looked = {}  # most lie in the same few directories
     for path in paths:
         try:
@@ -132,7 +133,7 @@ def others_inside(tree: int, paths: Collection[str], owners: Collection[int] = R
 
 
 def owners_of(policy: Policy) -> frozenset[int]:
-    """Who may own a tree. :raises ConfigError: there is no such account here."""
+    """The accounts that may own a tree. :raises ConfigError: the configured account does not exist here."""
     if not policy.owner:
         return ROOT
     try:
@@ -151,17 +152,18 @@ def account(uid: int) -> str:
 
 
 def is_fuse(mount: Mount) -> bool:
-    """Whether what is shown there comes from a process."""
+    """Whether the file system is FUSE, which is served by a process."""
     return mount.fstype in ("fuse", "fuseblk") or mount.fstype.startswith("fuse.")
 
 
 def is_private(mount: Mount) -> bool:
-    """Whether nobody but who mounted it may look into it, root neither (fuse(8))."""
+    """Whether only the user who mounted it may read it, and not even root (fuse(8))."""
     return is_fuse(mount) and "allow_other" not in mount.options.split(",")
 
 
 def private_fuse(path: str) -> Mount | None:
-    """The FUSE file system that keeps others out of `path`, which has no links; None where there is none."""
+    """The FUSE file system that only its user may read and that contains `path`, which has no links; None if there is
+    none."""
     around = [mount for mount in read_mounts() if is_below(path, mount.target)]
     # Of several at one place the last is on top.
     top = max(reversed(around), key=lambda mount: len(split(mount.target)), default=None)
@@ -169,13 +171,13 @@ def private_fuse(path: str) -> Mount | None:
 
 
 def mount_of(fd: int) -> Mount | None:
-    """The mount that a descriptor is on, as mountinfo has it."""
+    """The line of mountinfo for the mount that a descriptor is on."""
     number = mount_number(fd)
     return next((mount for mount in read_mounts() if mount.number == number), None)
 
 
 def _fuse_user_at(root: int, path: str) -> int | None:
-    """Who mounted what is at `path`, where it is FUSE."""
+    """The user who mounted the FUSE file system at `path`."""
     fd = _place(root, path)
     try:
         mount = mount_of(fd)

@@ -1,8 +1,8 @@
-"""The sources of binds: what a configuration shows at another place than its own.
+"""The sources of binds that are shown at another place than their own.
 
-A user's directory at its own place is that user's, there as on the base. Shown at /etc/profile.d or /usr/local/bin it
-decides what others run: then it is judged as an OS tree's path is, unless `untrusted` says that it may be anybody's.
-Called by the backend ns when it looks at tree and base, in a worker.
+A user's directory at its own place is harmless: users know whose it is. Shown at /etc/profile.d or /usr/local/bin it
+would decide what others run. So it is checked like the path of an OS tree, unless `untrusted` is set. Called by the
+backend ns when it looks at tree and base, in a worker.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ _ABSENT = (errno.ENOENT, errno.ENOTDIR)
 
 
 def check_sources(base: DirectoryView, binds: tuple[Bind, ...]) -> None:
-    """Judge what is shown at another place.
+    """Check what is shown at another place.
 
-    :raises UnsafeError: others than root decide what is shown there.
-    :raises PlanError: it cannot be looked at. Of what is missing the planner speaks.
+    :raises UnsafeError: users other than root could change what is shown there.
+    :raises PlanError: it cannot be looked at. (The planner reports what is missing.)
     """
     for bind in binds:
         if bind.untrusted or bind.source == bind.target:
@@ -30,7 +30,7 @@ def check_sources(base: DirectoryView, binds: tuple[Bind, ...]) -> None:
         try:
             found = others(base.fd, bind.source)
         except OSError as error:
-            # As for the planner: without root, what the caller may not look at counts as not there.
+            # As in the planner: without root, what the caller may not look at counts as missing.
             if error.errno in _ABSENT or (error.errno == errno.EACCES and os.geteuid() != 0):
                 continue
             raise _unseen(bind, error) from None

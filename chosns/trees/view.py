@@ -1,7 +1,7 @@
-"""A `View` of a real root directory that a hostile tree cannot lead astray.
+"""A `View` of a real root directory. A hostile tree cannot make it look outside of that directory.
 
-Every look is one openat2(2) with RESOLVE_IN_ROOT and RESOLVE_NO_MAGICLINKS: links, `..` and /proc magic in the
-tree stay inside it. Only looks; nothing here writes or mounts.
+Every look is one openat2(2) with RESOLVE_IN_ROOT and RESOLVE_NO_MAGICLINKS, so links, `..` and magic links of /proc in
+the tree stay inside it. It only looks; nothing here writes or mounts.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class DirectoryView:
         self.close()
 
     def kind(self, path: str) -> Kind | None:
-        """See View. What the caller may not look at counts as not there."""
+        """See View. What the caller may not look at counts as missing."""
         if path not in self._kinds:
             self._kinds[path] = self._look(path)
         return self._kinds[path]
