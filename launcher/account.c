@@ -1,5 +1,5 @@
-/* The account of the real uid, from /etc/passwd alone: no NSS module is loaded, neither the base's nor a tree's.
- * Accounts from a directory service are not in that file; $SHELL, $HOME and the number speak for those.
+/* The account of the real uid, from /etc/passwd only, so that no NSS module is loaded, neither of the base nor of a tree.
+ * Accounts of a directory service are not in that file; for them $SHELL, $HOME and the number are used.
  */
 #include "launcher.h"
 

@@ -17,11 +17,11 @@
  * what does not fit into the page of the file's own data costs every entry several microseconds (see `room`). */
 static struct chos_session session;
 
-/* A closed 0, 1 or 2 would be taken by a file of ours, and messages or the command would write into it. */
+/* If 0, 1 or 2 were closed, a file that we open would get that number, and messages or the command would write into it. */
 static int fill_standard_descriptors(void)
 {
     struct pollfd standard[] = {{0, 0, 0}, {1, 0, 0}, {2, 0, 0}};
-    /* One call where all is well. Where fewer than three descriptors are allowed, it fails. */
+    /* One call if all three are open. It fails if fewer than three descriptors are allowed. */
     bool closed = poll(standard, 3, 0) < 0 || ((standard[0].revents | standard[1].revents | standard[2].revents) & POLLNVAL) != 0;
     for (int fd = 0; closed && fd < 3; fd++) {
         if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd)
@@ -30,8 +30,8 @@ static int fill_standard_descriptors(void)
     return chos_fault("stdio") ? -1 : 0;
 }
 
-/* Below the module's root directory this program has no capabilities, for everything is nosuid there. Entering by way of
- * the module takes none; for the other way, we have come out already, and begin anew as the base's own. */
+/* Inside the module's root directory everything is nosuid, so this program has no capabilities there. The backend kmod needs
+ * none. The backend ns does; we have already returned to the base, so execute the base's own chos, which gets them. */
 static void begin_anew(char **argv, const struct chos_error *e)
 {
     struct chos_error kept;
@@ -60,7 +60,7 @@ _Noreturn static void enter(const struct options *o, const char *alias, char **a
     run(&session, o, login);
 }
 
-/* Privilege is needed only to reach the registry from inside an environment. */
+/* --which needs privilege only to reach the registry from inside an environment. */
 _Noreturn static void which(const struct options *o)
 {
     struct chos_error e;

@@ -1,6 +1,6 @@
-/* Executing a command as execvp(3) does in glibc, and saying what went wrong as env(1) does.
+/* Executes a command as glibc's execvp(3) does, and reports errors as env(1) does.
  *
- * musl's own execvp does not run a script that has no #! line, which people's jobs rely on.
+ * musl's own execvp does not run a script without a #! line, but users' jobs rely on that.
  */
 #include "launcher.h"
 
@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Returns only when it failed. The slot in front of the command holds /bin/sh for a script without #!. */
+/* Returns only if it failed. The slot of argv before the command takes /bin/sh for a script without #!. */
 static void try_exec(char *path, char **command)
 {
     char *before[] = {command[-1], command[0]};
@@ -23,7 +23,7 @@ static void try_exec(char *path, char **command)
     memcpy(command - 1, before, sizeof before);
 }
 
-/* Each directory of PATH in turn. What cannot be executed is remembered, but a later one may do. */
+/* Tries each directory of PATH. A file that cannot be executed is remembered for the error, because a later one may work. */
 __attribute__((noinline)) static void search(char **command)
 {
     char path[PATH_MAX];

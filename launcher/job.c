@@ -8,7 +8,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-/* A batch system is known by a variable that no other sets; a grid's job may be a batch system's, too, and then it is that one's. */
+/* A batch system is recognised by a variable that no other sets. A grid job may also be a batch job, and then counts as such. */
 static const struct { char service[12], sign[24], job[24], part[16]; } systems[] = {
     {"slurm", "SLURM_JOB_ID", "SLURM_JOB_ID", "SLURM_STEP_ID"},
     {"sge", "SGE_CELL", "JOB_ID", "SGE_TASK_ID"},
@@ -25,7 +25,7 @@ static const char *value(const char *name)
     return text != NULL && text[0] != '\0' ? text : NULL;
 }
 
-/* "undefined" and "0" are how Grid Engine and LSF say that a job is no array. */
+/* Grid Engine and LSF use "undefined" and "0" for a job that is not an array. */
 static const char *job_id(const char *job, const char *part)
 {
     char *text = room(CHOS_NAME_SIZE);
@@ -52,7 +52,7 @@ static void record(const struct chos_jobs *jobs, const struct chos_session *s)
     chos_record_write(&places, &entry);
 }
 
-/* Lowers; what is lower already stays. */
+/* Lowers a limit; a limit that is already lower stays. */
 static void limit(int resource, uint64_t most, const char *name)
 {
     struct rlimit now;
@@ -80,7 +80,8 @@ void job_begin(const struct chos_session *s)
     limit(RLIMIT_AS, jobs->memory, "RLIMIT_AS");
 }
 
-/* A job without $CHOS: where the site says so, the user's file chooses. Privilege is gone, so we begin anew, with $CHOS. */
+/* For a job without $CHOS the user's file chooses, if the site has set that. Privilege is gone by now, so this program
+ * executes itself again, with $CHOS. */
 void job_choose(char **argv)
 {
     struct chos_jobs *jobs = room(sizeof *jobs);

@@ -1,5 +1,5 @@
-/* What the modules of the command `chos` share. Only chos.c, options.c and remembering the
- * working directory come before privilege is gone; the rest runs as the user. */
+/* What the files of the command `chos` share. Only chos.c, options.c and workdir_remember run before
+ * privilege is dropped; everything else runs as the user. */
 #ifndef LAUNCHER_H
 #define LAUNCHER_H
 
@@ -9,7 +9,7 @@
 #define CHOS_VERSION "unversioned"
 #endif
 #ifndef CHOS_PATH
-#define CHOS_PATH "/usr/bin/chos"   /* where the base has it */
+#define CHOS_PATH "/usr/bin/chos"   /* its path on the base */
 #endif
 
 /* options.c: pure */
@@ -17,11 +17,11 @@ struct options {
     enum { RUN, WHICH, HELP, VERSION, STARTER } mode;
     const char *backend;   /* NULL: the node's default */
     bool verbose;
-    char **command;        /* NULL: a login shell; always has a slot of argv in front of it */
+    char **command;        /* NULL: a login shell. There is always a free slot of argv before it */
 };
 int options_parse(int argc, char **argv, struct options *o, struct chos_error *e);
 
-/* workdir.c: remembered first, by path; taken up last, as the user */
+/* workdir.c: the path is remembered first, and the directory is entered last, as the user */
 void workdir_remember(void);
 const char *workdir_map(const char *path, bool leaving_environment);
 void workdir_restore(const struct chos_session *s);

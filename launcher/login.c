@@ -5,7 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Copies the pointers of what is kept into `to`, which has room for CHOS_KEEP_MAX + 2. PATH is never kept. */
+/* Copies the pointers of the variables to keep into `to`, which has room for CHOS_KEEP_MAX + 2. PATH is set and not kept. */
 unsigned login_environment(const struct chos_login *login, char **from, char *to[])
 {
     static char path[] = "PATH=/bin:/usr/bin:/usr/local/bin";

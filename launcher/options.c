@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-/* What there may be; which of them is prepared on this node, its registry says. */
+/* The names that exist. The registry says which of them are prepared on this node. */
 static bool is_backend(const char *word)
 {
     return strcmp(word, "ns") == 0 || strcmp(word, "kmod") == 0 || strcmp(word, "auto") == 0;
@@ -12,7 +12,7 @@ static bool is_backend(const char *word)
 static bool is_job_starter(const char *path)
 {
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
-    name += name[0] == '-';   /* so a batch system says that the job wants a login shell */
+    name += name[0] == '-';   /* batch systems ask for a login shell by a dash before the name */
     return strcmp(name, "chos-job-starter") == 0 || strcmp(name, "job_starter") == 0;
 }
 

@@ -1,4 +1,4 @@
-/* What chos tells its user: errors, help, versions. */
+/* What chos prints for its user: errors, help, versions. */
 #include "launcher.h"
 
 #include <dirent.h>
@@ -23,7 +23,7 @@ void *room(size_t size)
     die(&e);
 }
 
-/* Where there is no memory, the message is cut. */
+/* Without memory the message is cut off. */
 static struct chos_text *text_out(void)
 {
     static char few[256];
@@ -48,7 +48,7 @@ void tell_safe(const char *untrusted)
 void tell_end(int fd)
 {
     ssize_t n = write(fd, out.buf, out.len);
-    (void)n;   /* where it fails there is nobody left to tell */
+    (void)n;   /* if it fails, nobody could be told */
     out.len = 0;
 }
 
@@ -66,7 +66,7 @@ static void tell_known(void)
     tell(n == 0 ? "" : n < NAMES_SHOWN ? "\n" : ", ...\n");
 }
 
-/* Privilege goes first, so that nothing is read for a message that the user could not read himself. */
+/* Drops privilege first, so that no message contains anything that the user could not read. */
 void die(struct chos_error *e)
 {
     struct chos_error kept;

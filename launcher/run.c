@@ -1,4 +1,4 @@
-/* What the user asked for, inside and with the user's rights only: personality, working directory, environment,
+/* Does what the user asked for, inside and with the user's rights only: personality, working directory, variables,
  * and then the command or the shell.
  */
 #include "launcher.h"
@@ -24,7 +24,7 @@ static void tell_entered(const struct chos_session *s, const struct options *o)
     tell_end(2);
 }
 
-/* Sessions and jobs are told in CHOS_GENERATION. A command keeps its variables as they are, but for one that would lie. */
+/* Sessions and jobs get CHOS_GENERATION. A command keeps its variables unchanged, except that an outdated one is corrected. */
 static void set_generation(const struct chos_session *s, bool job)
 {
     enum { SIZE = sizeof "CHOS_GENERATION=" + CHOS_NAME_SIZE };

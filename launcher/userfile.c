@@ -1,18 +1,18 @@
-/* The user's file, ~/.chos: read without privilege only, for what a link leads to must be the user's to read. */
+/* The user's file, ~/.chos. Call this without privilege only: if it is a link, the user must be able to read the target. */
 #include "launcher.h"
 
 #include <errno.h>
 #include <limits.h>
 #include <string.h>
 
-/* 1 and the name, 0 where there is none, -1 where the file says nothing that could be a name. */
+/* 1 and the name; 0 if there is none; -1 if the file does not contain a possible name. */
 int user_file_read(const char *file, const char **name, struct chos_error *e)
 {
     char *path = room(PATH_MAX), *word = room(CHOS_DOTFILE_SIZE);
     const char *home = account()->home;
     struct chos_text t = {path, PATH_MAX, 0};
     *name = word;
-    if (home == NULL || home[0] != '/')   /* of no account in /etc/passwd, and without $HOME */
+    if (home == NULL || home[0] != '/')   /* the account is not in /etc/passwd, and $HOME is not set */
         return chos_fail(e, CHOS_USER_FILE, 0, file);
     chos_put(&t, home);
     chos_put(&t, "/");

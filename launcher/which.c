@@ -1,4 +1,4 @@
-/* chos --which: what would be entered here, by a login and by a job, and who chose it. */
+/* chos --which: what chos, a login and a job would enter here, and where that choice comes from. */
 #include "launcher.h"
 
 #include <fcntl.h>
@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* A name, who chose it, and whether it is one on this node; or why nobody can tell. Without a name, the base. */
+/* A name, where it comes from, and whether this node has it; or an error. Without a name it means the base. */
 struct choice { const char *name, *source; bool offered; struct chos_error *wrong; };
 
 static int registry;   /* its descriptor */
@@ -23,7 +23,7 @@ static struct choice choice(const char *name, const char *source)
     return (struct choice){name, source, legal && fstatat(registry, path, &st, AT_SYMLINK_NOFOLLOW) == 0, NULL};
 }
 
-/* What a file in the home directory says; what it does not, `otherwise` does, which may be nobody. */
+/* The name in a file in the home directory; without one `otherwise`, which may be NULL. */
 static struct choice of_file(const char *file, const char *otherwise, char word[CHOS_DOTFILE_SIZE], struct chos_error *e)
 {
     const char *name;
@@ -53,7 +53,7 @@ static void tell_choice(const struct choice *c)
     }
 }
 
-/* What the job starter would take where a job has no $CHOS; `source` is NULL where it reads no file. */
+/* What the job starter would choose for a job without $CHOS; `source` is NULL if it reads no file. */
 static struct choice of_job(void)
 {
     struct chos_jobs *jobs = room(sizeof *jobs);
@@ -62,7 +62,7 @@ static struct choice of_job(void)
         ? of_file(jobs->user_file, NULL, room(CHOS_DOTFILE_SIZE), e) : (struct choice){0};
 }
 
-/* A job has the variables that it was submitted with, where the batch system hands them on. */
+/* A job gets the variables of its submission, if the batch system passes them on. */
 static void tell_batch(const struct choice *variable, const struct choice *job, const struct choice *login)
 {
     bool known = variable->name != NULL || job->source != NULL;
@@ -79,7 +79,7 @@ static void tell_row(const char *row, const char *value)
     tell("\n");
 }
 
-/* Whoever is in an environment that nobody leaves is told so here, too. The module asks for no privilege. */
+/* In an environment that nobody can leave, say so here too. Not for the module, which needs no privilege. */
 static void tell_refusal(const struct chos_session *s, enum chos_reason missing)
 {
     struct chos_error e;
@@ -105,7 +105,8 @@ _Noreturn static void die_of_choice(const struct choice *c, struct chos_error *e
     die(e);
 }
 
-/* The registry is open, and privilege gone: what we may not read, we may not enter. `missing`: what privs.c says of us. */
+/* The registry is open, and privilege is dropped: what the user may not read, the user may not enter. `missing`: why privs.c
+ * found no privilege. */
 void which_report(struct chos_session *s, enum chos_reason missing)
 {
     char *tree = room(CHOS_FILE_SIZE + 1);

@@ -1,6 +1,6 @@
-/* The working directory: known by its path, because the same path is what a user means on the other side.
+/* The working directory is remembered by its path, because users mean the same path on the other side.
  *
- * It is taken up after privilege is gone, so that another user's private directory stays out of reach.
+ * It is entered after privilege is dropped, so that another user's private directory cannot be reached.
  */
 #include "launcher.h"
 
@@ -12,7 +12,7 @@
 
 static char few[256], *cwd = few;   /* long enough for nearly every path */
 
-/* The system call itself: libc's own would hide that a directory is "(unreachable)". */
+/* The raw system call, because libc's getcwd hides that a directory is "(unreachable)". */
 void workdir_remember(void)
 {
     long n = syscall(SYS_getcwd, few, sizeof few);
@@ -22,7 +22,7 @@ void workdir_remember(void)
         cwd[0] = '\0';
 }
 
-/* An environment shows the base at /local: who leaves from there stays where he is. */
+/* Inside, /local is the base: a process in /local that leaves the environment stays in the same directory. */
 const char *workdir_map(const char *path, bool leaving_environment)
 {
     size_t len = strlen("/local");

@@ -1,11 +1,11 @@
 /* libchos: read the registry of environments (/run/chos, docs/registry.md) and enter one of them.
  *
  * Called by the launcher, which has three capabilities and the caller's uid, and by the PAM module and
- * the SPANK plugin, which live in a process that is root already. It never allocates, prints or exits;
+ * the SPANK plugin, which run in a root process. It never allocates, prints or exits;
  * every failure is described in a chos_error.
  *
- * The registry is held by a descriptor until the environment is entered, because what was found before is looked at
- * again inside; with a pin, or a file, that makes two free descriptors.
+ * A descriptor of the registry is kept until the environment is entered, because everything is checked again
+ * inside. Together with a pin, or a file, two free descriptors are needed.
  */
 #ifndef CHOS_H
 #define CHOS_H
@@ -18,18 +18,18 @@
 
 enum {
     CHOS_NAME_SIZE = 256,   /* a file name in the registry, with its NUL */
-    CHOS_TEXT_SIZE = 256,   /* what nearly every policy fits into */
-    CHOS_FILE_SIZE = 8192,  /* a file has at most 8191 bytes; one byte more tells that it has too many */
+    CHOS_TEXT_SIZE = 256,   /* enough for nearly every policy */
+    CHOS_FILE_SIZE = 8192,  /* a file has at most 8191 bytes; one byte more shows that it has too many */
     CHOS_DETAIL_SIZE = 512,
     CHOS_TREE_SIZE = 4096,  /* a path, with its NUL */
     CHOS_SETENV_MAX = 32,
     CHOS_KEEP_MAX = 256,
     CHOS_STAY_MAX = 32,
     CHOS_GENERATION_MAX = 999999999,
-    CHOS_DOTFILE_SIZE = 4097,   /* of a user's file at most 4096 bytes are read */
+    CHOS_DOTFILE_SIZE = 4097,   /* at most 4096 bytes of a user's file are read */
 };
 
-/* Why something failed. The texts and exit statuses that belong to these are in error.c. */
+/* Why something failed. error.c has the text and exit status for each. */
 enum chos_reason {
     CHOS_SYSTEM, CHOS_UNSET, CHOS_ILLEGAL, CHOS_UNKNOWN, CHOS_NOT_PREPARED, CHOS_DENIED, CHOS_NO_REGISTRY, CHOS_UNSAFE,
     CHOS_CORRUPT, CHOS_RETIRED, CHOS_WRONG_ROOT, CHOS_NO_CAPABILITY, CHOS_NO_NEW_PRIVS, CHOS_CONFINED, CHOS_FOREIGN,
@@ -42,7 +42,7 @@ struct chos_error {
     enum chos_reason reason;
     int code;                     /* exit status: 125, as env(1) and chroot(1) */
     int err;                      /* errno, or 0 */
-    const char *message, *hint;   /* constant texts; `hint` is the next step */
+    const char *message, *hint;   /* constant texts; `hint` says what to do next */
     char object[CHOS_NAME_SIZE];  /* what failed; may be anything a user typed: escaped when printed */
     char detail[CHOS_DETAIL_SIZE];  /* more about it, from a file; escaped as well */
 };
@@ -71,49 +71,49 @@ struct chos_login {
     char text[CHOS_FILE_SIZE];
 };
 
-/* What a link in env/ says: a generation ("el9.7"), the base, or another name. */
+/* Where a link in env/ leads: a generation ("el9.7"), the base, or another name. */
 struct chos_link {
     enum { CHOS_TO_GENERATION, CHOS_TO_BASE, CHOS_TO_NAME } kind;
     char name[CHOS_NAME_SIZE];
-    size_t stem;        /* of a generation: how much of `name` is the environment's name */
+    size_t stem;        /* of a generation: the length of the environment's name in `name` */
     uint64_t number;    /* and its number */
 };
 
 struct chos_session;
 
-/* Asked before a generation is entered, and again inside: -1 and a reason
- * refuse; the policy may not have been read yet. Where the caller is root, the kernel has not judged who may enter. */
+/* Called before a generation is entered, and again inside. It refuses with -1 and a reason; the policy may not have been read
+ * yet. Root callers need it, because the kernel lets root open every directory. */
 typedef int chos_permit(const struct chos_session *s, void *context, struct chos_error *e);
 
 struct chos_session {
-    chos_permit *permit;        /* NULL: the kernel has judged, because the registry was read as the user */
+    chos_permit *permit;        /* NULL: not needed, because the registry is read as the user and so the kernel decides */
     void *context;              /* for `permit` */
     bool held;
     int registry;               /* where `held`: its directory, as it was when it was opened */
     const char *alias;          /* what was asked for, as the user wrote it */
     char name[CHOS_NAME_SIZE];  /* the same as a file name in env/ */
-    char backends[16];          /* what the node's environments are prepared for, its default first: "ns,kmod" */
-    const char *wanted;         /* the backend that was asked for; NULL: the default */
-    enum { CHOS_NS, CHOS_KMOD } backend;   /* and the one that it is */
+    char backends[16];          /* the node's backends, the default first: "ns,kmod" */
+    const char *wanted;         /* the requested backend; NULL: the default */
+    enum { CHOS_NS, CHOS_KMOD } backend;   /* the chosen backend */
     struct chos_base base;      /* all zero until it is needed */
     struct chos_link target;    /* what it is: a generation or the base */
     struct chos_policy policy;  /* read inside; all zero for the base */
-    bool moved;                 /* no longer in the mount namespace where we began */
-    bool from_environment;        /* we began with another root than the base's */
-    char *more;                 /* room for a policy that does not fit into `text`; made when it is needed, kept for the next */
+    bool moved;                 /* we left the mount namespace in which we started */
+    bool from_environment;        /* we started with another root than the base's */
+    char *more;                 /* room for a policy that does not fit into `text`; made when it is needed, and kept */
     char text[CHOS_TEXT_SIZE];
 };
 
 /* Where a process is: mount namespace, root and working directory, and the tree that the kernel module shows it, if any.
- * `cwd` is -1 where nobody who is not allowed in could go back to it: then going back leads to `/`. Going back fails with
- * CHOS_STRANDED: the process must end. */
+ * `cwd` is -1 if the process may not open its working directory; then it goes back to `/`. If going back fails, the reason is
+ * CHOS_STRANDED, and the process must end. */
 struct chos_place { int ns, root, cwd; char tree[CHOS_TREE_SIZE]; };
 int chos_place_open(struct chos_place *p, struct chos_error *e);
 int chos_place_return(const struct chos_place *p, bool moved, struct chos_error *e);
 void chos_place_close(struct chos_place *p);
 
-/* For processes that are root already: everything below in one call. On failure the process is in the place
- * where it was. On success the working directory is `/` inside; nothing of the policy but the place is applied. */
+/* For root processes: everything below in one call. On failure the process is where it was. On success the working
+ * directory is `/` inside; the rest of the policy is not applied yet. */
 int chos_session_enter(struct chos_session *s, const char *alias, chos_permit *permit, void *context, struct chos_error *e);
 
 /* The same in steps, for the launcher: name it, open the registry (which may take going to where it can be read), choose the
@@ -131,7 +131,7 @@ void chos_registry_close(struct chos_session *s);
 long chos_tree_read(const struct chos_session *s, char text[CHOS_FILE_SIZE], struct chos_error *e);
 int chos_login_read(const struct chos_session *s, struct chos_login *login, struct chos_error *e);
 
-/* What the site says about jobs, records of entries and PAM services (/run/chos/jobs). A number that is 0 is no limit. */
+/* The site's settings for jobs, records of entries and PAM services (/run/chos/jobs). The number 0 means no limit. */
 struct chos_jobs {
     const char *user_file;         /* below the home directory; NULL: none is read */
     uint64_t memory, processes;    /* of a job: bytes of address space; processes of its user */
@@ -142,14 +142,14 @@ struct chos_jobs {
     char text[CHOS_FILE_SIZE];
 };
 
-/* From /run/chos, or below the base's root as it is seen from inside; wherever the working directory is. Where no
- * environment is prepared nothing is said, and that is no failure. */
+/* From /run/chos, or inside from the base's root; with any working directory. If no environment is prepared, there are no
+ * settings, and that is no error. */
 int chos_jobs_read(struct chos_jobs *jobs, struct chos_error *e);
 
-/* Whether the site wants sessions of this PAM service on the base, whatever their user chose; NULL is no service. */
+/* Whether sessions of this PAM service must stay on the base, whatever their user chose. `service` may be NULL. */
 bool chos_jobs_stays(const struct chos_jobs *jobs, const char *service);
 
-/* record.c: `root` is where the base's root is seen: "" or "/local". Opened, then written once, which closes it, or closed. */
+/* record.c: `root` is the place of the base's root: "" or "/local". After opening, write once, which also closes, or close. */
 struct chos_record { int log, file; };
 struct chos_entry {
     uint64_t uid;
@@ -160,12 +160,12 @@ void chos_record_write(struct chos_record *r, const struct chos_entry *entry);
 void chos_record_close(struct chos_record *r);
 void chos_put_time(struct chos_text *t, uint64_t seconds);
 
-/* dotfile.c: the first word of a regular file and its length; 0 where there is no file or no word; else -1 and errno,
- * EINVAL when it is something else than a file. Called with no more rights than the user's. */
+/* dotfile.c: the first word of a regular file, and its length; 0 if there is no file or no word; otherwise -1 and errno, EINVAL
+ * if it is not a regular file. Call it with no more rights than the user's. */
 long chos_dotfile_read(const char *path, char word[CHOS_DOTFILE_SIZE]);
 size_t chos_dotfile_word(const char **text, size_t n);
 
-/* privs.c: keep only the three capabilities that entering takes; give up those, for good. */
+/* privs.c: keep only the three capabilities that entering needs; give these up permanently. */
 int chos_privs_reduce(struct chos_error *e);
 int chos_privs_drop(bool no_new_privs, struct chos_error *e);
 enum chos_reason chos_privs_missing(void);

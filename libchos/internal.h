@@ -1,4 +1,4 @@
-/* What the modules of libchos share. The kernel's constants are our own: musl comes without its headers. */
+/* What the files of libchos share. It defines constants of the kernel itself, because musl comes without the kernel's headers. */
 #ifndef CHOS_INTERNAL_H
 #define CHOS_INTERNAL_H
 

@@ -7,16 +7,16 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { TRIES = 16 };   /* how often an environment may be prepared anew while we enter it */
+enum { TRIES = 16 };   /* how often an environment may be prepared again while we enter it */
 
 static int permitted(const struct chos_session *s, struct chos_error *e)
 {
     return s->permit != NULL ? s->permit(s, s->context, e) : 0;
 }
 
-/* A process may be stopped for weeks between finding a generation and being inside. So what decides is looked at again
- * when it is: the policy (which is not read before), that the name still leads here, and whether the user may still
- * enter; that the kernel judges by the way there, and for root `permit` asks. */
+/* A process may be stopped for weeks between finding a generation and being inside. So everything that decides is checked
+ * inside: the policy (which is not read before), whether the name still leads here, and whether the user may still enter. The
+ * kernel decides the last point, because reading the name goes through the generation's directory; for root, `permit` does. */
 static int look_again(struct chos_session *s, struct chos_error *e)
 {
     if (s->permit != NULL && (chos_generation_check(s, e) || permitted(s, e)))
@@ -39,8 +39,8 @@ static int enter_ns(struct chos_session *s, bool *inside, struct chos_error *e)
     return chos_root_is(&s->policy.root) ? look_again(s, e) : chos_fail(e, CHOS_WRONG_ROOT, 0, s->alias);
 }
 
-/* The module knows no namespaces: where we are in one, we go back first, and look again; what is found then is asked
- * for. Whoever may not stay is taken out again: what happens next may be a message, and a host lives on. */
+/* chos.ko accepts callers from the base namespace only: return there, resolve the name again, then enter. If the check
+ * inside fails, the process is taken out again, because its host continues, and may print a message. */
 static int enter_kmod(struct chos_session *s, bool *inside, struct chos_error *e)
 {
     struct chos_error stuck;
@@ -63,10 +63,11 @@ static int enter_base(struct chos_session *s, struct chos_error *e)
     return chos_in_base(s) ? 0 : chos_base_return(s, e);
 }
 
-/* CHOS_RETIRED has three causes. Known only inside: another generation has been published; the registry that we hold
- * shows that one, also from here. Else the pin is not there: this namespace is younger than it, which the base cures, or
- * the generation was retired under our eyes, which looking once more cures. And a generation that was closed to the user,
- * or a tree that the module was told to forget, may be so because there is another. */
+/* Tries again after a failure that another attempt can cure. CHOS_RETIRED has three causes:
+ * - another generation was published, which we noticed only inside: the registry that we have open shows the new one;
+ * - the pin is not visible because this namespace was made before it: return to the base;
+ * - the generation was retired after we found it: look again.
+ * Also, a generation may be closed, or a tree removed from the module's list, because there is a newer generation. */
 static int enter(struct chos_session *s, struct chos_error *e)
 {
     for (int i = 0; i < TRIES; i++) {
@@ -99,7 +100,7 @@ int chos_place_open(struct chos_place *p, struct chos_error *e)
     p->ns = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
     p->root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
     p->cwd = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
-    /* Root itself may have no right to be here: on NFS with root_squash. */
+    /* even root may not open the working directory: on NFS with root_squash */
     if (p->ns >= 0 && p->root >= 0 && (p->cwd >= 0 || errno == EACCES)) {
         chos_kmod_tree(p->tree);
         return 0;
@@ -109,7 +110,7 @@ int chos_place_open(struct chos_place *p, struct chos_error *e)
     return -1;
 }
 
-/* setns forgets a chroot that the process may have been in, so root and working directory are set too. */
+/* setns also resets a chroot in which the process may have been, so root and working directory are set too. */
 int chos_place_return(const struct chos_place *p, bool moved, struct chos_error *e)
 {
     if (moved && chos_kmod_inside() && chos_kmod_leave(e))
@@ -131,7 +132,7 @@ void chos_place_close(struct chos_place *p)
     }
 }
 
-/* As new, but for the room that it made. */
+/* Resets the session, but keeps the room that it made. */
 void chos_session_clear(struct chos_session *s)
 {
     char *more = s->more;
@@ -149,7 +150,7 @@ int chos_session_enter(struct chos_session *s, const char *alias, chos_permit *p
     if (chos_place_open(&place, e))
         return -1;
     int rc = chos_choose(s, alias, e) || chos_registry_open(s, e) || chos_backend_choose(s, e) || chos_enter(s, e) ? -1 : 0;
-    if (rc == 0 && chdir("/"))   /* only where nothing moved us there */
+    if (rc == 0 && chdir("/"))   /* only if we were not moved there */
         rc = chos_fail(e, CHOS_SYSTEM, errno, "/");
     if (rc != 0 && chos_place_return(&place, s->moved, &stranded))
         *e = stranded;

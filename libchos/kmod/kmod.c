@@ -1,7 +1,7 @@
 /* The backend kmod: the module's files below /proc/chos (docs/kmod.md). It moves our root directory, not our mounts.
  *
- * Entering takes no privilege: the module knows which trees are allowed, and the caller has been found to be allowed
- * this one. Nothing is written into what only looks like the module's file.
+ * Entering needs no privilege: the module has the list of allowed trees, and we have checked that the caller may enter this
+ * one. Before writing we check that the file really is the module's.
  */
 #include "internal.h"
 
@@ -35,7 +35,7 @@ static int command(const char *file, const char *text)
     return rc;
 }
 
-/* Whether this process sees another root than the real one by the module's doing. */
+/* Whether the module has given this process another root than the real one. */
 bool chos_kmod_inside(void)
 {
     struct statfs fs;
@@ -43,7 +43,7 @@ bool chos_kmod_inside(void)
     return statfs(setchos, &fs) == 0 && fs.f_type == CHOSFS && readlink(own_link, first, sizeof first) > 1;
 }
 
-/* The tree that we are in; empty where that is none of the module's. */
+/* The tree that we are in; empty if it is not one of the module's. */
 void chos_kmod_tree(char tree[CHOS_TREE_SIZE])
 {
     ssize_t n = chos_kmod_inside() ? readlink(own_link, tree, CHOS_TREE_SIZE) : 0;
@@ -62,7 +62,7 @@ int chos_kmod_leave(struct chos_error *e)
     return 0;
 }
 
-/* Opens what only the real root directory shows, and comes back; where it cannot, the process must end. */
+/* Opens something that is visible only from the real root directory, and comes back. If it cannot, the process must end. */
 int chos_kmod_open_outside(int (*open_it)(const char *), const char *path, struct chos_error *e)
 {
     char tree[CHOS_TREE_SIZE];
@@ -78,7 +78,8 @@ int chos_kmod_open_outside(int (*open_it)(const char *), const char *path, struc
     return fd >= 0 ? fd : chos_fail(e, CHOS_SYSTEM, err, path);
 }
 
-/* What the module says afterwards counts. Not inlined: its large buffers would move the stack of every other entry to new pages. */
+/* Reads back from the module which tree we are in. Not inlined, because its large buffers would move the stack of every other
+ * entry to new pages. */
 __attribute__((noinline)) int chos_kmod_enter(struct chos_session *s, struct chos_error *e)
 {
     char tree[CHOS_FILE_SIZE + 1], seen[CHOS_FILE_SIZE];

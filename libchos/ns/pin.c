@@ -10,14 +10,14 @@
 
 enum { NSFS = 0x6e736673, NS_TYPE = 0xb703 };
 
-/* A file that pretends is not on nsfs, a namespace of another type says so itself. */
+/* Only namespaces are files of nsfs, and the kernel tells the type of each. */
 bool chos_is_mount_ns(int fd)
 {
     struct statfs fs;
     return fstatfs(fd, &fs) == 0 && fs.f_type == NSFS && ioctl(fd, NS_TYPE) == CLONE_NEWNS;
 }
 
-/* The pin of the generation. In a namespace made after it, it is an empty file: CHOS_RETIRED. */
+/* Opens the pin of the generation. CHOS_RETIRED: it is an empty file, as in a namespace that was made later. */
 int chos_pin_open(const struct chos_session *s, struct chos_error *e)
 {
     struct statfs fs;
@@ -33,7 +33,7 @@ int chos_pin_open(const struct chos_session *s, struct chos_error *e)
     return chos_fail(e, plain ? CHOS_RETIRED : CHOS_CORRUPT, 0, s->target.name);
 }
 
-/* Root and working directory are the namespace's afterwards. */
+/* Afterwards root and working directory are the namespace's root. */
 int chos_setns(int fd, const char *object, struct chos_error *e)
 {
     if (!chos_fault("setns") && setns(fd, CLONE_NEWNS) == 0)

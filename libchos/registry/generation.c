@@ -1,4 +1,4 @@
-/* A generation in the registry: whether it may be trusted and entered, and its files. */
+/* A generation in the registry: whether it can be trusted and entered, and its files. */
 #include "internal.h"
 
 #include <errno.h>
@@ -10,7 +10,7 @@
 
 enum { GENERATION_PATH = sizeof "gen/" + CHOS_NAME_SIZE + sizeof "/policy" };
 
-/* What is in the generation, by its path below the registry. */
+/* The path below the registry of a file in the generation. */
 static void put_generation(struct chos_text *t, const struct chos_session *s, const char *file)
 {
     chos_put(t, "gen/");
@@ -18,8 +18,8 @@ static void put_generation(struct chos_text *t, const struct chos_session *s, co
     chos_put(t, file);
 }
 
-/* Whether a generation may be trusted, and entered by this user: the last dot makes the kernel say whether it is closed. By its
- * name, not by a descriptor: only root could put another in its place, and a name is never used again. */
+/* Whether a generation can be trusted, and entered by this user. The dot at the end of the path makes the kernel check the right to
+ * enter the directory. A name is enough, and no descriptor is needed: only root could replace it, and names are never reused. */
 int chos_generation_check(const struct chos_session *s, struct chos_error *e)
 {
     char path[GENERATION_PATH];
@@ -58,7 +58,7 @@ long chos_tree_read(const struct chos_session *s, char text[CHOS_FILE_SIZE], str
     return chos_fault("tree") ? chos_fail(e, CHOS_SYSTEM, errno, path) : chos_file_read(s, path, text, CHOS_FILE_SIZE, e);
 }
 
-/* Nearly every policy fits into `text`, which costs nothing; for others there is room when it is needed. */
+/* Nearly every policy fits into `text`, which costs nothing. Room for larger ones is made when it is needed. */
 static long read_policy(struct chos_session *s, const char *path, char **text, struct chos_error *e)
 {
     int fd = chos_fault("policy") ? chos_fail(e, CHOS_SYSTEM, errno, path) : chos_file_open(s, path, e);
@@ -77,7 +77,7 @@ static long read_policy(struct chos_session *s, const char *path, char **text, s
     return n >= 0 ? n : chos_fail(e, CHOS_SYSTEM, err, path);
 }
 
-/* From anywhere, so that it can be read inside, too. */
+/* Does not depend on where the process is, so that it can also be called inside. */
 int chos_policy_read(struct chos_session *s, struct chos_error *e)
 {
     char path[GENERATION_PATH], *text;

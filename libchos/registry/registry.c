@@ -1,8 +1,8 @@
 /* Reading /run/chos: what a name stands for, and the files of a generation.
  *
- * Nothing here is opened by a path that a user gave, nothing leads out of the registry, and a directory
- * is used only when root alone can write in it. The registry's descriptor is the handle: everything is found below it, so
- * that the working directory need not change, and a generation needs no descriptor of its own.
+ * No path that a user gave is opened, nothing leads out of the registry, and a directory is used only if only root can write
+ * in it. Everything is opened relative to one descriptor, the registry's. So the working directory need not change, and a
+ * generation needs no descriptor of its own.
  */
 #include "internal.h"
 
@@ -20,7 +20,7 @@
 
 enum { BASE_SIZE = 256 };   /* `base` has three lines, with three numbers */
 
-/* O_NONBLOCK: a FIFO where a file should be must not hang us. */
+/* O_NONBLOCK, because a FIFO in the place of a file must not make us hang. */
 int chos_openat2_at(int dir, const char *path, int flags, uint64_t resolve)
 {
     struct { uint64_t flags, mode, resolve; } how = {(uint64_t)(flags | O_CLOEXEC), 0, resolve};
@@ -34,7 +34,7 @@ int chos_openat2(const char *path, int flags, uint64_t resolve)
     return chos_openat2_at(AT_FDCWD, path, flags, resolve);
 }
 
-/* A directory in which root alone can change anything. */
+/* Whether only root can change anything in this directory. */
 bool chos_is_roots(const struct stat *st)
 {
     return S_ISDIR(st->st_mode) && st->st_uid == 0 && (st->st_mode & (S_IWGRP | S_IWOTH)) == 0;
@@ -78,7 +78,7 @@ void chos_registry_close(struct chos_session *s)
     s->held = false;
 }
 
-/* The writer makes the link `backend` last, so where it is, everything else is. */
+/* The writer makes the link `backend` last. If it exists, everything else exists. */
 static int open_registry_at(const char *path, struct chos_session *s, struct chos_error *e)
 {
     int fd = open_directory(path, e);
@@ -108,9 +108,9 @@ static int open_anywhere(struct chos_session *s, struct chos_error *e)
         && fstatfs(s->registry, &fs) == 0 && fs.f_type == TMPFS ? 0 : -1;
 }
 
-/* The registry as it is seen in this mount namespace; where the base's /run is not shown, below its root. There it
- * must be a tmpfs, which no user can mount: a site's own /local may be users' to write, and FUSE shows their files
- * as root's. Below the module's root directory it cannot be seen at all, for no bind shows it: then we leave that. */
+/* Opens the registry in this mount namespace: at /run/chos, or below /local if the base's /run is not shown. Below /local it must be
+ * on a tmpfs, which users cannot mount. (Users may be able to write in a site's own /local, and FUSE can show their files as
+ * root's.) Inside the module's root directory the registry is not visible, because no bind shows it; then we leave that. */
 int chos_registry_open(struct chos_session *s, struct chos_error *e)
 {
     if (open_anywhere(s, e) == 0)
@@ -130,7 +130,7 @@ int chos_backend_choose(struct chos_session *s, struct chos_error *e)
     return 0;
 }
 
-/* How to recognise the base. */
+/* Reads how to recognise the base. */
 int chos_base_read(struct chos_session *s, struct chos_error *e)
 {
     char text[BASE_SIZE];
@@ -157,7 +157,7 @@ int chos_choose(struct chos_session *s, const char *alias, struct chos_error *e)
     return chos_name_escape(alias, s->name) == 0 ? 0 : chos_fail(e, CHOS_ILLEGAL, 0, alias);
 }
 
-/* A name that leads nowhere: one that is not configured, or one that could not be prepared; then its file says why. */
+/* The error for a name that leads nowhere: it is not configured, or could not be prepared. In that case a file says why. */
 static int leads_nowhere(const struct chos_session *s, const char *name, const char *shown, struct chos_error *e)
 {
     char path[sizeof "failed/" + CHOS_NAME_SIZE];
@@ -165,7 +165,7 @@ static int leads_nowhere(const struct chos_session *s, const char *name, const c
     chos_put(&t, "failed/");
     chos_put(&t, name);
     int fd = chos_openat2_at(s->registry, path, O_RDONLY, RESOLVE_STRICT);
-    if (fd < 0)   /* what cannot be looked at may be there: nobody goes on to a default for it */
+    if (fd < 0)   /* if it cannot be looked at, it may exist, so it must not be replaced by a default */
         return errno == ENOENT ? chos_fail(e, CHOS_UNKNOWN, 0, shown) : chos_fail(e, CHOS_SYSTEM, errno, shown);
     chos_fail(e, CHOS_NOT_PREPARED, 0, shown);
     ssize_t n = read(fd, e->detail, sizeof e->detail - 1);
@@ -177,7 +177,7 @@ static int leads_nowhere(const struct chos_session *s, const char *name, const c
     return -1;
 }
 
-/* `through`: by way of the generation's directory, which only they may pass who may enter it. */
+/* `through`: by a path through the generation's directory, so that the kernel checks whether the user may enter it. */
 static int read_link(const struct chos_session *s, const char *name, const char *shown, bool through, struct chos_link *link,
                      struct chos_error *e)
 {
@@ -197,7 +197,7 @@ static int read_link(const struct chos_session *s, const char *name, const char 
     return chos_link_parse(to, link) == 0 ? 0 : chos_fail(e, CHOS_CORRUPT, 0, path);
 }
 
-/* What the name stands for at this moment: a generation or the base. */
+/* Where the name leads at this moment: a generation or the base. */
 int chos_resolve(const struct chos_session *s, bool through, struct chos_link *to, struct chos_error *e)
 {
     char other[CHOS_NAME_SIZE];
@@ -206,7 +206,7 @@ int chos_resolve(const struct chos_session *s, bool through, struct chos_link *t
     if (to->kind != CHOS_TO_NAME)
         return 0;
     memcpy(other, to->name, sizeof other);
-    /* Names are taken away one by one: one that leads nowhere for a moment is not one that was never there. */
+    /* Names are removed one by one. A name that leads nowhere for a moment is not an unknown name. */
     if (read_link(s, other, other, false, to, e))
         return e->reason == CHOS_UNKNOWN ? chos_fail(e, CHOS_RETIRED, 0, s->alias) : -1;
     return to->kind == CHOS_TO_NAME ? chos_fail(e, CHOS_CORRUPT, ELOOP, s->alias) : 0;

@@ -22,8 +22,8 @@ enum {
 struct header { uint32_t version; int pid; };
 struct sets { uint32_t effective, permitted, inheritable; };
 
-/* Root uses no others, but goes on to have them: the program that it executes would get them back, yet not where
- * no_new_privs is set, by a policy or by the kernel module. */
+/* A caller that is root keeps its other capabilities permitted. The program that root executes would get them back anyway, but
+ * not if no_new_privs is set, by a policy or by the kernel module. */
 static int set_capabilities(uint32_t wanted, bool root)
 {
     struct header header = {CAPABILITY_VERSION, 0};
@@ -37,8 +37,8 @@ static int set_capabilities(uint32_t wanted, bool root)
     return (int)syscall(SYS_capset, &header, sets);
 }
 
-/* Why chos has no privilege. CHOS_FOREIGN: it has, but not over what it wants to enter. CHOS_CONFINED: the environment
- * that we are in is one that nobody leaves. */
+/* Why chos has no privilege. CHOS_FOREIGN: it has capabilities, but not in the user namespace of the target. CHOS_CONFINED: we
+ * are in an environment that nobody can leave. */
 enum chos_reason chos_privs_missing(void)
 {
     struct header header = {CAPABILITY_VERSION, 0};
@@ -47,12 +47,12 @@ enum chos_reason chos_privs_missing(void)
         return CHOS_FOREIGN;
     if (prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1)
         return CHOS_NO_CAPABILITY;
-    /* A message is all that depends on it: a site that has such a directory of its own reads the wrong one. */
+    /* Only the choice of a message depends on this. A site with such a directory of its own gets the wrong message. */
     return access("/local" CHOS_REGISTRY "/base", F_OK) == 0 ? CHOS_CONFINED : CHOS_NO_NEW_PRIVS;
 }
 
-/* File capabilities give an ordinary user these three and nothing else: then there is nothing to set, and the kernel makes no
- * new credentials. */
+/* File capabilities give an ordinary user exactly these three. Then nothing has to be set, and the kernel need not make new
+ * credentials. */
 static bool has_exactly_needed(void)
 {
     struct header header = {CAPABILITY_VERSION, 0};
@@ -61,7 +61,7 @@ static bool has_exactly_needed(void)
         && (has[0].inheritable | has[1].effective | has[1].permitted | has[1].inheritable) == 0;
 }
 
-/* However we were started, with file capabilities, set-uid root or by root: be the real user with exactly the three. If one is
+/* Whether we were started with file capabilities, set-uid root or by root: become the real user with exactly these three. If one is
  * missing, drop all; setns then fails and says why. */
 int chos_privs_reduce(struct chos_error *e)
 {
@@ -85,13 +85,13 @@ static int rest_as_root(struct chos_error *e)
     return 0;
 }
 
-/* Gives up everything, then looks: the kernel's answer counts, not our intention. */
+/* Gives up everything, and then reads back from the kernel that it is gone. */
 static int give_up(struct chos_error *e)
 {
     struct header header = {CAPABILITY_VERSION, 0};
     struct sets sets[2];
     memset(sets, 0xff, sizeof sets);
-    /* The ambient set goes along: the kernel keeps it within permitted and inheritable, capabilities(7). */
+    /* This also empties the ambient set: the kernel keeps it within permitted and inheritable, capabilities(7). */
     if (chos_fault("drop") || set_capabilities(0, false))
         return chos_fail(e, CHOS_KEPT_PRIVILEGE, errno, "capset");
     if (chos_fault("verify") || syscall(SYS_capget, &header, sets) || sets[0].effective || sets[0].permitted
