@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from node import REGISTRY, Node, wait_for
+from waiting import Waiting
 
 
 @pytest.fixture
@@ -26,27 +27,6 @@ def two(node: Node) -> Node:
     node.configure("one:/os/one\ntwo:/os/two")
     node.up()
     return node
-
-
-class Waiting:
-    """A `chosctl` that waits; its standard error is a file that is read while it runs."""
-
-    def __init__(self, *arguments: str, place: Path) -> None:
-        self._said = place / "said"
-        with self._said.open("w") as said:
-            self.process = subprocess.Popen(
-                ["chosctl", *arguments], stdout=subprocess.PIPE, stderr=said, stdin=subprocess.DEVNULL, text=True
-            )
-
-    def until(self, text: str) -> None:
-        """It has said that."""
-        wait_for(lambda: text in self._said.read_text() or self.process.poll() is not None, text)
-        assert text in self._said.read_text(), self.end()
-
-    def end(self) -> tuple[int, str, str]:
-        """Exit status, output and standard error."""
-        output, _ = self.process.communicate(timeout=120)
-        return self.process.returncode, output, self._said.read_text()
 
 
 @pytest.fixture
