@@ -30,7 +30,7 @@ def test_names(node: Node) -> None:
     assert (where(node, "one"), where(node, "two")) == ("one", "two")
 
 
-@row("comments, empty lines, other sections and what stands before the first section do not count", section=ALLOW)
+@row("comments, empty lines, other sections and lines before the first section are ignored", section=ALLOW)
 def test_what_does_not_count(node: Node) -> None:
     for name in ("early", "other", "late"):
         refused(node, name)
@@ -56,7 +56,7 @@ def test_a_listed_path(node: Node) -> None:
     assert where(node, "/os/two") == "two"
 
 
-@row("names and paths that are not listed are refused, and what is known is told", section=ALLOW)
+@row("names and paths that are not listed are refused, with a list of the known names", section=ALLOW)
 def test_unlisted(node: Node) -> None:
     for name in ("nothing", "/os/plain", "/etc", "../etc", "ONE"):
         refused(node, name)
@@ -69,13 +69,13 @@ def test_names_of_the_base(node: Node) -> None:
     assert (where(node, "leave"), where(node, "root")) == (base, base)
 
 
-@row("a line without `:` is skipped, and told with file and line", section=ALLOW)
+@row("a line without `:` is skipped, and reported with file and line", section=ALLOW)
 def test_no_colon(node: Node, site: Site) -> None:
     number = CHOS.splitlines().index("a line without its separator") + 1
     assert f"/etc/chos:{number}" in site.told, site.told
 
 
-@row("a file that others than root may write is refused; who is prepared, stays so", section=ALLOW)
+@row("a file that users other than root may write is refused; what is prepared stays prepared", section=ALLOW)
 def test_a_writable_list(node: Node, changed: Node) -> None:
     Path("/etc/chos").chmod(0o664)
     result = changed.up(check=False)
@@ -83,7 +83,7 @@ def test_a_writable_list(node: Node, changed: Node) -> None:
     assert where(changed, "one") == "one"
 
 
-@row("a new line counts from the next `chosctl up` on, a removed one no more", section=ALLOW)
+@row("adding or removing a line takes effect with the next `chosctl up`", section=ALLOW)
 def test_changed(changed: Node) -> None:
     Path("/etc/chos").write_text("%SHELLS\none:/os/one\nnew:/os/plain\n")
     changed.up()
@@ -180,9 +180,9 @@ def test_bindmount_of_the_root(boot_settings: Node) -> None:
 
 
 @row(
-    "`BINDMOUNT`: so is one below, where the tree has its own above",
+    "`BINDMOUNT`: also a deeper directory, if the one above it is the tree's",
     section=SYSCONFIG,
-    but={"kmod": "only whole top-level directories can be bound: below, a link in the tree does it"},
+    but={"kmod": "only whole top-level directories can be bound; below them, use a link in the tree"},
 )
 def test_bindmount(boot_settings: Node) -> None:
     Path("/opt/site").mkdir(exist_ok=True)
@@ -194,7 +194,7 @@ def test_bindmount(boot_settings: Node) -> None:
         os.unlink(SYSCONFIG)
 
 
-@row("`MAKELINKS` and `PRIVATE_MOUNTS` are understood: nobody has to change the file", section=SYSCONFIG)
+@row("`MAKELINKS` and `PRIVATE_MOUNTS` are accepted, so the file need not be changed", section=SYSCONFIG)
 def test_other_settings(boot_settings: Node) -> None:
     sysconfig(boot_settings, "MAKELINKS=yes\nPRIVATE_MOUNTS=no\nBINDMOUNT=\n")
     try:

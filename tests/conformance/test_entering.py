@@ -63,12 +63,12 @@ def test_which(node: Node, backend: str) -> None:
         assert (fields["name"], fields["tree"], fields["backend"]) == ("one", "/os/one", backend)
 
 
-@row("`--version` says the version of chos", section=CHOS)
+@row("`--version` prints the version of chos", section=CHOS)
 def test_version(node: Node) -> None:
     assert node.run(["chos", "--version"], check=True).stdout.startswith("chos ")
 
 
-@row("`--version` says the module's, too", section=CHOS, but={"ns": "there is no module"})
+@row("`--version` also prints the module's version", section=CHOS, but={"ns": "there is no module"})
 def test_version_of_the_module(node: Node) -> None:
     assert "kernel module: chos " in node.run(["chos", "--version"], check=True).stdout
 
@@ -90,13 +90,13 @@ def test_exec(node: Node) -> None:
     assert job.communicate()[0].split() == [str(job.pid), str(os.getpid())]
 
 
-@row("the working directory, where it is the base's", section=KEPT)
+@row("the working directory, if it is the base's", section=KEPT)
 def test_directory(node: Node) -> None:
     for place in ("/", "/tmp", "/home/alice", "/srv", "/proc/1"):
         assert node.chos("one", "/bin/pwd", cwd=place, check=True).stdout == f"{place}\n"
 
 
-@row("where the working directory is not there inside: `/`, and a message", section=KEPT)
+@row("if the working directory does not exist inside: `/`, and a message", section=KEPT)
 def test_lost_directory(node: Node) -> None:
     Path("/opt/only-base").mkdir(exist_ok=True)
     result = node.chos("one", "/bin/pwd", cwd="/opt/only-base")
@@ -117,7 +117,7 @@ def test_attributes(node: Node) -> None:
 # --- children -------------------------------------------------------------------------------------------------------
 
 
-@row("children of children are in it, too", section=TREE)
+@row("children of children are inside too", section=TREE)
 def test_children(node: Node) -> None:
     script = f"sh -c \"sh -c '{TELL}'; ({TELL})\" | cat"
     assert node.chos("one", "sh", "-c", script, check=True).stdout == "ID=one\nID=one\n"
@@ -142,7 +142,7 @@ def test_thread_exec(node: Node) -> None:
     assert node.chos("one", "sh", "-c", script, check=True).stdout == "ID=one\nID=one\n"
 
 
-@row("they stay in it when it is prepared anew, and when it is taken away", section=TREE)
+@row("they stay inside when it is prepared again, and when it is taken away", section=TREE)
 def test_they_stay(node: Node, changed: Node) -> None:
     job = changed.resident("one")
     Path("/etc/chos").write_text("%SHELLS\none:/os/two\n")
@@ -155,7 +155,7 @@ def test_they_stay(node: Node, changed: Node) -> None:
     changed.leave(job)
 
 
-@row("`chosctl ps` shows who is where; `chosctl status` counts them", section=TREE)
+@row("`chosctl ps` shows which process is where; `chosctl status` counts them", section=TREE)
 def test_ps(node: Node) -> None:
     job = node.resident("one")
     lines = [line.split() for line in node.chosctl("ps").stdout.splitlines()]

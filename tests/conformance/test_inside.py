@@ -14,7 +14,7 @@ from rows import row
 __all__ = ["automount"]
 
 SEEN, BASE, LIMITS = "What is seen", "The base's, live", "What the administrator can ask for"
-IN_TREE = "a tree of the base's file system can only be what it is there"
+IN_TREE = "the tree is seen as on its file system"
 
 
 @row("`/bin /etc /lib /sbin /usr /opt /var` are the tree's", section=SEEN)
@@ -104,7 +104,7 @@ def test_live_mounts(node: Node) -> None:
     node.leave(job)
 
 
-@row("so does what an automounter mounts, in the moment that somebody inside walks into it", section=BASE)
+@row("so does what an automounter mounts, as soon as a process inside accesses it", section=BASE)
 def test_automounted(changed: Node, automount: Callable[[], None]) -> None:
     changed.up(check=False)
     before = changed.resident("one")
@@ -131,9 +131,11 @@ def test_accounts(node: Node) -> None:
 
 
 @row(
-    "so are accounts in a tree that nobody has prepared",
+    "so are accounts in a tree without such links",
     section=BASE,
-    but={"kmod": "/etc is the tree's as it is: put links into /local in the tree; `chosctl up` names those that lack"},
+    but={
+        "kmod": "/etc is the tree's, unchanged: put links into /local in the tree; `chosctl up` names the missing ones"
+    },
 )
 def test_accounts_without_links(changed: Node) -> None:
     Path("/etc/chos").write_text("%SHELLS\nplain:/os/plain\n")
@@ -175,7 +177,7 @@ def test_no_new_privs(changed: Node) -> None:
 @row(
     "an environment for some groups",
     section=LIMITS,
-    but={"kmod": "the mode of the tree's directory decides: `chosctl up` refuses a tree that all may look into"},
+    but={"kmod": "the mode of the tree's directory decides: `chosctl up` refuses a tree that everybody may read"},
 )
 def test_groups(changed: Node) -> None:
     told = settings(changed, 'groups = ["bob"]\n')
@@ -213,7 +215,7 @@ def test_bind(changed: Node) -> None:
     assert changed.chos("one", "cat", "/opt/shown/file").stdout == "shown\n"
 
 
-@row("set-uid programs of the base give no rights inside, whichever way leads to them", section=LIMITS)
+@row("set-uid programs of the base give no rights inside, by whatever path they are reached", section=LIMITS)
 def test_no_set_uid_of_the_base(node: Node) -> None:
     program = Path("/usr/local/bin/probe-set-uid")
     program.write_bytes(Path("/os/one/bin/probe").read_bytes())
@@ -240,7 +242,7 @@ def test_no_set_uid(node: Node) -> None:
 @row(
     "rootless containers start inside",
     section=LIMITS,
-    but={"kmod": "/chos is a chroot, and the kernel makes no user namespace for whoever is in one"},
+    but={"kmod": "/chos is a chroot, and the kernel makes no user namespace for a process in a chroot"},
 )
 def test_user_namespaces(node: Node) -> None:
     assert node.chos("one", "probe", "userns").stdout == "made\n"

@@ -14,7 +14,7 @@ NS = {"ns": "no kernel module, no /proc/chos: use chos"}
 PROC = Path("/proc/chos")
 
 
-@row("a listed path written to `setchos` enters that tree, `/` leaves, whoever writes it", section=SECTION, but=NS)
+@row("any user who writes a listed path to `setchos` enters that tree; `/` leaves it", section=SECTION, but=NS)
 def test_setchos(node: Node) -> None:
     tell = "cat /etc/os-release | grep ^ID="
     enter = "echo {} >/proc/chos/setchos; "
@@ -45,7 +45,7 @@ def test_valid(node: Node) -> None:
     assert node.run(["/bin/sh", "-c", "echo /etc >/proc/chos/valid"]).returncode != 0
 
 
-@row("`version` says whether forks are trapped", section=SECTION, but=NS)
+@row("`version` says that forks are trapped", section=SECTION, but=NS)
 def test_version(node: Node) -> None:
     assert PROC.exists()
     assert node.run(["cat", "/proc/chos/version"]).stdout.endswith(" Fork trapped\n")
@@ -54,7 +54,10 @@ def test_version(node: Node) -> None:
 @row(
     "`savestate`: processes keep their environment while the module is replaced",
     section=SECTION,
-    but={**NS, "kmod": "nobody would see them fork meanwhile; unloading is refused while any process is inside"},
+    but={
+        **NS,
+        "kmod": "without the module nothing notices when they fork; unloading is refused while any process is inside",
+    },
 )
 def test_savestate(node: Node) -> None:
     result = subprocess.run("echo 1 >/proc/chos/savestate", shell=True, capture_output=True, check=False)

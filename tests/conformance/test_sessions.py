@@ -58,7 +58,7 @@ def test_default(su: Su) -> None:
     assert os_id(su().stdout) == "two"
 
 
-@row("where there is no `default`: the base", section=SECTION)
+@row("if there is no `default`: the base", section=SECTION)
 def test_none(changed: Node, su: Su) -> None:
     Path("/etc/chos").write_text("%SHELLS\none:/os/one\n")
     changed.up()
@@ -99,7 +99,7 @@ def test_user_conf_file(su: Su, dotfile: Callable[[str], None]) -> None:
     other.unlink()
 
 
-@row("the file is read as the user, who may be the only one that can", section=SECTION)
+@row("the file is read as the user, so it may be private", section=SECTION)
 def test_read_as_the_user(su: Su, dotfile: Callable[[str], None]) -> None:
     dotfile("one\n")
     secret = Path("/root/secret-environment")
@@ -113,7 +113,7 @@ def test_read_as_the_user(su: Su, dotfile: Callable[[str], None]) -> None:
     link.unlink()
 
 
-@row("an unknown name: told, and on the base; with `fail_to_default=1` it is `default`", section=SECTION)
+@row("an unknown name: a message, and the base; with `fail_to_default=1` it is `default`", section=SECTION)
 def test_unknown(su: Su, dotfile: Callable[[str], None]) -> None:
     dotfile("nowhere\n")
     result = su("fail_to_default=0")
@@ -128,7 +128,7 @@ def test_deny(su: Su, dotfile: Callable[[str], None]) -> None:
     assert result.returncode != 0 and result.stdout == ""
 
 
-@row("a name with other characters than letters, digits and `- . _ /` is none", section=SECTION)
+@row("a name with other characters than letters, digits and `- . _ /` is refused", section=SECTION)
 def test_characters(su: Su, dotfile: Callable[[str], None]) -> None:
     for text in ("o ne\n", "one;id\n", "$(id)\n", "../one\n"):
         dotfile(text)

@@ -39,7 +39,7 @@ def in_os(slurm: Slurm, *arguments: str, env: dict[str, str] | None = None) -> s
     return os_id(done.stdout)
 
 
-@row("`--chos=NAME` beats `$CHOS` of who submits, and that beats `~/.chos`", section=SECTION)
+@row("`--chos=NAME` has precedence over the submitter's `$CHOS`, and that over `~/.chos`", section=SECTION)
 def test_choice(node: Node, slurm: Slurm, dotfile: Callable[[str], None]) -> None:
     dotfile("one\n")
     assert in_os(slurm) == "one"
@@ -49,7 +49,7 @@ def test_choice(node: Node, slurm: Slurm, dotfile: Callable[[str], None]) -> Non
 
 
 @row(
-    "a batch script runs there; an allocation's choice holds for its steps, but for one that names another",
+    "a batch script runs there; the choice of an allocation also applies to its steps, unless they have their own",
     section=SECTION,
 )
 def test_batch(node: Node, slurm: Slurm) -> None:
@@ -59,7 +59,7 @@ def test_batch(node: Node, slurm: Slurm) -> None:
     assert [line for line in done.stdout.splitlines() if line.startswith("ID=")] == ["ID=one", "ID=two"], done
 
 
-@row("every task of a step, and the user's own rights", section=SECTION)
+@row("every task of a step enters, with the user's own rights", section=SECTION)
 def test_tasks(node: Node, slurm: Slurm) -> None:
     done = slurm.srun("--ntasks=3", "--overcommit", "--chos=two", "sh", "-c", "grep ^ID= /etc/os-release; id -u")
     uid = node.run(["id", "-u"], check=True).stdout.strip()

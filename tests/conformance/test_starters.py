@@ -55,7 +55,7 @@ def test_user_file(node: Node, dotfile: Callable[[str], None]) -> None:
     assert os_id(node.run(["chos-job-starter", "cat", "/etc/os-release"], check=True).stdout) == "one"
 
 
-@row("also a job that begins in an environment, and stays there where the file names none", section=SECTION)
+@row("also a job that begins in an environment; it stays there if the file names none", section=SECTION)
 def test_user_file_inside(node: Node, dotfile: Callable[[str], None]) -> None:
     command = ["env", "-u", "CHOS", "chos-job-starter", "cat", "/etc/os-release"]
     assert os_id(node.chos("one", *command, check=True).stdout) == "one"
