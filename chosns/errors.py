@@ -99,7 +99,7 @@ _HINTS = {
     errno.EROFS: "remount it writable",
     errno.EPERM: _RIGHTS,
     errno.EACCES: _RIGHTS,
-    errno.ENOSYS: "backend ns needs Linux 5.12 or newer, kmod 5.10",
+    errno.ENOSYS: "needs Linux 5.12 or newer, or another backend: docs/backends.md",
 }
 
 

@@ -183,7 +183,7 @@ class BindMap:
 class Site:
     """All that the configuration says, and all that is wrong with it.
 
-    `backends` are those of `[node]`, the default first; empty where it does not say.
+    `backends` are those of `[node]`, the default first, said at `backends_origin`; empty where it does not say.
     `leave` holds the aliases that mean "back to the base". `bindmaps` holds every map that some
     environment names, `sysconfig` is None where /etc/sysconfig/chos does not exist. `blocked` is the problem for
     which nothing may be prepared at all, where there is one.
@@ -194,6 +194,7 @@ class Site:
     login: LoginShell = LoginShell()
     jobs: Jobs = Jobs()
     backends: tuple[str, ...] = ()
+    backends_origin: Origin | None = None
     sysconfig: Sysconfig | None = None
     bindmaps: dict[str, BindMap] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()

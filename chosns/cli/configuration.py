@@ -7,6 +7,8 @@ import sys
 
 import click
 
+from chosns.backends import builder
+from chosns.backends.wanted import checked, wanted
 from chosns.cli.completion import completed_by, configured, directories
 from chosns.cli.explained import grouped, listed
 from chosns.cli.output import json_option, print_json, say
@@ -49,7 +51,7 @@ def check(root: str, as_json: bool) -> None:
         raise ConfigError(
             message, object=root, hint="--root DIR checks DIR/etc/chos: the root of an image of a node, say"
         )
-    site = read_site(root)
+    site = checked(read_site(root))
     problems = [*site.problems, *check_groups(site)]
     inside: list[Problem] = []
     if root == "/":
@@ -97,7 +99,7 @@ def explain(environment: str, operations: bool, as_json: bool) -> None:
     The places are grouped by reason. Each reason comes with the line of configuration that asks for it and the mount
     flags. Nothing is changed, and no privilege is needed.
     """
-    site = read_site()
+    site = checked(read_site())
     env = find(site, environment)
     problems = broken(site).get(env.name)
     if problems:
@@ -106,7 +108,7 @@ def explain(environment: str, operations: bool, as_json: bool) -> None:
     if as_json:
         print_json(try_plan(env, site, Plan.to_json))
         return
-    say(f"# {env.name}: tree {env.tree}, bind map {env.bindmap}, backend ns")
+    say(f"# {env.name}: tree {env.tree}, bind map {env.bindmap}, backend {builder(wanted(site))}")
     for line in try_plan(env, site, listed if operations else grouped):
         say(line)
     if os.geteuid() != 0:

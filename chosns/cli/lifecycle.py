@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 
 import click
 
-from chosns.backends.ns.backend import TIME_LIMIT
+from chosns.backends import TIME_LIMIT
+from chosns.backends import names as backend_names
+from chosns.backends.wanted import checked
 from chosns.cli.completion import completed_by, configured, listed, prepared
 from chosns.cli.output import json_option, outcome_error, print_json, say, show_progress, writing
 from chosns.config import broken, read_site, require_usable
-from chosns.config.node import BACKENDS
 from chosns.mounts.base import require_base
 from chosns.node.act import down as take_down
 from chosns.node.act import up as bring_up
@@ -26,8 +27,8 @@ _LONGEST = 10_000_000.0  # seconds: 115 days
 
 def _parse_backends(_context: click.Context, _option: click.Parameter, value: str | None) -> tuple[str, ...]:
     names = tuple(value.split(",")) if value is not None else ()
-    if len(set(names)) != len(names) or not set(names) <= set(BACKENDS):
-        raise click.BadParameter(f"{value} is not one or more of {', '.join(BACKENDS)}, separated by commas")
+    if len(set(names)) != len(names) or not set(names) <= set(backend_names()):
+        raise click.BadParameter(f"{value} is not one or more of {', '.join(backend_names())}, separated by commas")
     return names
 
 
@@ -51,8 +52,9 @@ _backend = click.option(
     "backends",
     metavar="NAME[,NAME]",
     callback=_parse_backends,
-    help="Prepare for ns, kmod, or both, the default first. If not given: as configured, otherwise as before.",
-    **completed_by(listed(BACKENDS, commas=True)),
+    help=f"Prepare for {', '.join(backend_names())}, or several, the default first."
+    " If not given: as configured, otherwise as before.",
+    **completed_by(listed(backend_names(), commas=True)),
 )
 _jobs = click.option(
     "--jobs",
@@ -170,7 +172,7 @@ def _waiting(text: str) -> None:
 def _up(command: str, asked: _Asked) -> None:
     _require_waitable(asked.wait, asked.dry_run)
     require_base(command)
-    site = read_site()
+    site = checked(read_site())
     require_usable(site)
 
     def done(outcome: Outcome) -> None:

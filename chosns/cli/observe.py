@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from chosns.backends.wanted import checked
 from chosns.cli.output import json_option, print_json, say, since, table
 from chosns.config import read_site
 from chosns.integrate.model import Machine
@@ -18,7 +19,7 @@ from chosns.observe.state import node_state
 @json_option
 def status(as_json: bool) -> None:
     """Show the state of every environment. Exit status 1 if one is not up."""
-    node = node_state(read_site(), inside=True)
+    node = node_state(checked(read_site()), inside=True)
     if as_json:
         print_json(node.to_json())
     else:
@@ -45,8 +46,9 @@ def status(as_json: bool) -> None:
             say("no environment is prepared on this node: an administrator runs `chosctl up`", err=True)
         if node.problems:
             say("the configuration has errors: `chosctl check` shows them", err=True)
-        if "kmod" in node.backends and not (node.module and node.module.version and node.module.root):
-            say("the kernel module is not there, or /chos is not: `chosctl up` mends that", err=True)
+        for report in node.reports:
+            if report.problem:
+                say(report.problem, err=True)
         if node.launcher:
             say(node.launcher, err=True)
         if node.without_nosuid:
@@ -75,7 +77,7 @@ def status(as_json: bool) -> None:
 @json_option
 def list_environments(names: bool, everything: bool, as_json: bool) -> None:
     """List the environments that you may enter."""
-    node = node_state(read_site())
+    node = node_state(checked(read_site()))
     shown = [env for env in node.environments if everything or env.state in ("up", "outdated")]
     if names:
         for env in shown:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from chosns.config.text import nearest, quoted, strict_path_fault
+from chosns.config.text import quoted, strict_path_fault
 from chosns.config.tomldoc import Fields
 from chosns.lazydata import dataclass
 from chosns.model import Jobs, Origin
@@ -18,7 +18,6 @@ MAX_BYTES = 2**63 - 1
 MAX_PROCESSES = 2**22  # the kernel's own limit on process ids, proc(5), pid_max
 
 
-BACKENDS = ("ns", "kmod")
 TABLES = ("node", "jobs", "records", "pam")
 MAX_SERVICES = 32  # as many as the registry's file `jobs` may name
 _SERVICE = re.compile(r"[a-z0-9._@+-]{1,64}")
@@ -26,10 +25,12 @@ _SERVICE = re.compile(r"[a-z0-9._@+-]{1,64}")
 
 @dataclass(frozen=True)
 class NodeSettings:
-    """`backends`: which to prepare, the default first; empty where nothing is said."""
+    """`backends`: which to prepare, the default first; empty where nothing is said. They are said at
+    `backends_origin`; whether there are such is not known here."""
 
     jobs: Jobs
     backends: tuple[str, ...]
+    backends_origin: Origin
     origin: Origin
 
 
@@ -47,15 +48,9 @@ def parse_node(top: Fields) -> NodeSettings | None:
         stay=_stay(pam),
     )
     backends = tuple(name for name, _ in node.strings("backends"))
-    for name in backends:
-        if name not in BACKENDS or backends.count(name) > 1:
-            hint = nearest(name, BACKENDS) or f"known: {', '.join(BACKENDS)}"
-            node.report(f"backends: {quoted(name)} is none, or is there twice", hint, "backends")
-            backends = ()
-            break
     for table in tables.values():
         table.close()
-    return NodeSettings(found, backends, first.origin()) if first else None
+    return NodeSettings(found, backends, node.origin("backends"), first.origin()) if first else None
 
 
 def _user_file(jobs: Fields) -> str:

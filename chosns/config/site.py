@@ -113,6 +113,7 @@ def read_site(
         login=login,
         jobs=settings.jobs if settings else Jobs(),
         backends=settings.backends if settings else (),
+        backends_origin=settings.backends_origin if settings else None,
         sysconfig=sysconfig,
         bindmaps=maps,
         problems=tuple(reading.problems),

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from chosns.backends.ns.backend import NamespaceBackend
+from chosns.backends import builder, create
+from chosns.backends.wanted import wanted
 from chosns.config import broken
 from chosns.errors import ChosError
 from chosns.model import Environment, Problem, Severity, Site
@@ -36,8 +37,10 @@ def try_plan(env: Environment, site: Site, show: Callable[[Plan], Any] = lambda 
     :raises ChosError: why there is no plan, or that the tree does not answer.
     """
 
+    backend = create(builder(wanted(site)))
+
     def plan(worker: Worker) -> None:
-        worker.send("planned", shown=show(NamespaceBackend().explain(env, site)))
+        worker.send("planned", shown=show(backend.explain(env, site)))
 
     with Worker(plan, env.name, _TIME_LIMIT) as worker:
         return worker.expect("planned")["shown"]

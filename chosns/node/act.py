@@ -10,14 +10,12 @@ import contextlib
 import os
 from collections.abc import Callable, Sequence
 
-from chosns.backends.kmod import control
-from chosns.backends.kmod import node as module
-from chosns.backends.kmod.root import is_made as made_by_us
-from chosns.backends.ns.backend import TIME_LIMIT
-from chosns.config.node import BACKENDS
-from chosns.errors import NotPrepared, RegistryError, chos_errors
+from chosns.backends import TIME_LIMIT, builder, create
+from chosns.backends import names as backend_names
+from chosns.backends.wanted import wanted
+from chosns.errors import NotPrepared, chos_errors
 from chosns.model import Site, escape_name
-from chosns.mounts.base import ensure_shared, require_base, require_kernel
+from chosns.mounts.base import ensure_shared, require_base
 from chosns.node import decision
 from chosns.node.actions import Action
 from chosns.node.decision import Wish
@@ -59,7 +57,7 @@ def up(
     one keeps its old generation, unless that admits or allows more than the configuration does now.
 
     :param backends: what to prepare for, the default first; empty: what the configuration says, otherwise what the
-        node has now, otherwise ns.
+        node has now, otherwise the default.
     :param renew: make a new generation even of what has not changed.
     :param dry_run: change nothing, and take no lock; the report's `decision` says what would be done.
     :param limit: seconds that one environment may take.
@@ -69,11 +67,8 @@ def up(
     :raises ChosError: nothing can be prepared at all.
     """
     require_base(command)
-    wish = Wish(tuple(backends) or site.backends or _present_backends() or ("ns",), renew)
-    if "ns" in wish.backends:
-        require_kernel()
-    else:
-        control.require_loadable()  # before a registry is made that could not be used
+    wish = Wish(wanted(site, backends), renew)
+    create(builder(wish.backends)).require()  # before a registry is made that could not be used
     environments = [names.find(site, name) for name in chosen] or list(site.environments)
     with chos_errors(REGISTRY), contextlib.ExitStack() as stack:
         notes = []
@@ -167,14 +162,6 @@ def _open_if_there(stack: contextlib.ExitStack) -> Registry | None:
     return None
 
 
-def _present_backends() -> tuple[str, ...]:
-    """The backends that the node is prepared for; empty if it is not prepared, or if its list was edited by hand."""
-    with contextlib.suppress(RegistryError), open_registry() as registry:
-        found = registry.backends()
-        return found if set(found) <= set(BACKENDS) else ()
-    return ()
-
-
 def _private(node: NodeState) -> str:
     """A note about private mounts of the base; empty if there are none."""
     if not node.private:
@@ -188,7 +175,7 @@ def _private(node: NodeState) -> str:
 
 def _clear() -> list[str]:
     """Remove what an `up` left that was killed early; returns notes."""
-    notes = module.take_down() if made_by_us() else []
+    notes = [note for name in backend_names() for note in create(name).clear()]
     if os.path.ismount(REGISTRY):
         remove_registry()
     return notes

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from chosns.backends import Seen
+from chosns.backends import Seen, traits
 from chosns.errors import ChosError, ConfigError, UnknownEnvironment, UnsafeError
 from chosns.lazydata import dataclass
 from chosns.model import Environment, Site, escape_name
@@ -37,7 +37,7 @@ class Wish:
     renew:    make a new generation of what has not changed, too
     """
 
-    backends: tuple[str, ...] = ("ns",)
+    backends: tuple[str, ...]
     renew: bool = False
 
 
@@ -73,8 +73,10 @@ def for_the_node(site: Site, node: NodeState, texts: Mapping[str, str]) -> list[
 def for_backends(node: NodeState, wish: Wish) -> list[Action]:
     """What must exist before environments can be prepared for these backends."""
     found: list[Action] = []
-    if "kmod" in wish.backends and not (node.module and node.module_is_ours):
-        found.append(actions.BringUpModule(("environments are to be prepared for kmod",)))
+    for name in wish.backends:
+        service = node.service(name)
+        if traits(name).service and not (service.there and service.ours):
+            found.append(actions.BringUp(name, (f"environments are to be prepared for {name}",)))
     if node.backends != wish.backends:
         was = f"it was {', '.join(node.backends)}" if node.backends else "nothing was prepared"
         found.append(actions.SetBackends(wish.backends, (was,)))
@@ -115,8 +117,10 @@ def closing(env: Environment, site: Site, node: NodeState) -> Closing:
         too_much = ([] if left else ["it was made for other groups"]) + excess(published, env, site)
     same_groups = published is not None and published.manifest.get("groups") == list(env.groups)
     tighter = policy_excess(published.manifest, env) if published is not None else ["nothing is prepared"]
-    if primary in node.trees and (tighter or not same_groups):
-        found.append(actions.WithdrawTree(env.name, tuple(tighter) or ("the configuration names other groups",)))
+    for name, service in node.services.items():
+        if primary in service.trees and (tighter or not same_groups):
+            why = tuple(tighter) or ("the configuration names other groups",)
+            found.append(actions.Withdraw(env.name, name, why))
     return Closing(tuple(found), tuple(too_much), group_ids)
 
 
@@ -158,8 +162,10 @@ def after_look(site: Site, node: NodeState, seen: Seen, group_ids: Sequence[int]
         generation = str(published)
         if any(published.manifest.get(key) != value for key, value in seen.record.items()):
             found.append(actions.Note(generation, ("the configuration is written otherwise",), seen.record))
-    if node.trees.get(primary, "") != seen.module_tree:
-        found.append(actions.LetModule(env.name, seen.module_tree, ("as it was looked at",)))
+    for name in sorted({*node.services, *seen.trees}):
+        tree = seen.trees.get(name, "")
+        if node.service(name).trees.get(primary, "") != tree:
+            found.append(actions.Let(env.name, name, tree, ("as it was looked at",)))
     wanted = frozenset(group_ids) if group_ids else None
     if why or generation in node.irregular or node.entrants.get(generation, frozenset()) != wanted:
         found.append(actions.Grant(generation, tuple(group_ids), why or ("the configuration names other groups",)))
@@ -277,15 +283,18 @@ def kept(node: NodeState) -> dict[str, int]:
 
 
 def _settle(node: NodeState, backends: Collection[str]) -> list[Action]:
-    """Make the kernel module allow what is published for it. A module that `chosctl` did not load is left alone."""
-    if not node.module_is_ours:
-        return []
-    if "kmod" not in backends:
-        return [actions.TakeDownModule(("no environment is to be prepared for kmod",))]
-    wanted = tuple(dict.fromkeys(tree for name, tree in node.trees.items() if name in node.links))
-    if node.allowed is not None and set(node.allowed) != set(wanted):
-        return [actions.AllowTrees(wanted, ("as environments are published",))]
-    return []
+    """Make services let users into what is published. A service that `chosctl` did not bring up is left alone."""
+    found: list[Action] = []
+    for name, service in node.services.items():
+        if not service.ours:
+            continue
+        if name not in backends:
+            found.append(actions.TakeDown(name, (f"no environment is to be prepared for {name}",)))
+            continue
+        wanted = tuple(dict.fromkeys(tree for primary, tree in service.trees.items() if primary in node.links))
+        if service.admitted is not None and set(service.admitted) != set(wanted):
+            found.append(actions.Admit(name, wanted, ("as environments are published",)))
+    return found
 
 
 def to_go(node: NodeState, wanted: Sequence[str]) -> list[Action]:

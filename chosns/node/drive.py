@@ -7,9 +7,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from chosns import backends
 from chosns.backends import Backend, Look, Seen
-from chosns.backends.kmod.backend import ModuleBackend
-from chosns.backends.ns.backend import NamespaceBackend
 from chosns.config import broken
 from chosns.errors import ChangedError, ChosError, ConfigError, as_chos_error
 from chosns.lazydata import dataclass
@@ -64,8 +63,7 @@ class Drive:
         workers: int = 1,
     ) -> None:
         self._site, self.node, self._wish, self._doer, self._told = site, node, wish, doer, told
-        self._module = ModuleBackend(limit)
-        self._ns: Backend = NamespaceBackend(limit)
+        self._backends = {name: backends.create(name, limit) for name in wish.backends}
         self._broken: Mapping[str, Sequence[Problem]] = broken(site)
         self._workers = workers
         self.report = Report(notes=list(notes))
@@ -109,16 +107,18 @@ class Drive:
         self.report.add(environment, action)
 
     def _bring_up_backends(self) -> None:
-        """If there is no module for this kernel, continue with ns alone."""
-        if "kmod" in self._wish.backends:
+        """If what one of several backends needs cannot be had, continue with the others."""
+        for name in self._wish.backends:
             try:
-                self.report.notes += self._doer.bring_up_module(self._site)
+                self.report.notes += self._doer.bring_up(self._backends[name], self._site)
             except ChosError as error:
-                if "ns" not in self._wish.backends:
+                others = tuple(other for other in self._wish.backends if other != name)
+                if not others:
                     raise
-                self.report.notes.append(f"only ns is prepared: {error}" + (f" — {error.hint}" if error.hint else ""))
+                hint = f" — {error.hint}" if error.hint else ""
+                self.report.notes.append(f"only {', '.join(others)} is prepared: {error}{hint}")
                 self.report.degraded = True
-                self._wish = replace(self._wish, backends=("ns",))
+                self._wish = replace(self._wish, backends=others)
         self._take(decision.for_backends(self.node, self._wish))
 
     def _close(self, env: Environment) -> Closing | Refused:
@@ -164,7 +164,7 @@ class Drive:
         return Outcome(env.name, "failed", error=failure)
 
     def _backend(self) -> Backend:
-        return self._ns if "ns" in self._wish.backends else self._module
+        return self._backends[backends.builder(self._wish.backends)]
 
     def _prepare(
         self, env: Environment, group_ids: Sequence[int], ahead: Ahead
@@ -199,9 +199,11 @@ class Drive:
         published = self.node.published(escape_name(env.name))
         if published and published.manifest.get("fingerprint") != seen.fingerprint:
             seen = replace(seen, operations=look.operations())
-        if {"ns", "kmod"} <= set(self._wish.backends):
-            allowed, more = self._module.may_serve(env, self._site, group_ids)
-            seen = replace(seen, warnings=(*seen.warnings, *more), module_tree=env.tree if allowed else "")
+        for name in self._wish.backends:
+            if name != seen.backend:
+                tree, more = self._backends[name].join(env, self._site, group_ids)
+                trees = {**seen.trees, name: tree} if tree else seen.trees
+                seen = replace(seen, warnings=(*seen.warnings, *more), trees=trees)
         return seen
 
     def _make(self, action: actions.Make, look: Look) -> None:

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import field, replace
 from typing import Any
 
+from chosns.backends import traits
 from chosns.lazydata import dataclass
 from chosns.model import Environment, escape_name
-from chosns.node.node_actions import Why
+from chosns.node.node_actions import Why, with_service
 from chosns.node.state import NodeState
 from chosns.registry import Generation
 from chosns.registry.access import narrowed
@@ -34,19 +35,21 @@ class Narrow:
 
 
 @dataclass(frozen=True)
-class WithdrawTree:
-    """Make the kernel module refuse an environment until its tree was looked at again."""
+class Withdraw:
+    """Make a backend's service refuse an environment until its tree was looked at again."""
 
     environment: str
+    backend: str
     why: Why
 
     def describe(self) -> str:
-        return f"withdraw {self.environment} from the kernel module"
+        return f"withdraw {self.environment} from {traits(self.backend).gatekeeper}"
 
     def after(self, node: NodeState) -> NodeState:
-        trees = _without(node.trees, [escape_name(self.environment)])
+        service = node.service(self.backend)
+        trees = _without(service.trees, [escape_name(self.environment)])
         left = tuple(tree for name, tree in trees.items() if name in node.links)
-        return replace(node, trees=trees, allowed=None if node.allowed is None else left)
+        return with_service(node, self.backend, trees=trees, admitted=None if service.admitted is None else left)
 
 
 @dataclass(frozen=True)
@@ -66,8 +69,8 @@ class Make:
     def after(self, node: NodeState) -> NodeState:
         """Has placeholders for what is known only when it is made: the namespace, the root directory, and the plan."""
         name, _, number = self.generation.rpartition(".")
-        known_later = {"namespace": 1, "root": [1, 1], "plan": {"operations": [{}]}}
-        made = Generation(name, int(number), 1, {**self.manifest, **known_later}, self.backend == "ns")
+        known_later = {"namespace": int(traits(self.backend).namespace), "root": [1, 1], "plan": {"operations": [{}]}}
+        made = Generation(name, int(number), 1, {**self.manifest, **known_later}, traits(self.backend).namespace)
         return replace(
             node,
             generations={**node.generations, self.generation: made},
@@ -98,24 +101,22 @@ class Note:
 
 
 @dataclass(frozen=True)
-class LetModule:
-    """Make the kernel module let users into a tree by this environment's name; into no tree if `tree` is empty."""
+class Let:
+    """Make a backend's service let users into a tree by this environment's name; into no tree if `tree` is empty."""
 
     environment: str
+    backend: str
     tree: str
     why: Why
 
     def describe(self) -> str:
-        return (
-            f"have the kernel module let users into {self.tree}"
-            if self.tree
-            else (f"have the kernel module let nobody into {self.environment}")
-        )
+        whom = f"users into {self.tree}" if self.tree else f"nobody into {self.environment}"
+        return f"have {traits(self.backend).gatekeeper} let {whom}"
 
     def after(self, node: NodeState) -> NodeState:
         name = escape_name(self.environment)
-        others = _without(node.trees, [name])
-        return replace(node, trees={**others, name: self.tree} if self.tree else others)
+        others = _without(node.service(self.backend).trees, [name])
+        return with_service(node, self.backend, trees={**others, name: self.tree} if self.tree else others)
 
 
 @dataclass(frozen=True)

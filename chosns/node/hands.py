@@ -10,9 +10,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
-from chosns.backends import Look
-from chosns.backends.kmod import control
-from chosns.backends.kmod import node as module
+from chosns import backends
+from chosns.backends import Backend, Look, create
 from chosns.errors import ChosError
 from chosns.model import Site, escape_name
 from chosns.mounts.repair import Repaired, look, not_looked_at, repair
@@ -44,8 +43,8 @@ class Doer(Protocol):
     def restrict(self, generations: list[Generation]) -> tuple[list[Action], Repaired]:
         """Look at the mounts of generations, and restrict them; returns the actions and their results."""
 
-    def bring_up_module(self, site: Site) -> list[str]:
-        """Load the module and make /chos, or complete it; returns notes. :raises ChosError: it is not possible."""
+    def bring_up(self, backend: Backend, site: Site) -> list[str]:
+        """Have what a backend needs on the node, or complete it; returns notes. :raises ChosError: it cannot be had."""
 
     def seen_again(self, node: NodeState) -> NodeState:
         """The node, with what may have changed without our doing, read again."""
@@ -73,9 +72,9 @@ class Hands:
         """See Doer."""
         return [], repair(generations)
 
-    def bring_up_module(self, site: Site) -> list[str]:
+    def bring_up(self, backend: Backend, site: Site) -> list[str]:
         """See Doer."""
-        return module.bring_up(site, self._registry)
+        return backend.bring_up(site, self._registry)
 
     def seen_again(self, node: NodeState) -> NodeState:
         """See Doer."""
@@ -83,7 +82,10 @@ class Hands:
             node,
             residents=count_residents(list(node.generations.values())),
             serials=self._registry.serials(),
-            allowed=control.allowed() if control.is_mounted() else None,
+            services={
+                name: replace(service, admitted=backends.presence(name).admitted())
+                for name, service in node.services.items()
+            },
         )
 
 
@@ -112,9 +114,9 @@ class NoHands:
             if found.lacking or found.launcher
         ], Repaired(unknown, not unknown)
 
-    def bring_up_module(self, site: Site) -> list[str]:
+    def bring_up(self, backend: Backend, site: Site) -> list[str]:
         """See Doer."""
-        control.require_loadable()
+        backend.require()
         return []
 
     def seen_again(self, node: NodeState) -> NodeState:
@@ -146,19 +148,19 @@ _DO: dict[type[Any], Callable[[RegistryWriter, Any], list[str] | None]] = {
     actions.MakeRegistry: _nothing,
     actions.RemoveRegistry: _nothing,
     actions.Restrict: _nothing,
-    actions.BringUpModule: _nothing,
+    actions.BringUp: _nothing,
     actions.WriteFile: lambda registry, action: registry.write(action.name, action.text),
     actions.LeadToBase: _lead_to_base,
     actions.SetBackends: lambda registry, action: registry.set_backends(action.backends),
     actions.Narrow: _narrow,
-    actions.WithdrawTree: lambda registry, action: module.withdraw(action.environment, registry),
-    actions.LetModule: lambda registry, action: registry.set_module_tree(action.environment, action.tree),
+    actions.Withdraw: lambda registry, action: create(action.backend).withdraw(action.environment, registry),
+    actions.Let: lambda registry, action: create(action.backend).let(action.environment, action.tree, registry),
     actions.Grant: lambda registry, action: registry.grant(action.generation, action.group_ids),
     actions.Publish: _publish,
     actions.Note: lambda registry, action: registry.note(action.generation, action.record),
     actions.Unpublish: lambda registry, action: registry.unpublish(action.names),
     actions.RecordFailures: lambda registry, action: registry.set_failures(action.failures),
     actions.Retire: lambda registry, action: registry.retire(action.generation),
-    actions.AllowTrees: lambda registry, _: module.settle(registry, registry.backends()),
-    actions.TakeDownModule: lambda registry, _: module.settle(registry, ()),
+    actions.Admit: lambda registry, action: create(action.backend).settle(registry, True),
+    actions.TakeDown: lambda registry, action: create(action.backend).settle(registry, False),
 }

@@ -1,10 +1,12 @@
-"""Actions that concern the whole node: its mounts, the registry itself, the kernel module. See `actions`. Pure."""
+"""Actions that concern the whole node: its mounts, the registry itself, what backends need. See `actions`. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import field, replace
+from typing import Any
 
+from chosns.backends import traits
 from chosns.lazydata import dataclass
 from chosns.node.state import NodeState
 from chosns.registry import names
@@ -104,43 +106,47 @@ class SetBackends:
 
 
 @dataclass(frozen=True)
-class BringUpModule:
-    """Load the kernel module, mount its files, and make /chos. Undone by TakeDownModule."""
+class BringUp:
+    """Have what a backend needs once for the whole node. Undone by TakeDown."""
 
+    backend: str
     why: Why
 
     def describe(self) -> str:
-        return "load the kernel module and make /chos"
+        return traits(self.backend).bring_up
 
     def after(self, node: NodeState) -> NodeState:
-        return replace(node, module=True, module_is_ours=True, allowed=node.allowed or ())
+        service = node.service(self.backend)
+        return with_service(node, self.backend, there=True, ours=True, admitted=service.admitted or ())
 
 
 @dataclass(frozen=True)
-class AllowTrees:
-    """Set the list of the trees that the kernel module lets users into."""
+class Admit:
+    """Set the list of the trees that a backend's service lets users into."""
 
+    backend: str
     trees: tuple[str, ...]
     why: Why
 
     def describe(self) -> str:
-        return f"have the kernel module allow {', '.join(self.trees) or 'no tree'}"
+        return f"have {traits(self.backend).gatekeeper} allow {', '.join(self.trees) or 'no tree'}"
 
     def after(self, node: NodeState) -> NodeState:
-        return replace(node, allowed=self.trees)
+        return with_service(node, self.backend, admitted=self.trees)
 
 
 @dataclass(frozen=True)
-class TakeDownModule:
-    """Unload the kernel module and remove /chos. While processes are in /chos, only make it refuse new ones."""
+class TakeDown:
+    """Remove what a backend has once for the whole node. While processes need it, only make it refuse new ones."""
 
+    backend: str
     why: Why
 
     def describe(self) -> str:
-        return "take down the kernel module and /chos"
+        return f"take down {traits(self.backend).service}"
 
     def after(self, node: NodeState) -> NodeState:
-        return replace(node, module=False, module_is_ours=False, allowed=None)
+        return with_service(node, self.backend, there=False, ours=False, admitted=None)
 
 
 @dataclass(frozen=True)
@@ -168,6 +174,11 @@ class RemoveRegistry:
 
     def after(self, node: NodeState) -> NodeState:
         return NodeState(shared=node.shared, private=node.private, groups=node.groups)
+
+
+def with_service(node: NodeState, backend: str, **changes: Any) -> NodeState:
+    """The node with a backend's service changed."""
+    return replace(node, services={**node.services, backend: replace(node.service(backend), **changes)})
 
 
 def _also(text: str, items: tuple[str, ...]) -> str:

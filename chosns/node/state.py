@@ -11,7 +11,8 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import field
 
-from chosns.backends.kmod import control, root
+from chosns import backends
+from chosns.backends import Service
 from chosns.lazydata import dataclass
 from chosns.model import Site
 from chosns.mounts.base import is_shared, private_mounts
@@ -40,10 +41,7 @@ class NodeState:
     written:     `NAME.N` of published ones → what C reads of it; None if users other than root can write there
     serials:     registry name → number of the latest generation that was begun
     failures:    registry name → why it could not be prepared
-    trees:       registry name → tree that the kernel module allows for it
-    module:      whether the kernel module is loaded, its files are mounted, and /chos is made
-    module_is_ours: whether `chosctl up` has loaded it
-    allowed:     trees that it lets users into; None if it is not loaded
+    services:    backend → what it has on the node once for all environments, of backends that need that
     residents:   `NAME.N` → processes that live in it
     groups:      name → number, of those that the configuration names; None: not known on this node
     """
@@ -60,16 +58,17 @@ class NodeState:
     written: Mapping[str, Written | None] = field(default_factory=dict)
     serials: Mapping[str, int] = field(default_factory=dict)
     failures: Mapping[str, str] = field(default_factory=dict)
-    trees: Mapping[str, str] = field(default_factory=dict)
-    module: bool = False
-    module_is_ours: bool = False
-    allowed: tuple[str, ...] | None = None
+    services: Mapping[str, Service] = field(default_factory=dict)
     residents: Mapping[str, int] = field(default_factory=dict)
     groups: Mapping[str, int | None] = field(default_factory=dict)
 
     def published(self, primary: str) -> Generation | None:
         """The generation that an environment's registry name leads to."""
         return self.generations.get(names.generation_of(self.links.get(primary, "")))
+
+    def service(self, backend: str) -> Service:
+        """What a backend has on the node."""
+        return self.services.get(backend, Service())
 
 
 def read_node(site: Site, registry: Registry | None) -> NodeState:
@@ -80,7 +79,7 @@ def read_node(site: Site, registry: Registry | None) -> NodeState:
     known = {name: _group(name) for env in site.environments for name in env.groups}
     private = tuple(private_mounts())
     if registry is None:
-        return NodeState(shared=is_shared(), private=private, module=root.is_made(), groups=known)
+        return NodeState(shared=is_shared(), private=private, services=_services(None), groups=known)
     generations = {str(generation): generation for generation in registry.generations()}
     links = registry.links()
     live = sorted(set(names.published(links).values()) & set(generations))
@@ -98,13 +97,15 @@ def read_node(site: Site, registry: Registry | None) -> NodeState:
         written={name: registry.written(name) for name in live},
         serials=registry.serials(),
         failures=registry.failures(),
-        trees=registry.module_trees(),
-        module=control.is_mounted() and root.is_made(),
-        module_is_ours=registry.module_is_ours(),
-        allowed=control.allowed() if control.is_mounted() else None,
+        services=_services(registry),
         residents=count_residents(list(generations.values())),
         groups=known,
     )
+
+
+def _services(registry: Registry | None) -> dict[str, Service]:
+    found = map(backends.presence, backends.names())
+    return {each.traits.name: each.service(registry) for each in found if each.traits.service}
 
 
 def _group(name: str) -> int | None:

@@ -34,7 +34,7 @@ def reasons(
         return NOTHING_PREPARED
     if published.manifest.get("fingerprint") != seen.fingerprint:
         return _changes(published.manifest, seen, group_ids)
-    if published.backend == "ns" and not _operations_of(published.manifest):
+    if published.has_namespace and not _operations_of(published.manifest):
         return (f"{published}'s manifest.json is damaged",)
     if not intact(published, written, seen.environment):
         return (f"{published} was damaged, or others than root could write in it",)
@@ -42,8 +42,9 @@ def reasons(
 
 
 def _changes(manifest: Mapping[str, Any], seen: Seen, group_ids: Sequence[int]) -> tuple[str, ...]:
-    if manifest.get("backend", "ns") != seen.backend:
-        return (f"it was prepared for {manifest.get('backend', 'ns')} and is to be prepared for {seen.backend}",)
+    before = manifest.get("backend", seen.backend)
+    if before != seen.backend:
+        return (f"it was prepared for {before} and is to be prepared for {seen.backend}",)
     old, new = manifest.get("made_of"), {**seen.made_of, "groups": sorted(group_ids)}
     if not isinstance(old, dict):
         return ("an earlier version of chosctl made it, and did not write down of what",)
@@ -53,9 +54,9 @@ def _changes(manifest: Mapping[str, Any], seen: Seen, group_ids: Sequence[int]) 
     if manifest.get("tree") != seen.environment.tree:
         found.insert(0, f"its tree is {seen.environment.tree} now, and was {manifest.get('tree')}")
     found += _policy(old.get("policy"), new.get("policy"))
-    before = _operations_of(manifest)
-    if before and seen.operations:
-        found += _operations(before, seen.operations)
+    planned = _operations_of(manifest)
+    if planned and seen.operations:
+        found += _operations(planned, seen.operations)
     return tuple(found) or ("something that it is made of changed",)
 
 

@@ -83,7 +83,7 @@ def _unknown(seen: Seen) -> Problem:
 
 def _is_trusting(generation: Generation) -> bool:
     policy = generation.manifest.get("policy")
-    return generation.backend == "ns" and not (isinstance(policy, dict) and policy.get("no_new_privs"))
+    return generation.has_namespace and not (isinstance(policy, dict) and policy.get("no_new_privs"))
 
 
 def _late(seen: Iterable[Seen]) -> Iterator[Exposed]:

@@ -27,9 +27,9 @@ from chosns.lazydata import dataclass
 from chosns.model import escape_name
 from chosns.mounts.worker import Worker
 from chosns.observe.batch import VARIABLES, Wish, wish
-from chosns.observe.homes import Homes, mount_namespace
+from chosns.observe.homes import Homes
 from chosns.registry import Generation, Registry, names
-from chosns.system.procfs import command_line, first_lines
+from chosns.system.procfs import command_line, first_lines, mount_namespace
 
 _TIME_LIMIT = 20.0
 _MOST_VARIABLES = 1 << 20  # bytes of a process's variables that are looked at

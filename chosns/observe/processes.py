@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import psutil
 
 from chosns.lazydata import dataclass
-from chosns.observe.homes import Homes, mount_namespace
+from chosns.observe.homes import Homes
 from chosns.registry import Generation
-from chosns.system.procfs import command_line
+from chosns.system.procfs import command_line, mount_namespace
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,8 @@ import os
 from dataclasses import asdict, field, replace
 from typing import Any
 
-from chosns.backends.kmod import control as module
-from chosns.backends.kmod.control import ModuleState
-from chosns.backends.kmod.root import is_made
+from chosns import backends
+from chosns.backends import Report
 from chosns.errors import ChosError, NotPrepared
 from chosns.lazydata import dataclass
 from chosns.model import Environment, Severity, Site, escape_name
@@ -61,7 +60,7 @@ class EnvironmentState:
 class NodeState:
     """All of a node. `prepared`: whether there is a registry at all. `problems`: errors in the configuration.
 
-    `backend`: the default of `backends`. `module`: the kernel module's state, None where it is not loaded.
+    `backend`: the default of `backends`. `services`: what backends have on the node, under the keys of `status --json`.
     `launcher`: why nobody can enter with the installed launcher, where that is so.
     `private_mounts`: of the base; what is mounted below them does not appear inside.
     `without_nosuid`: where set-uid programs of the base work inside; None where that is not known.
@@ -74,15 +73,20 @@ class NodeState:
     problems: int = 0
     private_mounts: tuple[str, ...] = ()
     launcher: str = ""
-    module: ModuleState | None = None
+    services: tuple[tuple[str, Report], ...] = ()
     without_nosuid: tuple[Exposed, ...] | None = None
     missed: int | None = None
 
     @property
     def healthy(self) -> bool:
         well = all(env.state in ("up", "closed", "unlisted") for env in self.environments)
-        served = "kmod" not in self.backends or bool(self.module and self.module.version and self.module.root)
+        served = not any(report.problem for report in self.reports)
         return self.prepared and well and served and not self.problems and not self.launcher
+
+    @property
+    def reports(self) -> tuple[Report, ...]:
+        """On the services of those backends that environments are prepared for."""
+        return tuple(report for name, report in self.services if name in self.backends)
 
     @property
     def backend(self) -> str:
@@ -95,7 +99,7 @@ class NodeState:
             "healthy": self.healthy,
             "backend": self.backend,
             "backends": self.backends,
-            "module": asdict(self.module) if self.module else None,
+            **{report.key: report.value for _, report in self.services},
             "private_mounts": self.private_mounts,
             "without_nosuid": None if self.without_nosuid is None else list(map(asdict, self.without_nosuid)),
             "missed": self.missed,
@@ -119,7 +123,9 @@ def node_state(site: Site, *, inside: bool = False) -> NodeState:
         with open_registry() as registry:
             return replace(_prepared_state(site, registry, inside), problems=errors, launcher=launcher_problem())
     except NotPrepared:
-        return NodeState(False, (), tuple(_state(env, None, "", []) for env in site.environments), errors)
+        return NodeState(
+            False, (), tuple(_state(env, None, "", []) for env in site.environments), errors, services=_services()
+        )
 
 
 def _prepared_state(site: Site, registry: Registry, inside: bool) -> NodeState:
@@ -143,10 +149,15 @@ def _prepared_state(site: Site, registry: Registry, inside: bool) -> NodeState:
         registry.backends(),
         tuple(states),
         private_mounts=tuple(private_mounts()),
-        module=module.state(is_made()),
+        services=_services(),
         without_nosuid=None if exposure is None or exposure.unknown else exposure.found,
         missed=_count_missed(registry) if inside else None,
     )
+
+
+def _services() -> tuple[tuple[str, Report], ...]:
+    found = ((name, backends.presence(name).report()) for name in backends.names())
+    return tuple((name, report) for name, report in found if report)
 
 
 def _count_missed(registry: Registry) -> int | None:

@@ -36,7 +36,7 @@ def excess(generation: Generation, env: Environment, site: Site) -> list[str]:
     Which groups may enter is not compared here.
     """
     found = policy_excess(generation.manifest, env)
-    if generation.backend == "kmod":  # the module shows nothing for one environment alone
+    if not generation.has_namespace:  # nothing is shown for this environment alone
         return found
     shown = from_json(generation.manifest.get("allows"))
     if shown is None:
@@ -54,7 +54,7 @@ def policy_excess(manifest: dict[str, Any], env: Environment) -> list[str]:
     if not isinstance(made_with, dict):
         return ["it does not say with which policy it was made"]
     policy, excess = env.policy, []
-    if manifest.get("backend") != "kmod":  # which sets no_new_privs in each environment, whatever the tree is
+    if manifest.get("namespace", 1):  # without one the policy was not made tighter for what the tree is
         if "image" not in manifest and made_with.get("trust") != FOREIGN and not policy.trust:
             excess.append("an earlier version of chosctl made it and did not write down whether its tree is an image")
         policy = decided(policy, str(manifest.get("image", "")))

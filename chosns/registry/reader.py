@@ -49,12 +49,12 @@ class Generation:
     @property
     def complete(self) -> bool:
         """Whether it was finished. If not, it is left over from a writer that was killed."""
-        return bool(self.manifest) and (self.pinned or self.backend == "kmod")
+        return bool(self.manifest) and (self.pinned or not self.has_namespace)
 
     @property
-    def backend(self) -> str:
-        """The backend that prepared it. A generation of `kmod` has no namespace and no pin."""
-        return str(self.manifest.get("backend", "ns"))
+    def has_namespace(self) -> bool:
+        """Whether it was made with a mount namespace of its own, so that it needs a pin."""
+        return bool(self.manifest.get("namespace", 1))
 
 
 class Written(NamedTuple):

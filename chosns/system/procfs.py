@@ -28,3 +28,11 @@ def first_lines(path: str, most: int) -> Iterator[bytes]:
             most -= len(chunk)
             *lines, rest = (rest + chunk).split(b"\n")
             yield from lines
+
+
+def mount_namespace(pid: int | str) -> int:
+    """Inode number of a process's mount namespace; 0 where it is gone, or not the caller's to know."""
+    try:
+        return os.stat(f"/proc/{pid}/ns/mnt").st_ino
+    except OSError:
+        return 0

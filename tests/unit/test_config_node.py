@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from chosns.backends.wanted import checked
 from chosns.config import broken, read_site
 from chosns.config.sections import SectionFile, parse_sections
-from chosns.model import Jobs, Origin
+from chosns.model import Jobs, Origin, Site
 
 FILE = "/etc/chos.d/a.toml"
 WHOLE = """\
@@ -48,6 +49,19 @@ def test_backends() -> None:
 
 
 @pytest.mark.parametrize(
+    ("said", "message"), [(("kmodd",), 'backends: "kmodd" is none'), (("ns", "ns"), "is there twice"), (("ns",), "")]
+)
+def test_backends_that_there_are(said: tuple[str, ...], message: str) -> None:
+    """Asked of the backends themselves, for the configuration does not know them."""
+    site = checked(Site(backends=said, backends_origin=Origin(FILE, 7)))
+    if message:
+        assert message in site.problems[0].message and site.problems[0].origin == Origin(FILE, 7)
+        assert site.backends == ()
+    else:
+        assert not site.problems and site.backends == said
+
+
+@pytest.mark.parametrize(
     ("size", "bytes_"),
     [("1K", 2**10), ("3m", 3 * 2**20), ("2 G", None), ("2GB", 2**31), ("1T", 2**40), ("1TiB", 2**40)],
 )
@@ -76,8 +90,6 @@ def test_sizes(size: str, bytes_: int | None) -> None:
         ('records.file = "/"', "is the root itself"),
         ("records.syslog = 1", "must be true or false"),
         ("jobs = 1", "must be a table"),
-        ('node.backends = ["kmodd"]', 'backends: "kmodd" is none'),
-        ('node.backends = ["ns", "ns"]', "is there twice"),
         ('node.backends = "ns"', "must be an array"),
         ('pam.stay = ["Sudo"]', 'stay: "Sudo" is not the name of a PAM service'),
         ('pam.stay = ["/etc/pam.d/sudo"]', "is not the name of a PAM service"),

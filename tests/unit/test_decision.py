@@ -40,7 +40,7 @@ def seen(item: Environment, where: Site, tree: str = "1:1", module: bool = False
     made_of = {"tree": tree, "launcher": "", "mount": 0, "policy": {"no_new_privs": item.policy.no_new_privs}}
     fingerprint = f"{tree} {item.policy} {item.variables} {item.groups}"
     return Seen(
-        "ns", item, fingerprint, made_of, recorded_mounts(item, where, ""), module_tree=item.tree if module else ""
+        "ns", item, fingerprint, made_of, recorded_mounts(item, where, ""), trees={"kmod": item.tree} if module else {}
     )
 
 
@@ -187,13 +187,13 @@ def test_a_damaged_manifest_is_a_reason_and_no_mistake(operations: Any, fingerpr
 def test_a_tree_that_kmod_cannot_keep_closed_is_withdrawn() -> None:
     where, wish = site(env("el9", groups=("staff",))), Wish(("kmod",))
     node, _ = up(where, EMPTY, wish, lambda item: seen(item, where, module=True))
-    assert node.allowed == ("/os/el9",)
+    assert node.service("kmod").admitted == ("/os/el9",)
 
     def refuse(_: Environment) -> Seen:
         raise UnsafeError("kmod cannot keep users out")
 
     node, _ = up(where, node, wish, refuse)
-    assert node.allowed == () and "el9" not in node.links
+    assert node.service("kmod").admitted == () and "el9" not in node.links
 
 
 class Failing:
@@ -212,7 +212,7 @@ def test_what_could_not_be_closed_must_not_stay() -> None:
     drive = Drive(where, node, NS, cast(Any, Failing()), 1.0, Told())
     closed = drive._close(where.environments[0])
     assert isinstance(closed, Refused) and closed.excess is None
-    assert drive.node.trees == {}, "what comes after it is tried, too"
+    assert drive.node.service("kmod").trees == {}, "what comes after it is tried, too"
     follows = decision.after_failure(where.environments[0], where, drive.node, closed.error, closed.excess)
     assert isinstance(follows.actions[0], actions.Unpublish)
 
@@ -255,7 +255,7 @@ def test_a_generation_that_somebody_lives_in_stays() -> None:
     where = site(env("el9"))
     node, _ = up(where, EMPTY)
     node = replace(node, residents={"el9.1": 3})
-    node, done = up(where, node, Wish(renew=True))
+    node, done = up(where, node, Wish(("ns",), renew=True))
     assert "Retire" not in kinds(done) and decision.kept(node) == {"el9.1": 3}
     node, done = up(where, replace(node, residents={}))
     assert [action.generation for action in done if isinstance(action, actions.Retire)] == ["el9.1"]
@@ -324,7 +324,8 @@ def outside(node: NodeState) -> Mapping[str, Any]:
     for name, text in node.links.items():
         one = node.generations.get(names.generation_of(node.links.get(text, text)))
         found[name] = (one.name, one.manifest["fingerprint"], node.entrants[str(one)]) if one else text
-    return {**found, "allowed": frozenset(node.allowed or ()), "files": dict(node.files), "backends": node.backends}
+    allowed = frozenset(node.service("kmod").admitted or ())
+    return {**found, "allowed": allowed, "files": dict(node.files), "backends": node.backends}
 
 
 @given(SITES, SITES, WISHES, WISHES, AWAY, st.integers(0, 60))

@@ -12,15 +12,16 @@ from typing import Any
 import pytest
 from plan_support import DEFAULT, HERE
 
+from chosns.backends import Service
 from chosns.backends.kmod import control
 from chosns.backends.kmod.backend import _require_closed, _require_possible
+from chosns.backends.kmod.presence import Homes
 from chosns.backends.kmod.root import tree_names
 from chosns.errors import BuildError, UnsafeError
 from chosns.model import Bind, Environment, Policy, Site, Sysconfig
-from chosns.node.actions import WithdrawTree
+from chosns.node.actions import Withdraw
 from chosns.node.decision import closing
 from chosns.node.state import NodeState
-from chosns.observe.homes import Homes
 from chosns.registry import Generation
 from chosns.registry.excess import recorded
 
@@ -29,7 +30,7 @@ SITE = Site((ENV,), bindmaps={"default": DEFAULT})
 
 
 def generation(name: str, number: int, backend: str, tree: str) -> Generation:
-    manifest: dict[str, Any] = {"backend": backend, "tree": tree, "namespace": 0}
+    manifest: dict[str, Any] = {"backend": backend, "tree": tree, "namespace": int(backend == "ns")}
     return Generation(name, number, 0, manifest, pinned=backend == "ns")
 
 
@@ -160,10 +161,10 @@ def stays_allowed(manifest: dict[str, Any], now: Policy) -> bool:
         links={"one": "../gen/one.1"},
         generations={"one.1": Generation("one", 1, 0, manifest, pinned=True)},
         entrants={"one.1": None},
-        trees={"one": "/os/one"},
+        services={"kmod": Service(trees={"one": "/os/one"})},
     )
     found = closing(replace(ENV, policy=now), SITE, node).actions
-    return not any(isinstance(action, WithdrawTree) for action in found)
+    return not any(isinstance(action, Withdraw) for action in found)
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,9 @@ from dataclasses import asdict
 from typing import Any
 
 from chosns.backends import Seen, with_groups
-from chosns.backends.kmod import control
-from chosns.backends.kmod.root import ROOT, tree_names
+from chosns.backends.kmod import control, node
+from chosns.backends.kmod.presence import PRESENCE
+from chosns.backends.kmod.root import ROOT, explain_root, is_made, tree_names
 from chosns.errors import BuildError, ChosError, UnsafeError
 from chosns.model import BindMap, Environment, Policy, Site
 from chosns.mounts.worker import Worker
@@ -36,19 +37,27 @@ _SHOWN = 4  # missing links that a message names
 
 
 class ModuleBackend:
-    """See `backends.Backend`. The plan that it explains is empty: nothing is mounted for one environment.
+    """See `backends.Backend`.
 
     :param limit: seconds that one environment may take.
     """
 
-    name = "kmod"
+    traits = PRESENCE.traits
 
     def __init__(self, limit: float) -> None:
         self._limit = limit
 
-    def explain(self, env: Environment, site: Site) -> Plan:
+    def require(self) -> None:
         """See Backend."""
-        return Plan(env.name, env.tree, ())
+        control.require_loadable()
+
+    def explain(self, env: Environment, site: Site) -> Plan:
+        """See Backend. Nothing is mounted for one environment: this is /chos, the root of all of them."""
+        _require_possible(env, site)
+        with open_tree_root(env.tree, owners_of(env.policy)) as tree:
+            warnings = _warnings(env, site.bindmaps[env.bindmap], tree)
+            trust = decided(env.policy, image_type(tree.fd)).trust
+        return Plan(env.name, env.tree, tuple(explain_root(site)), warnings=tuple(warnings), trust=trust)
 
     @contextmanager
     def look(self, env: Environment, site: Site, group_ids: Sequence[int]) -> Iterator[ModuleLook]:
@@ -57,14 +66,33 @@ class ModuleBackend:
         with Worker(lambda worker: _look(worker, env, site), env.name, self._limit) as worker:
             yield ModuleLook(worker, env, group_ids)
 
-    def may_serve(self, env: Environment, site: Site, group_ids: Sequence[int]) -> tuple[bool, list[str]]:
-        """Whether an environment prepared for ns can also be entered through the module. Returns warnings, or why
-        not."""
+    def join(self, env: Environment, site: Site, group_ids: Sequence[int]) -> tuple[str, tuple[str, ...]]:
+        """See Backend."""
         try:
             with self.look(env, site, group_ids) as look:
-                return True, list(look.see().warnings)
+                return env.tree, look.see().warnings
         except ChosError as error:
-            return False, [f"{error}; so it can be entered by ns only"]
+            return "", (f"{error}; so it can be entered by ns only",)
+
+    def bring_up(self, site: Site, registry: RegistryWriter) -> list[str]:
+        """See Backend."""
+        return node.bring_up(site, registry)
+
+    def withdraw(self, environment: str, registry: RegistryWriter) -> None:
+        """See Backend."""
+        node.withdraw(environment, registry)
+
+    def let(self, environment: str, tree: str, registry: RegistryWriter) -> None:
+        """See Backend."""
+        registry.set_module_tree(environment, tree)
+
+    def settle(self, registry: RegistryWriter, wanted: bool) -> list[str]:
+        """See Backend."""
+        return node.settle(registry, wanted)
+
+    def clear(self) -> list[str]:
+        """See Backend."""
+        return node.take_down() if is_made() else []
 
 
 class ModuleLook:
@@ -87,7 +115,7 @@ class ModuleLook:
         _require_closed(env, found, self._group_ids)
         self._system = found["os"]
         return Seen(
-            ModuleBackend.name,
+            ModuleBackend.traits.name,
             env,
             with_groups(f"kmod-{found['identity']}-{env.variables}-{env.policy}", self._group_ids),
             {
@@ -97,7 +125,7 @@ class ModuleLook:
             },
             recorded(env),
             tuple(found["warnings"]),
-            module_tree=env.tree,
+            trees={ModuleBackend.traits.name: env.tree},
         )
 
     def operations(self) -> tuple[Mapping[str, Any], ...]:
@@ -191,3 +219,6 @@ def _warnings(env: Environment, bindmap: BindMap, tree: DirectoryView) -> list[s
 def _leads_to_base(tree: DirectoryView, path: str) -> bool:
     found = resolve(tree, path)
     return found is not None and found.path.startswith("/local/")
+
+
+BACKEND = ModuleBackend

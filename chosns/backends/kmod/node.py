@@ -7,7 +7,6 @@ registry's lock.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 
 from chosns.backends.kmod import control, root
 from chosns.errors import UnsupportedError
@@ -35,14 +34,14 @@ def bring_up(site: Site, registry: RegistryWriter) -> list[str]:
     return notes
 
 
-def settle(registry: RegistryWriter, backends: Sequence[str]) -> list[str]:
+def settle(registry: RegistryWriter, wanted: bool) -> list[str]:
     """Have the module allow what is published for it; take it down where nothing is to be. Returns notes.
 
     A module that was never brought up from here is the site's own, and is left alone.
     """
     if not registry.module_is_ours():
         return []
-    if "kmod" not in backends:
+    if not wanted:
         notes = take_down()
         registry.set_module_ours(bool(notes))
         return notes
@@ -55,7 +54,7 @@ def settle(registry: RegistryWriter, backends: Sequence[str]) -> list[str]:
 def withdraw(name: str, registry: RegistryWriter) -> None:
     """Have the module let nobody into this environment any more, at once."""
     registry.set_module_tree(name, "")
-    settle(registry, registry.backends())
+    settle(registry, wanted="kmod" in registry.backends())
 
 
 def take_down() -> list[str]:

@@ -15,6 +15,7 @@ from collections.abc import Iterable
 
 from chosns.backends.kmod.control import PLACE
 from chosns.model import Site
+from chosns.plan.operations import Bind, Flags, MakeSymlink, Operation, Reason
 from chosns.system import fault, syscalls
 from chosns.system.mountinfo import Mount, read_mounts
 
@@ -69,6 +70,21 @@ def tree_names(site: Site) -> set[str]:
     names = {share.path.strip("/") for found in maps for share in found.tree}
     bound = {bind.target.strip("/") for bind in site.sysconfig.bind_mounts} if site.sysconfig else set()
     return names - bound
+
+
+def explain_root(site: Site) -> list[Operation]:
+    """What /chos would consist of if it were made now. Links of the base are not followed, nothing is looked into."""
+    of_tree = tree_names(site)
+    found: list[Operation] = [MakeSymlink("/chos", "/", Reason("/chos/… names the same thing inside and out"))]
+    for name in sorted(of_tree):
+        why = Reason("the tree's, for all environments of the node")
+        found.append(MakeSymlink(f"/{name}", f"{PLACE}/link/{name}", why))
+    for name in sorted(os.listdir("/")):
+        if name not in of_tree and name not in _SKIPPED:
+            flags = Flags(nodev=name not in _WITH_DEVICES)
+            found.append(Bind("base", f"/{name}", f"/{name}", Reason("the base's, for all environments"), flags))
+    found.append(Bind("base", "/", f"/{LOCAL}", Reason("place of the base's root"), Flags()))
+    return found
 
 
 def remove() -> None:

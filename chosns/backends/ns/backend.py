@@ -17,12 +17,14 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import Any, NamedTuple
 
-from chosns.backends import Seen, with_groups
+from chosns.backends import Seen, WithoutService, with_groups
 from chosns.backends.ns import calls
 from chosns.backends.ns.confine import unused_id
+from chosns.backends.ns.presence import PRESENCE
 from chosns.backends.ns.trial import new_mount_namespace, try_shell
 from chosns.errors import BuildError, ChangedError, UnsupportedError
 from chosns.model import Environment, Launcher, Site
+from chosns.mounts.base import require_kernel
 from chosns.mounts.execute import Executor
 from chosns.mounts.verify import verify
 from chosns.mounts.worker import Worker
@@ -38,18 +40,16 @@ from chosns.trees.sources import check_sources
 from chosns.trees.trust import decided, image_type
 from chosns.trees.view import DirectoryView
 
-TIME_LIMIT = 60.0  # seconds for one environment; needed if a tree's file system does not answer
 
-
-class NamespaceBackend:
+class NamespaceBackend(WithoutService):
     """See `backends.Backend`.
 
     :param limit: seconds that one environment may take.
     """
 
-    name = "ns"
+    traits = PRESENCE.traits
 
-    def __init__(self, limit: float = TIME_LIMIT) -> None:
+    def __init__(self, limit: float) -> None:
         self._limit = limit
         self._id = 0
 
@@ -59,6 +59,10 @@ class NamespaceBackend:
         calls.program(os.uname().machine)  # cached, so that later workers need not make it again
         self._id = self._id or unused_id()
         return self._id
+
+    def require(self) -> None:
+        """See Backend."""
+        require_kernel()
 
     def explain(self, env: Environment, site: Site) -> Plan:
         """See Backend."""
@@ -91,7 +95,7 @@ class NamespaceLook:
         planned = self._worker.expect_first("planned")
         self._env = replace(self._env, policy=decided(self._env.policy, planned["image"]))
         return Seen(
-            self._backend.name,
+            self._backend.traits.name,
             self._env,
             with_groups(planned["fingerprint"], self._group_ids),
             planned["made_of"],
@@ -293,3 +297,6 @@ def _leave_keys(env: Environment) -> None:
         raise UnsupportedError(
             f"cannot keep root's keys from the tree's shell: {error.strerror}: {error.filename}", object=env.name
         ) from error
+
+
+BACKEND = NamespaceBackend
