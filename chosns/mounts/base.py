@@ -52,7 +52,7 @@ def require_kernel() -> None:
         raise UnsupportedError(
             f"this kernel lacks {', '.join(missing)}",
             object=f"Linux {os.uname().release}",
-            hint="needs Linux 5.12 or newer, or another backend (docs/backends.md); in a container, a filter may hide it",
+            hint="needs Linux 5.12, or another backend (docs/backends.md); in a container, a filter may hide the calls",
         )
 
 
