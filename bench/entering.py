@@ -24,7 +24,7 @@ def measure(stand: Stand, report: Report) -> None:
             stand.up()
             _add(ours.setdefault(mounts, {}), stand.time(_ours(stand), rounds))
             _add(others.setdefault(mounts, {}), stand.time(_others(stand), slow_rounds))
-            _add(launchers.setdefault(mounts, {}), stand.time(least.commands(stand), rounds))
+            _add(launchers.setdefault(mounts, {}), stand.time(least.commands(stand), rounds, cwd=least.DIRECTORY))
     stand.set_mounts(0)
     for mounts in MOUNTS:
         base = ours[mounts][PLAIN]

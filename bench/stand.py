@@ -71,15 +71,16 @@ class Stand:
         return os.path.realpath(f"/run/chos/env/{name}") + "/ns"
 
     def time(
-        self, commands: dict[str, list[str]], rounds: int, *, root: bool = False, vfork: bool = False
+        self, commands: dict[str, list[str]], rounds: int, *, root: bool = False, vfork: bool = False, cwd: str = "/"
     ) -> dict[str, Samples]:
-        """Run the commands against each other; see spawn.c. CHOS=base is set for all of them alike."""
+        """Run the commands against each other, in `cwd`; see spawn.c. CHOS=base is set for all of them alike."""
         self._progress.step()
         line: list[str] = []
         for command in commands.values():
             line += [*command, ":::"]
         who = [] if root else ["-u", str(self.uid)]
-        output = run(str(self.tools / "spawn"), "-n", str(rounds), *who, *(["-v"] if vfork else []), *line[:-1])
+        spawn = ["env", "-C", cwd, str(self.tools / "spawn"), "-n", str(rounds)]
+        output = run(*spawn, *who, *(["-v"] if vfork else []), *line[:-1])
         columns = zip(*([int(word) / 1000 for word in text.split()] for text in output.splitlines()))
         return {label: Samples(tuple(values)) for label, values in zip(commands, columns)}
 
