@@ -73,7 +73,7 @@ class Policy:
 
 
 @dataclass(frozen=True)
-class Bind:
+class ExtraBind:
     """A file or directory of the base, shown at a place of the environment's choosing.
 
     `untrusted`: what is shown at another place than its own may be anybody's.
@@ -103,7 +103,7 @@ class Environment:
     bindmap: str = "default"
     groups: tuple[str, ...] = ()
     policy: Policy = Policy()
-    binds: tuple[Bind, ...] = ()
+    binds: tuple[ExtraBind, ...] = ()
     variables: tuple[tuple[str, str], ...] = ()
     description: str = ""
     settings: Origin = Origin("")
@@ -142,7 +142,7 @@ class Jobs:
 class Sysconfig:
     """/etc/sysconfig/chos, where a site has one."""
 
-    bind_mounts: tuple[Bind, ...] = ()
+    bind_mounts: tuple[ExtraBind, ...] = ()
     make_links: bool = False
     origin: Origin = Origin("")
 

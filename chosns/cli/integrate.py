@@ -15,7 +15,7 @@ from chosns.cli.output import json_option, print_json, say, table
 from chosns.errors import ChosError
 from chosns.integrate import engine
 from chosns.integrate.lines import diff
-from chosns.integrate.model import Change, FileEdit, Machine, Plan, Product, Request
+from chosns.integrate.model import Change, ChangeList, FileEdit, Machine, Product, Request
 from chosns.integrate.products import PRODUCTS
 from chosns.mounts.base import require_base
 
@@ -151,7 +151,7 @@ def _again() -> str:
     return shlex.join(["chosctl", *sys.argv[1:]])
 
 
-def _show(plan: Plan, as_json: bool) -> None:
+def _show(plan: ChangeList, as_json: bool) -> None:
     """Show the change before it is made."""
     if not as_json:
         for change in plan.changes:
@@ -165,7 +165,7 @@ def _text(change: Change) -> str:
     return diff(change.name, change.before, change.after)
 
 
-def _report(product: Product, plan: Plan, state: str, as_json: bool) -> None:
+def _report(product: Product, plan: ChangeList, state: str, as_json: bool) -> None:
     if as_json:
         changes = [{"object": change.name, "diff": _text(change)} for change in plan.changes]
         print_json(

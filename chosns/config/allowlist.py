@@ -16,7 +16,7 @@ SECTIONS = ("%SHELLS", "%ENV", "%BEH")
 
 
 @dataclass(frozen=True)
-class Entry:
+class AllowedLine:
     """One line `alias:path` that counts. The path is normal; `/` means "leave CHOS"."""
 
     alias: str
@@ -28,14 +28,14 @@ class Entry:
 class AllowList:
     """The entries in the order of the file, no alias twice; and the aliases that were refused."""
 
-    entries: tuple[Entry, ...] = ()
+    entries: tuple[AllowedLine, ...] = ()
     refused: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
 
 
 def parse_allow_list(text: str, file: str) -> AllowList:
     """Read /etc/chos. The first of several lines for an alias wins, even where it had to be refused."""
-    entries: list[Entry] = []
+    entries: list[AllowedLine] = []
     problems: list[Problem] = []
     seen: dict[str, int] = {}
     refused: list[str] = []
@@ -56,7 +56,7 @@ def parse_allow_list(text: str, file: str) -> AllowList:
             refused.append(alias)
             continue
         problems.extend(_doubts(alias, path, origin))
-        entries.append(Entry(alias, normal_path(path), origin))
+        entries.append(AllowedLine(alias, normal_path(path), origin))
     return AllowList(tuple(entries), tuple(refused), tuple(problems))
 
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from chosns.config.allowlist import Entry
+from chosns.config.allowlist import AllowedLine
 from chosns.config.sections import Section
 from chosns.model import ESCAPED_MAX, Environment, Problem, escape_name
 
 GENERATION_SUFFIX = len(".999999999")
 
 
-def leaving(entries: Sequence[Entry]) -> tuple[str, ...]:
+def leaving(entries: Sequence[AllowedLine]) -> tuple[str, ...]:
     """The aliases that lead back to the base: every `alias:/`, and `root` unless it was given a tree."""
     names = [entry.alias for entry in entries if entry.path == "/"]
     if all(entry.alias != "root" for entry in entries):
@@ -24,13 +24,13 @@ def leaving(entries: Sequence[Entry]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def group(entries: Sequence[Entry], sections: Mapping[str, Section]) -> tuple[Environment, ...]:
+def group(entries: Sequence[AllowedLine], sections: Mapping[str, Section]) -> tuple[Environment, ...]:
     """The environments, in the order of their primary names in the file.
 
     Names without a section go to the first name of the same tree that has one, else to the primary name:
     the first that is neither `default` nor a path, else the first.
     """
-    by_tree: dict[str, list[Entry]] = {}
+    by_tree: dict[str, list[AllowedLine]] = {}
     for entry in entries:
         if entry.path != "/":
             by_tree.setdefault(entry.path, []).append(entry)
@@ -53,12 +53,12 @@ def name_problems(environments: Sequence[Environment]) -> list[Problem]:
     ]
 
 
-def _primary(members: Sequence[Entry]) -> Entry:
+def _primary(members: Sequence[AllowedLine]) -> AllowedLine:
     plain = (entry for entry in members if entry.alias != "default" and not entry.alias.startswith("/"))
     return next(plain, members[0])
 
 
-def _environment(entry: Entry, aliases: tuple[str, ...], section: Section | None) -> Environment:
+def _environment(entry: AllowedLine, aliases: tuple[str, ...], section: Section | None) -> Environment:
     if section is None:
         return Environment(name=entry.alias, tree=entry.path, origin=entry.origin, aliases=aliases)
     return Environment(

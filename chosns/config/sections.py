@@ -16,7 +16,7 @@ from chosns.config.node import NodeSettings, parse_node
 from chosns.config.text import VARIABLE, nearest, quoted, reserved, strict_path_fault
 from chosns.config.tomldoc import Document, Fields, parse_toml
 from chosns.lazydata import dataclass
-from chosns.model import FOREIGN, NAME_PATTERN, SITE, Bind, Origin, Policy, Problem
+from chosns.model import FOREIGN, NAME_PATTERN, SITE, ExtraBind, Origin, Policy, Problem
 
 GROUP = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@\\+ -]{0,254}\$?")
 PERSONALITIES = ("linux32", "uname26")
@@ -40,7 +40,7 @@ class Section:
     bindmap_origin: Origin = Origin("")
     groups: tuple[str, ...] = ()
     policy: Policy = Policy()
-    binds: tuple[Bind, ...] = ()
+    binds: tuple[ExtraBind, ...] = ()
     variables: tuple[tuple[str, str], ...] = ()
     strays: tuple[str, ...] = ()
 
@@ -215,12 +215,12 @@ def _owner(fields: Fields, trust: str) -> str:
     return owner
 
 
-def _binds(tables: list[Fields]) -> tuple[Bind, ...]:
-    binds: list[Bind] = []
+def _binds(tables: list[Fields]) -> tuple[ExtraBind, ...]:
+    binds: list[ExtraBind] = []
     first: dict[str, Origin] = {}
     for fields in tables:
         source = fields.text("source")
-        bind = Bind(
+        bind = ExtraBind(
             source=source,
             target=fields.text("target", source),
             read_only=fields.flag("read_only", False),
@@ -236,7 +236,7 @@ def _binds(tables: list[Fields]) -> tuple[Bind, ...]:
     return tuple(binds)
 
 
-def _check_bind(fields: Fields, bind: Bind, first: dict[str, Origin]) -> bool:
+def _check_bind(fields: Fields, bind: ExtraBind, first: dict[str, Origin]) -> bool:
     """Report what is wrong with a bind; True where nothing is."""
     if not fields.has("source"):
         fields.report(f"{fields.what} has no source", 'say what to show: source = "/path/on/the/base"')

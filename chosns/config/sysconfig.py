@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from chosns.config.sections import target_fault
 from chosns.config.text import is_at_or_below, nearest, normal_path, path_fault, quoted
-from chosns.model import Bind, Origin, Problem, Severity, Sysconfig
+from chosns.model import ExtraBind, Origin, Problem, Severity, Sysconfig
 
 KNOWN = ("BINDMOUNT", "MAKELINKS", "PRIVATE_MOUNTS", "CHOS")
 _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
@@ -92,9 +92,9 @@ def _assignments(command: str, origin: Origin, problems: list[Problem]) -> Itera
             problems.append(Problem(origin, f"unknown setting {quoted(name)} ignored", hint, Severity.WARNING))
 
 
-def _bind_mounts(value: str, origin: Origin, problems: list[Problem]) -> tuple[Bind, ...]:
+def _bind_mounts(value: str, origin: Origin, problems: list[Problem]) -> tuple[ExtraBind, ...]:
     """The directories of BINDMOUNT, each once. /proc is left out: it is always the base's."""
-    binds: dict[str, Bind] = {}
+    binds: dict[str, ExtraBind] = {}
     for word in value.split():
         fault = path_fault(word) or (target_fault(normal_path(word)) if normal_path(word) != "/proc" else "")
         path = normal_path(word)
@@ -102,7 +102,7 @@ def _bind_mounts(value: str, origin: Origin, problems: list[Problem]) -> tuple[B
             problems.append(Problem(origin, f"BINDMOUNT: {quoted(word)} {fault}", "take it out of the list"))
         elif path != "/proc":
             devices = is_at_or_below(path, "/dev")
-            binds.setdefault(path, Bind(path, path, optional=True, devices=devices, origin=origin))
+            binds.setdefault(path, ExtraBind(path, path, optional=True, devices=devices, origin=origin))
     return tuple(binds.values())
 
 

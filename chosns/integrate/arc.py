@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 
 from chosns.integrate import files
 from chosns.integrate.command import ask, find
-from chosns.integrate.ensure import Section, ensure, first, require
-from chosns.integrate.model import InstallError, Machine, Plan, Product, Request, Setting, Snippet
+from chosns.integrate.ensure import Block, ensure, first, require
+from chosns.integrate.model import ChangeList, InstallError, Machine, Product, Request, Setting, Snippet
 from chosns.system.installed import starter
 
 _CONF = "/etc/arc.conf"
@@ -32,7 +32,7 @@ class Arc(Product):
             Snippet("afterwards, so that every job has it", _DEFAULT),
         ]
 
-    def plan(self, machine: Machine, request: Request) -> Plan:
+    def plan(self, machine: Machine, request: Request) -> ChangeList:
         require(machine, starter(f"arc/{_NAME}"))
         path = machine.env["ARC_CONFIG"]
         lines = (files.read(machine, path) or "").splitlines()
@@ -42,13 +42,13 @@ class Arc(Product):
         there = [f"{path}:{number}" for number, line in enumerate(lines, 1) if line.replace(" ", "") == ours]
         # There may be several of them: others' are no hindrance.
         plan = (
-            Plan(present=(there[-1],))
+            ChangeList(present=(there[-1],))
             if there
             else ensure(machine, path, [_COMMENT, _line()], f"({re.escape(_line())})", _arex)
         )
         if self.get(machine, _DEFAULT) == _YES:
-            return Plan(plan.changes, (*plan.present, _DEFAULT))
-        return Plan((*plan.changes, Setting(_DEFAULT, "", _YES)), plan.present)
+            return ChangeList(plan.changes, (*plan.present, _DEFAULT))
+        return ChangeList((*plan.changes, Setting(_DEFAULT, "", _YES)), plan.present)
 
     def get(self, machine: Machine, name: str) -> str:
         listed = ask([*_arcctl(machine), "rte", "list", "--default"])
@@ -62,11 +62,11 @@ def _line() -> str:
     return f"runtimedir = {starter('arc')}"
 
 
-def _arex(lines: Sequence[str]) -> Iterator[Section]:
+def _arex(lines: Sequence[str]) -> Iterator[Block]:
     """The section [arex]: just after its heading, so that what follows the last setting stays where it is."""
     for number, line in enumerate(lines):
         if line.strip() == "[arex]":
-            yield Section("[arex]", number + 1, number + 1)
+            yield Block("[arex]", number + 1, number + 1)
 
 
 def _arcctl(machine: Machine) -> list[str]:

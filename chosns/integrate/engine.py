@@ -14,14 +14,14 @@ from chosns.errors import ChosError
 from chosns.integrate import files, scratch
 from chosns.integrate.interrupt import interruptible, undisturbed
 from chosns.integrate.lines import take_out
-from chosns.integrate.model import Change, FileEdit, InstallError, Machine, Plan, Product, Request, Setting
+from chosns.integrate.model import Change, ChangeList, FileEdit, InstallError, Machine, Product, Request, Setting
 from chosns.integrate.record import FileRecord, Record, Records, SettingRecord, digest
 from chosns.system import fault
 
 _ALL = Request()
 
 
-def install(product: Product, machine: Machine, plan: Plan) -> Sequence[str]:
+def install(product: Product, machine: Machine, plan: ChangeList) -> Sequence[str]:
     """Try the plan, make its changes, look at the result; notes. :raises ChosError: and nothing has changed."""
     records = Records(machine, product.name)
     with interruptible(), records.locked():
@@ -44,7 +44,7 @@ def install(product: Product, machine: Machine, plan: Plan) -> Sequence[str]:
     return notes
 
 
-def plan_undo(product: Product, machine: Machine, request: Request = _ALL) -> Plan:
+def plan_undo(product: Product, machine: Machine, request: Request = _ALL) -> ChangeList:
     """What has to be done so that everything is as it was before, but for what others have changed since.
 
     :param request: only the services or queues that it names, where it names any.
@@ -60,10 +60,10 @@ def plan_undo(product: Product, machine: Machine, request: Request = _ALL) -> Pl
             changes.append(change)
         if note:
             notes.append(note)
-    return Plan(tuple(changes), notes=tuple(notes))
+    return ChangeList(tuple(changes), notes=tuple(notes))
 
 
-def undo(product: Product, machine: Machine, plan: Plan, request: Request = _ALL) -> None:
+def undo(product: Product, machine: Machine, plan: ChangeList, request: Request = _ALL) -> None:
     """Make the changes of `plan_undo`, and forget what was installed."""
     records = Records(machine, product.name)
     with interruptible(), records.locked():

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterable, Sequence
 from chosns.config.trusted import display_path, read_trusted
 from chosns.integrate import files
 from chosns.integrate.lines import insert
-from chosns.integrate.model import FileEdit, InstallError, Machine, Plan
+from chosns.integrate.model import ChangeList, FileEdit, InstallError, Machine
 from chosns.lazydata import dataclass
 
 
 @dataclass(frozen=True)
-class Section:
+class Block:
     """Lines of a file, counted from 0: from `first` up to, not including, `end`, where new ones belong."""
 
     name: str
@@ -22,9 +22,9 @@ class Section:
     end: int
 
 
-def whole(lines: Sequence[str]) -> list[Section]:
+def whole(lines: Sequence[str]) -> list[Block]:
     """The file as one section."""
-    return [Section("", 0, len(lines))]
+    return [Block("", 0, len(lines))]
 
 
 def ensure(
@@ -32,8 +32,8 @@ def ensure(
     path: str,
     lines: Sequence[str],
     key: str,
-    sections: Callable[[Sequence[str]], Iterable[Section]] = whole,
-) -> Plan:
+    sections: Callable[[Sequence[str]], Iterable[Block]] = whole,
+) -> ChangeList:
     """What it takes to have `lines` in every section.
 
     :param key: a pattern for the line that sets the same thing; its group is the value. The last of `lines` matches.
@@ -67,7 +67,7 @@ def ensure(
             after = insert(after, section.end, lines)
             added += lines
     edits = (FileEdit(path, before, after, tuple(added)),) if added else ()
-    return Plan(edits, tuple(present))
+    return ChangeList(edits, tuple(present))
 
 
 def require(machine: Machine, path: str, package: str = "") -> None:

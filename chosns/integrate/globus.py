@@ -10,7 +10,7 @@ from chosns.config.trusted import display_path
 from chosns.integrate import files
 from chosns.integrate.ensure import first, require
 from chosns.integrate.lines import append
-from chosns.integrate.model import FileEdit, InstallError, Machine, Plan, Product, Request, Snippet
+from chosns.integrate.model import ChangeList, FileEdit, InstallError, Machine, Product, Request, Snippet
 from chosns.system.installed import starter
 
 _PLACES = ("/usr/share/perl5", "/usr/share/perl5/vendor_perl", "/usr/local/share/perl5")
@@ -38,7 +38,7 @@ class Globus(Product):
             Snippet("the line of each job manager below /etc/grid-services", "… -type chos_LRM"),
         ]
 
-    def plan(self, machine: Machine, request: Request) -> Plan:
+    def plan(self, machine: Machine, request: Request) -> ChangeList:
         require(machine, starter("globus/chos.pm"))
         services = request.config or _SERVICES
         first(machine, "Globus GRAM5", [services], "GRID-SERVICES")
@@ -66,7 +66,7 @@ class Globus(Product):
             raise InstallError("has no job manager", object=services, hint=hint)
         # New files come first: a job manager must find its adapter.
         order = sorted(changes.values(), key=lambda change: change.before is not None)
-        return Plan(tuple(order), tuple(present))
+        return ChangeList(tuple(order), tuple(present))
 
 
 def _adapter(lrm: str) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from chosns.config.trusted import display_path
 from chosns.integrate import files
 from chosns.integrate.command import attempt, find
 from chosns.integrate.ensure import ensure, first, require
-from chosns.integrate.model import InstallError, Machine, Plan, Product, Request, Snippet
+from chosns.integrate.model import ChangeList, InstallError, Machine, Product, Request, Snippet
 from chosns.system.installed import starter
 
 _COMMENT = "# CHOS: jobs run in their user's environment. chosctl install htcondor --undo"
@@ -28,7 +28,7 @@ class HtCondor(Product):
     def snippets(self, request: Request) -> Sequence[Snippet]:
         return [Snippet(f"/etc/condor/config.d/{_FILE}, on every node; then: condor_reconfig", _line())]
 
-    def plan(self, machine: Machine, request: Request) -> Plan:
+    def plan(self, machine: Machine, request: Request) -> ChangeList:
         require(machine, starter("htcondor/job_wrapper"))
         directory = request.config or _directory(machine)
         path = f"{directory}/{_FILE}"

@@ -11,7 +11,7 @@ from chosns.config.trusted import display_path
 from chosns.integrate import files
 from chosns.integrate.command import attempt, find
 from chosns.integrate.ensure import require
-from chosns.integrate.model import InstallError, Machine, Plan, Product, Request, Setting, Snippet
+from chosns.integrate.model import ChangeList, InstallError, Machine, Product, Request, Setting, Snippet
 from chosns.system.installed import module_source
 
 # A step is a setting of this name; DKMS says whether it is done. The kernel is in it: undo may come under another one.
@@ -41,7 +41,7 @@ class KernelModule(Product):
             Snippet("without DKMS, in the source of CHOS, as root; again for each kernel", "\n".join(make)),
         ]
 
-    def plan(self, machine: Machine, request: Request) -> Plan:
+    def plan(self, machine: Machine, request: Request) -> ChangeList:
         _require_kernel(machine)
         _dkms()
         _require_source(machine)
@@ -51,9 +51,9 @@ class KernelModule(Product):
         if len(done) < len(steps) and not os.path.exists(display_path(machine.root, _headers(kernel))):
             hint = f"Debian: apt install linux-headers-{kernel}; EL: dnf install kernel-devel-{kernel}; then again"
             raise InstallError("the running kernel's headers are missing", object=_headers(kernel), hint=hint)
-        return Plan(tuple(Setting(step, "", _DONE) for step in steps if step not in done), tuple(done))
+        return ChangeList(tuple(Setting(step, "", _DONE) for step in steps if step not in done), tuple(done))
 
-    def verify(self, machine: Machine, plan: Plan) -> None:
+    def verify(self, machine: Machine, plan: ChangeList) -> None:
         kernel = os.uname().release
         found = _ask(["modinfo", "-k", kernel, "-F", "version", "chos"])
         if found.strip() != __version__:

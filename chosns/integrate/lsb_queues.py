@@ -17,7 +17,7 @@ _SETTING = re.compile(r"(?i)(queue_name|job_starter)\s*=\s*(.*)")
 
 
 @dataclass(frozen=True)
-class Line:
+class QueueLine:
     """What LSF takes for one line: `text`, from line `first` of the file up to, not including, `end`; from 0."""
 
     text: str
@@ -36,7 +36,7 @@ class Queue:
 
     name: str
     end: int
-    starter: Line | None
+    starter: QueueLine | None
 
 
 def queues(lines: Sequence[str], path: str) -> list[Queue]:
@@ -70,7 +70,7 @@ def includes(lines: Sequence[str]) -> list[str]:
     return [match[1] for line in lines if (match := pattern.fullmatch(line))]
 
 
-def _joined(lines: Sequence[str]) -> Iterator[Line]:
+def _joined(lines: Sequence[str]) -> Iterator[QueueLine]:
     begun, text = 0, ""
     for number, line in enumerate(lines):
         kept, goes_on = _content(line)
@@ -78,7 +78,7 @@ def _joined(lines: Sequence[str]) -> Iterator[Line]:
         if goes_on and number + 1 < len(lines):
             text += " "
             continue
-        yield Line(text.strip(), begun, number + 1)
+        yield QueueLine(text.strip(), begun, number + 1)
         begun, text = number + 1, ""
 
 
@@ -92,5 +92,5 @@ def _content(line: str) -> tuple[str, bool]:
     return (line[:-1], True) if line.endswith("\\") else (line, False)
 
 
-def _swallows_end(lines: Sequence[str], line: Line) -> bool:
+def _swallows_end(lines: Sequence[str], line: QueueLine) -> bool:
     return any(re.match(r"(?i)\s*end\s+queue\b", lines[number]) for number in range(line.first + 1, line.end))

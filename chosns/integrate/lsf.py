@@ -13,7 +13,7 @@ from chosns.integrate import files
 from chosns.integrate.ensure import first, require
 from chosns.integrate.lines import insert
 from chosns.integrate.lsb_queues import Queue, includes, queues
-from chosns.integrate.model import FileEdit, InstallError, Machine, Plan, Product, Request, Snippet
+from chosns.integrate.model import ChangeList, FileEdit, InstallError, Machine, Product, Request, Snippet
 from chosns.lazydata import dataclass
 from chosns.system.installed import starter
 
@@ -54,7 +54,7 @@ class Lsf(Product):
         where = f"queues {', '.join(request.queues)}" if request.queues else "each Begin Queue … End Queue"
         return [Snippet(f"lsb.queues, in {where}; then: badmin reconfig", _line())]
 
-    def plan(self, machine: Machine, request: Request) -> Plan:
+    def plan(self, machine: Machine, request: Request) -> ChangeList:
         require(machine, _program())
         path = _queues_file(machine, request)
         before = files.read(machine, path) or ""
@@ -66,7 +66,7 @@ class Lsf(Product):
         if not known:
             raise InstallError("has no queue", object=path, hint=f"say which file it is: --config {_WHAT}")
         edit, present = _edit(path, before, [queue for queue in found if queue.name in (request.queues or known)])
-        return Plan((edit,) if edit.lines else (), present, tuple(_notes(machine, path, before)))
+        return ChangeList((edit,) if edit.lines else (), present, tuple(_notes(machine, path, before)))
 
     def remains(self, machine: Machine, request: Request) -> Sequence[str]:
         """The line of the first release counts too: it is to be exchanged, but it is ours."""

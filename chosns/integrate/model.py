@@ -58,7 +58,7 @@ Change = Union[FileEdit, Setting]
 
 
 @dataclass(frozen=True)
-class Plan:
+class ChangeList:
     """What has to be done. `present`: where nothing has to; `notes`: what the administrator should know."""
 
     changes: tuple[Change, ...] = ()
@@ -121,10 +121,10 @@ class Product(ABC):
         """The exact lines. Works where the product is not installed."""
 
     @abstractmethod
-    def plan(self, machine: Machine, request: Request) -> Plan:
+    def plan(self, machine: Machine, request: Request) -> ChangeList:
         """What is missing on this node. :raises InstallError: no such product here, or it must not be changed."""
 
-    def look(self, machine: Machine) -> Plan:
+    def look(self, machine: Machine) -> ChangeList:
         """What is there, whichever options it was installed with. :raises InstallError: as `plan`."""
         return self.plan(machine, Request())
 
@@ -140,11 +140,11 @@ class Product(ABC):
         """Where lines of ours are, whoever has put them there."""
         return self.plan(machine, request).present
 
-    def rehearse(self, machine: Machine, plan: Plan) -> Sequence[str]:
+    def rehearse(self, machine: Machine, plan: ChangeList) -> Sequence[str]:
         """Try the change before it is made; notes. :raises InstallError: it would do harm."""
         return ()
 
-    def verify(self, machine: Machine, plan: Plan) -> None:  # noqa: B027 -- nothing to look at is fine
+    def verify(self, machine: Machine, plan: ChangeList) -> None:  # noqa: B027 -- nothing to look at is fine
         """Look at the result. :raises InstallError: it has to be taken back."""
 
     def before_undo(self, machine: Machine) -> None:  # noqa: B027 -- as a rule nothing is in the way

@@ -18,7 +18,7 @@ from chosns.integrate import mom
 from chosns.integrate.command import find_also
 from chosns.integrate.ensure import require
 from chosns.integrate.lines import append
-from chosns.integrate.model import FileEdit, InstallError, Machine, Plan
+from chosns.integrate.model import ChangeList, FileEdit, InstallError, Machine
 from chosns.system.installed import starter
 
 _GUARDED = "# CHOS: with a privileged job starter, a job could become root. chosctl install torque --undo"
@@ -59,7 +59,7 @@ def _call(home: str, qstat: str) -> str:
     return " ".join(map(shlex.quote, words)) + ' "$@" || exit 1'
 
 
-def guard(machine: Machine, home: str, name: str) -> Plan:
+def guard(machine: Machine, home: str, name: str) -> ChangeList:
     """The prologue: ours where there is none; where the site has one, it has to begin with our line."""
     require(machine, starter("torque/guard"))
     path = f"{home}/mom_priv/{name}"
@@ -67,7 +67,7 @@ def guard(machine: Machine, home: str, name: str) -> Plan:
     if text is None:
         lines = tuple(prologue(home, qstat_of(machine)))
         # The first line stays, if somebody adds others to it.
-        return Plan((FileEdit(path, None, append("", lines), lines[1:], mode=0o500),))
+        return ChangeList((FileEdit(path, None, append("", lines), lines[1:], mode=0o500),))
     if "\r" in text:
         raise InstallError(
             "has carriage returns, with which no script runs", object=path, hint=f"sed -i 's/\\r$//' {path}"
@@ -76,7 +76,7 @@ def guard(machine: Machine, home: str, name: str) -> Plan:
     commands = [line.strip() for line in rest if line.strip() and not line.strip().startswith("#")]
     if commands and mom.is_shell(shebang) and _is_call(home, commands[0]):
         require_safe(machine, path)
-        return Plan(present=(path,))
+        return ChangeList(present=(path,))
     call = _call(home, qstat_of(machine))
     if not mom.is_shell(shebang):
         hint = f"move it to another name, and let a shell script {path} begin with these two lines:\n#!/bin/sh\n{call}"

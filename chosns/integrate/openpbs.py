@@ -10,7 +10,7 @@ from chosns.config.trusted import display_path
 from chosns.integrate import files
 from chosns.integrate.command import attempt, find_also
 from chosns.integrate.ensure import require
-from chosns.integrate.model import InstallError, Machine, Plan, Product, Request, Setting, Snippet
+from chosns.integrate.model import ChangeList, InstallError, Machine, Product, Request, Setting, Snippet
 from chosns.integrate.record import digest
 from chosns.system.installed import starter
 from chosns.system.paths import is_below
@@ -36,16 +36,16 @@ class OpenPbs(Product):
     def snippets(self, request: Request) -> Sequence[Snippet]:
         return [Snippet("on the server's host, as root", "\n".join(f"qmgr -c '{line}'" for line in _commands()))]
 
-    def plan(self, machine: Machine, request: Request) -> Plan:
+    def plan(self, machine: Machine, request: Request) -> ChangeList:
         require(machine, _program())
         now, wanted = self.get(machine, _SETTING), _wanted(machine)
         notes = _notes(machine)
         if now == wanted:
-            return Plan(present=(_SETTING,), notes=notes)
+            return ChangeList(present=(_SETTING,), notes=notes)
         if now and not self.unfinished(_SETTING, now):
             hint = f"chosctl install openpbs --undo; or: qmgr -c 'delete hook {_HOOK}'"
             raise InstallError(f"is there and is not this release's: {now}", object=_SETTING, hint=hint)
-        return Plan((Setting(_SETTING, now, wanted),), notes=notes)
+        return ChangeList((Setting(_SETTING, now, wanted),), notes=notes)
 
     def get(self, machine: Machine, name: str) -> str:
         """What the server says of the hook, and what its script is known by; empty where there is none."""

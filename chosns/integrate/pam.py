@@ -15,7 +15,7 @@ from chosns.config.trusted import display_path, read_trusted
 from chosns.errors import ChosError
 from chosns.integrate import files, pam_judge, words
 from chosns.integrate.lines import append
-from chosns.integrate.model import FileEdit, InstallError, Machine, Plan, Product, Request, Snippet
+from chosns.integrate.model import ChangeList, FileEdit, InstallError, Machine, Product, Request, Snippet
 from chosns.integrate.pam_judge import MODULE, needs_auth_line
 from chosns.integrate.pam_stack import Reader, includes, session_lines
 from chosns.integrate.pam_trial import copy_of, try_module, try_stack
@@ -59,7 +59,7 @@ class Pam(Product):
             shown.insert(0, Snippet(f"last auth line of /etc/pam.d/{', '.join(needing)}", _auth_line(MODULE)))
         return shown
 
-    def plan(self, machine: Machine, request: Request) -> Plan:
+    def plan(self, machine: Machine, request: Request) -> ChangeList:
         directory = request.config or "/etc/pam.d"
         known = files.listing(machine, directory)
         if not known:
@@ -92,9 +92,9 @@ class Pam(Product):
             for jail in pam_judge.exposed(own_jails, service, stacks.read):
                 raise _not_left_out(jail)
             notes += [f"{jail.place}: its users stay on the base, in their ChrootDirectory" for jail in own_jails]
-        return Plan(tuple(changes), tuple(present), tuple(notes))
+        return ChangeList(tuple(changes), tuple(present), tuple(notes))
 
-    def rehearse(self, machine: Machine, plan: Plan) -> Sequence[str]:
+    def rehearse(self, machine: Machine, plan: ChangeList) -> Sequence[str]:
         edits = [change for change in plan.changes if isinstance(change, FileEdit)]
         if not edits:
             return ()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from chosns.integrate.pam_stack import Line, Reader, lines_of, session_lines
+from chosns.integrate.pam_stack import Reader, StackLine, lines_of, session_lines
 from chosns.integrate.sshd_jails import Jail
 from chosns.lazydata import dataclass
 
@@ -40,7 +40,7 @@ def needs_auth_line(service: str, options: Sequence[str]) -> bool:
     return said[-1] == "setcred" if said else service in AT_SETCRED
 
 
-def session_line(service: str, read: Reader) -> Line | None:
+def session_line(service: str, read: Reader) -> StackLine | None:
     """Our session line in a stack."""
     return next((line for line in session_lines(service, read) if line.name == MODULE), None)
 
@@ -83,7 +83,7 @@ def _judge_auth(service: str, read: Reader) -> Iterator[Finding]:
         yield Finding(line.file, line.number, message, f"put the auth line of {MODULE} last")
 
 
-def _may_end(line: Line, distance: int) -> bool:
+def _may_end(line: StackLine, distance: int) -> bool:
     """Whether a line that succeeds may keep the one that is so many lines after it from being called."""
     jumps = [int(number) for number in _JUMP.findall(line.control)]
     return bool(_DONE.search(line.control)) or any(jump >= distance for jump in jumps)
@@ -101,7 +101,7 @@ def exposed(jails: Sequence[Jail], service: str, read: Reader) -> list[Jail]:
     return [jail for jail in jails if not any(jail.kept_out(list(line.options)) for line in skips)]
 
 
-def _skips(line: Line, distance: int) -> bool:
+def _skips(line: StackLine, distance: int) -> bool:
     found = _SKIP.search(line.control)
     return line.name in SKIPPERS and found is not None and int(found[1]) >= distance
 

@@ -14,7 +14,7 @@ _ENDS = re.compile(r"\bsufficient\b|=\s*(?:done|[1-9])")
 
 
 @dataclass(frozen=True)
-class Line:
+class StackLine:
     """One line of a module, wherever it is.
 
     :param nested: it is in a substack, which alone ends where the line ends it.
@@ -41,12 +41,12 @@ class Line:
 Reader = Callable[[str], "str | None"]  # name of a service → text of its file
 
 
-def session_lines(service: str, read: Reader) -> Iterator[Line]:
+def session_lines(service: str, read: Reader) -> Iterator[StackLine]:
     """The session lines of a service in their order, through all that it includes."""
     return lines_of("session", service, read)
 
 
-def lines_of(kind: str, service: str, read: Reader, depth: int = 0, nested: bool = False) -> Iterator[Line]:
+def lines_of(kind: str, service: str, read: Reader, depth: int = 0, nested: bool = False) -> Iterator[StackLine]:
     """The lines of one kind (auth, session…), as `session_lines`."""
     for number, text in _statements(read(service) or ""):
         words = text.split()
@@ -58,7 +58,7 @@ def lines_of(kind: str, service: str, read: Reader, depth: int = 0, nested: bool
             if not fields or fields[2].lower() != kind:
                 continue
             if fields[3] not in ("include", "substack"):
-                yield Line(service, number, fields[3], fields[4], tuple(fields[5].split()), nested)
+                yield StackLine(service, number, fields[3], fields[4], tuple(fields[5].split()), nested)
                 continue
             included = fields[4]
             substack = fields[3] == "substack"

@@ -12,7 +12,17 @@ from chosns.integrate import files
 from chosns.integrate.command import ask, find_also
 from chosns.integrate.ensure import first, require
 from chosns.integrate.lines import append
-from chosns.integrate.model import Change, FileEdit, InstallError, Machine, Plan, Product, Request, Setting, Snippet
+from chosns.integrate.model import (
+    Change,
+    ChangeList,
+    FileEdit,
+    InstallError,
+    Machine,
+    Product,
+    Request,
+    Setting,
+    Snippet,
+)
 from chosns.system.installed import starter
 
 _ROOTS = ("/var/lib/gridengine", "/opt/sge", "/opt/gridengine", "/usr/share/gridengine", "/opt/uge", "/usr/local/sge")
@@ -50,7 +60,7 @@ class GridEngine(Product):
             Snippet("$SGE_ROOT/$SGE_CELL/common/sge_request", "-v CHOS"),
         ]
 
-    def plan(self, machine: Machine, request: Request) -> Plan:
+    def plan(self, machine: Machine, request: Request) -> ChangeList:
         require(machine, _program())
         changes: list[Change] = []
         present = []
@@ -75,7 +85,7 @@ class GridEngine(Product):
         else:
             lines = (_COMMENT, "-v CHOS")
             changes.append(FileEdit(path, text, append(text, lines), lines))
-        return Plan(tuple(changes), tuple(present))
+        return ChangeList(tuple(changes), tuple(present))
 
     def get(self, machine: Machine, name: str) -> str:
         text = self._qconf(machine, "-sq", name[len(_STARTER) :])

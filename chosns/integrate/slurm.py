@@ -12,7 +12,7 @@ from chosns.config.trusted import display_path
 from chosns.integrate import files, words
 from chosns.integrate.command import attempt, find
 from chosns.integrate.ensure import ensure, first, require
-from chosns.integrate.model import FileEdit, InstallError, Machine, Plan, Product, Request, Snippet
+from chosns.integrate.model import ChangeList, FileEdit, InstallError, Machine, Product, Request, Snippet
 from chosns.integrate.scratch import scratch
 from chosns.system.installed import library
 
@@ -44,7 +44,7 @@ class Slurm(Product):
     def machine(self, machine: Machine, request: Request) -> Machine:
         return replace(machine, env={**machine.env, "SLURM_CONF": _configuration(machine, request)})
 
-    def plan(self, machine: Machine, request: Request) -> Plan:
+    def plan(self, machine: Machine, request: Request) -> ChangeList:
         require(machine, f"{library()}/spank_chos.so", "chos-slurm")
         path = _plugstack(machine, machine.env["SLURM_CONF"])
         text = files.read(machine, path) or ""
@@ -54,7 +54,7 @@ class Slurm(Product):
                 found = re.fullmatch(_KEY, other)
                 if found and found[1].split()[0] == line.split()[1]:
                     words.require_same(request.options, found[1].split()[1:], f"{file}:{number}", self.name)
-                    return Plan(present=(f"{file}:{number}",))
+                    return ChangeList(present=(f"{file}:{number}",))
                 if found:
                     hint = "two of them would both move the task: take that line out, or leave it as it is"
                     raise InstallError(f"is set already: {other.strip()}", object=f"{file}:{number}", hint=hint)
@@ -63,7 +63,7 @@ class Slurm(Product):
             path = f"{drop_in[1]}/chos.conf"
         return ensure(machine, path, [_COMMENT, line], _KEY)
 
-    def rehearse(self, machine: Machine, plan: Plan) -> Sequence[str]:
+    def rehearse(self, machine: Machine, plan: ChangeList) -> Sequence[str]:
         srun = find("srun")
         edits = [change for change in plan.changes if isinstance(change, FileEdit)]
         if not edits:
@@ -84,7 +84,7 @@ class Slurm(Product):
             raise InstallError(f"does not work: {said}", object=edits[0].lines[-1].split()[1], hint=hint)
         return ()
 
-    def verify(self, machine: Machine, plan: Plan) -> None:
+    def verify(self, machine: Machine, plan: ChangeList) -> None:
         """srun finds it by way of the site's own slurm.conf."""
         if srun := find("srun"):
             conf = machine.env["SLURM_CONF"]

@@ -15,7 +15,7 @@ from chosns.config.trusted import display_path, read_trusted
 from chosns.integrate import files, mom, mom_guard
 from chosns.integrate.ensure import ensure, first, require
 from chosns.integrate.lines import append
-from chosns.integrate.model import FileEdit, InstallError, Machine, Plan, Product, Request, Snippet
+from chosns.integrate.model import ChangeList, FileEdit, InstallError, Machine, Product, Request, Snippet
 from chosns.integrate.mom_problems import job_starter_problems
 from chosns.integrate.record import FileRecord, Records
 from chosns.system.installed import data, program, starter
@@ -54,33 +54,33 @@ class Torque(Product):
         )
         return [*guards, Snippet(_STACK, f"a copy of {data('pam.d/jobstarter')}"), config]
 
-    def plan(self, machine: Machine, request: Request) -> Plan:
+    def plan(self, machine: Machine, request: Request) -> ChangeList:
         lines = _lines(request)
         _require_program(machine, lines[-1].split()[1])
         home = _home(machine, request)
         _require_same_kind(machine, f"{home}/mom_priv/config", bool(request.options))
         plan = ensure(machine, f"{home}/mom_priv/config", [_COMMENT, *lines], mom.STARTER)
         if plan.changes:
-            plan = Plan(plan.changes, plan.present, (_MOVES[bool(request.options)],))
+            plan = ChangeList(plan.changes, plan.present, (_MOVES[bool(request.options)],))
         if not request.options:
             return plan
         # What the last line needs comes first: a job must find it.
         for before in (_stack(machine), *(mom_guard.guard(machine, home, name) for name in mom_guard.PROLOGUES)):
-            plan = Plan((*before.changes, *plan.changes), (*before.present, *plan.present), plan.notes)
+            plan = ChangeList((*before.changes, *plan.changes), (*before.present, *plan.present), plan.notes)
         require(machine, starter(mom_guard.NO_CHROOT))
         return plan if not plan.changes else replace(plan, notes=(*plan.notes, mom_guard.start_note()))
 
-    def look(self, machine: Machine) -> Plan:
+    def look(self, machine: Machine) -> ChangeList:
         return self.plan(machine, _as_it_is(machine, Request()))
 
     def remains(self, machine: Machine, request: Request) -> Sequence[str]:
         return self.plan(machine, _as_it_is(machine, request)).present
 
-    def rehearse(self, machine: Machine, plan: Plan) -> Sequence[str]:
+    def rehearse(self, machine: Machine, plan: ChangeList) -> Sequence[str]:
         # What is being changed now is wrong only until pbs_mom is started again.
         return () if plan.changes else [str(problem) for problem in job_starter_problems(machine)]
 
-    def verify(self, machine: Machine, plan: Plan) -> None:
+    def verify(self, machine: Machine, plan: ChangeList) -> None:
         for change in plan.changes:
             if os.path.basename(change.name) in mom_guard.PROLOGUES:
                 mom_guard.require_safe(machine, change.name)
@@ -151,12 +151,12 @@ def _require_same_kind(machine: Machine, path: str, privileged: bool) -> None:
         raise InstallError(message, object=path, hint="take that line out first")
 
 
-def _stack(machine: Machine) -> Plan:
+def _stack(machine: Machine) -> ChangeList:
     if files.read(machine, _STACK) is not None:
-        return Plan(present=(_STACK,))
+        return ChangeList(present=(_STACK,))
     require(machine, data("pam.d/jobstarter"))
     shipped = tuple((read_trusted(machine.root, data("pam.d/jobstarter"), machine.uids) or "").splitlines())
-    return Plan((FileEdit(_STACK, None, append("", shipped), shipped),))
+    return ChangeList((FileEdit(_STACK, None, append("", shipped), shipped),))
 
 
 def _recorded_privileged(machine: Machine) -> bool:

@@ -42,7 +42,7 @@ _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 @dataclass(frozen=True)
-class Seen:
+class Findings:
     """What was found in one generation.
 
     late:       the base's name of a mount that lacks nosuid inside, although the plan has it → type of its file system
@@ -67,7 +67,7 @@ class Repaired(NamedTuple):
     whole: bool
 
 
-def look(generations: Sequence[Generation], limit: float = _TIME_LIMIT) -> list[Seen]:
+def look(generations: Sequence[Generation], limit: float = _TIME_LIMIT) -> list[Findings]:
     """Look at the mounts of each generation. Root, on the base. :raises ChosError: none could be looked at."""
     pinned = [generation for generation in generations if generation.pinned and generation.manifest]
     if not pinned:
@@ -78,10 +78,10 @@ def look(generations: Sequence[Generation], limit: float = _TIME_LIMIT) -> list[
         for generation in pinned:
             seen = worker.expect("seen")
             if "problem" in seen:
-                found.append(Seen(generation, {}, 0, (), False, seen["problem"]))
+                found.append(Findings(generation, {}, 0, (), False, seen["problem"]))
             elif not seen["gone"]:
                 late, places = seen["late"], tuple(seen["automounts"])
-                found.append(Seen(generation, late, seen["lacking"], places, seen["launcher"]))
+                found.append(Findings(generation, late, seen["lacking"], places, seen["launcher"]))
     return found
 
 
@@ -123,7 +123,7 @@ def repair(generations: Sequence[Generation], limit: float = _TIME_LIMIT, *, lau
     return Repaired(notes, whole)
 
 
-def not_looked_at(seen: Seen) -> str:
+def not_looked_at(seen: Findings) -> str:
     """The note about a generation with a problem."""
     return f"{seen.problem}: what was mounted since may give rights in it"
 
@@ -241,7 +241,7 @@ def _installed_launcher() -> Shown | None:
         os.close(fd)
 
 
-def _mend(worker: Worker, found: Seen) -> None:
+def _mend(worker: Worker, found: Findings) -> None:
     """The child process that repairs one generation. It ends afterwards, so it closes nothing itself."""
     wanted = wanted_by(found.generation.manifest, str(found.generation))
     copy = _launcher_copy() if found.launcher else -1

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from chosns.errors import ChosError
 from chosns.lazydata import dataclass
 from chosns.model import Origin, Problem, Severity
-from chosns.mounts.repair import Seen, look, some
+from chosns.mounts.repair import Findings, look, some
 from chosns.registry import Generation
 from chosns.system.mountinfo import Mount, read_mounts
 from chosns.system.paths import is_below
@@ -72,7 +72,7 @@ def exposed(generations: Sequence[Generation]) -> Exposure | None:
     return Exposure(found, tuple(_unknown(one) for one in seen if one.problem))
 
 
-def _unknown(seen: Seen) -> Problem:
+def _unknown(seen: Findings) -> Problem:
     return Problem(
         Origin(str(seen.generation)),
         f"cannot be looked at ({seen.problem}): what was mounted since may give rights in it",
@@ -86,7 +86,7 @@ def _is_trusting(generation: Generation) -> bool:
     return generation.has_namespace and not (isinstance(policy, dict) and policy.get("no_new_privs"))
 
 
-def _late(seen: Iterable[Seen]) -> Iterator[Exposed]:
+def _late(seen: Iterable[Findings]) -> Iterator[Exposed]:
     found: dict[tuple[str, str], list[str]] = {}
     for one in seen:
         for place, fstype in one.late.items():
@@ -95,7 +95,7 @@ def _late(seen: Iterable[Seen]) -> Iterator[Exposed]:
         yield Exposed(place, fstype, tuple(generations))
 
 
-def _automounts(seen: Iterable[Seen], base: Sequence[Mount]) -> Iterator[Exposed]:
+def _automounts(seen: Iterable[Findings], base: Sequence[Mount]) -> Iterator[Exposed]:
     """The automounters below which a file system without nosuid is mounted on the base, or nothing, so that it is
     unknown."""
     found: dict[str, list[str]] = {}

@@ -29,7 +29,7 @@ from chosns.system.paths import is_below, join, parent, split
 
 
 @dataclass(frozen=True)
-class Shown:
+class TopDirectory:
     """A directory of the tree or the base that stands at the environment's top level."""
 
     side: Side
@@ -48,7 +48,7 @@ class Link:
     to: str
 
 
-Place = Union[Shown, Own, Link]
+Place = Union[TopDirectory, Own, Link]
 # The place of the base's root. Links may lead there; nothing is ever mounted there by name.
 _LOCAL = Bind("base", "/", "/local", Reason("the base's root"))
 
@@ -146,7 +146,7 @@ class Layout:
 
     def show(self, name: str, side: Side, source: str, flags: Flags, why: Reason) -> None:
         """Show the directory `source` of one side as `/name`."""
-        self.top[name] = Shown(side, source)
+        self.top[name] = TopDirectory(side, source)
         self.shown.append(Bind(side, source, "/" + name, why, flags))
 
     def link(self, name: str, to: str, why: Reason) -> None:

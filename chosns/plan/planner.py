@@ -6,9 +6,8 @@ from collections.abc import Iterator
 
 from chosns.errors import PlanError, TreeError
 from chosns.lazydata import dataclass
-from chosns.model import Bind as ExtraBind
-from chosns.model import BindMap, Environment, Launcher, Share, Sysconfig
-from chosns.plan.layout import Layout, Shown
+from chosns.model import BindMap, Environment, ExtraBind, Launcher, Share, Sysconfig
+from chosns.plan.layout import Layout, TopDirectory
 from chosns.plan.operations import Bind, Flags, MakeDirectory, MakeRoot, Operation, Pivot, Plan, Reason
 from chosns.plan.view import Kind, View, resolve
 from chosns.system.paths import join, split
@@ -187,7 +186,7 @@ def _identity(layout: Layout, bindmap: BindMap) -> None:
 def _etc_always(layout: Layout) -> None:
     """What is the base's below /etc in any case, also if the bind map already shows a part of it."""
     etc = layout.top.get("etc")
-    if not isinstance(etc, Shown) or etc.side != "tree":
+    if not isinstance(etc, TopDirectory) or etc.side != "tree":
         return
     for path in (join(["etc", name]) for name in ETC_ALWAYS_BASE):
         if layout.base.kind(path) is not None:
@@ -206,7 +205,7 @@ def _identity_target(layout: Layout, path: str) -> str:
 
     def is_base(name: str) -> bool:
         place = layout.top.get(name)
-        return isinstance(place, Shown) and place.side == "base"
+        return isinstance(place, TopDirectory) and place.side == "base"
 
     return "/local" + (path if all(map(is_base, found.jumps)) else found.path)
 

@@ -11,14 +11,14 @@ import errno
 import os
 
 from chosns.errors import PlanError, UnsafeError
-from chosns.model import Bind
+from chosns.model import ExtraBind
 from chosns.trees.owners import others, private_fuse
 from chosns.trees.view import DirectoryView
 
 _ABSENT = (errno.ENOENT, errno.ENOTDIR)
 
 
-def check_sources(base: DirectoryView, binds: tuple[Bind, ...]) -> None:
+def check_sources(base: DirectoryView, binds: tuple[ExtraBind, ...]) -> None:
     """Check what is shown at another place.
 
     :raises UnsafeError: users other than root could change what is shown there.
@@ -45,7 +45,7 @@ def check_sources(base: DirectoryView, binds: tuple[Bind, ...]) -> None:
         )
 
 
-def _unseen(bind: Bind, error: OSError) -> PlanError:
+def _unseen(bind: ExtraBind, error: OSError) -> PlanError:
     where = str(error.filename or bind.source)
     hint = "on NFS with root_squash, let everybody look into the directories on the way"
     if mount := private_fuse(where):

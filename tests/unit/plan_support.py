@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Union
 
 from chosns.config.bindmap import parse_bind_map, resolve_bind_map
-from chosns.model import Bind as ExtraBind
-from chosns.model import BindMap, Environment, Launcher, Origin, Policy, Share, Sysconfig
+from chosns.model import BindMap, Environment, ExtraBind, Launcher, Origin, Policy, Share, Sysconfig
 from chosns.plan import Bind, Hide, Kind, MakeDirectory, MakeRoot, MakeSymlink, Overlay, Pivot, Plan, make_plan
 from chosns.plan.view import resolve
 from chosns.system.paths import join, parent, split

@@ -10,8 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from chosns.errors import ChosError
-from chosns.model import Bind as ExtraBind
-from chosns.model import BindMap, Environment, Origin, Sysconfig
+from chosns.model import BindMap, Environment, ExtraBind, Origin, Sysconfig
 from chosns.plan.allowance import Allowance, allowance, from_json, wider
 from chosns.plan.operations import Flags
 from chosns.plan.view import Kind, resolve

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from chosns.config.login import BUILTIN, parse_login
 from chosns.config.sysconfig import parse_sysconfig
-from chosns.model import Bind, LoginShell, Origin, Problem, Severity
+from chosns.model import ExtraBind, LoginShell, Origin, Problem, Severity
 
 FILE = "/etc/chos.conf"
 
@@ -91,11 +91,11 @@ def test_the_original_sample() -> None:
     assert problems == ()
     here = Origin(SYS, 2)
     assert settings.bind_mounts == (
-        Bind("/dev", "/dev", optional=True, devices=True, origin=here),
-        Bind("/dev/shm", "/dev/shm", optional=True, devices=True, origin=here),
-        Bind("/sys", "/sys", optional=True, origin=here),
-        Bind("/var", "/var", optional=True, origin=here),
-        Bind("/root", "/root", optional=True, origin=here),
+        ExtraBind("/dev", "/dev", optional=True, devices=True, origin=here),
+        ExtraBind("/dev/shm", "/dev/shm", optional=True, devices=True, origin=here),
+        ExtraBind("/sys", "/sys", optional=True, origin=here),
+        ExtraBind("/var", "/var", optional=True, origin=here),
+        ExtraBind("/root", "/root", optional=True, origin=here),
     )
     assert settings.make_links is False
 

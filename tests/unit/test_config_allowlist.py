@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chosns.config.allowlist import AllowList, Entry, parse_allow_list
+from chosns.config.allowlist import AllowedLine, AllowList, parse_allow_list
 from chosns.model import NAME_PATTERN, Origin, Severity, escape_name
 
 FILE = "/etc/chos"
@@ -30,9 +30,9 @@ def test_the_original_sample() -> None:
     )
     allowed = parse_allow_list(text, FILE)
     assert allowed.entries == (
-        Entry("local", "/", Origin(FILE, 5)),
-        Entry("/auto/rh73", "/auto/rh73", Origin(FILE, 7)),
-        Entry("b", "/b", Origin(FILE, 12)),
+        AllowedLine("local", "/", Origin(FILE, 5)),
+        AllowedLine("/auto/rh73", "/auto/rh73", Origin(FILE, 7)),
+        AllowedLine("b", "/b", Origin(FILE, 12)),
     )
     assert allowed.problems == ()
 
@@ -166,14 +166,14 @@ PATHS = st.lists(st.from_regex(r"[A-Za-z0-9_.+-]{1,8}", fullmatch=True), min_siz
 )
 
 
-def printed(entries: tuple[Entry, ...]) -> str:
+def printed(entries: tuple[AllowedLine, ...]) -> str:
     """The text that `parse_allow_list` reads as these entries."""
     return "%SHELLS\n" + "".join(f"{entry.alias}:{entry.path}\n" for entry in entries)
 
 
 @given(st.dictionaries(st.one_of(NAMES, PATHS), st.one_of(PATHS, st.just("/")), min_size=1))
 def test_what_is_printed_is_read_again(entries: dict[str, str]) -> None:
-    wanted = tuple(Entry(alias, path, Origin(FILE, n)) for n, (alias, path) in enumerate(entries.items(), 2))
+    wanted = tuple(AllowedLine(alias, path, Origin(FILE, n)) for n, (alias, path) in enumerate(entries.items(), 2))
     allowed = parse_allow_list(printed(wanted), FILE)
     assert allowed.entries == wanted
     assert all(problem.severity is Severity.WARNING for problem in allowed.problems)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chosns.config.sections import Section, SectionFile, Unread, parse_sections
-from chosns.model import Bind, Origin, Policy
+from chosns.model import ExtraBind, Origin, Policy
 
 FILE = "/etc/chos.d/a.toml"
 
@@ -58,8 +58,8 @@ def test_the_whole_format() -> None:
             groups=("users", "atlas"),
             policy=Policy(False, False, True, True, True, True),
             binds=(
-                Bind("/scratch/local", "/scratch/local", origin=Origin(FILE, 17)),
-                Bind("/opt/vendor", "/opt/v", True, True, True, Origin(FILE, 20)),
+                ExtraBind("/scratch/local", "/scratch/local", origin=Origin(FILE, 17)),
+                ExtraBind("/opt/vendor", "/opt/v", True, True, True, Origin(FILE, 20)),
             ),
             variables=(("LANG", "C.UTF-8"), ("_X1", "")),
         ),

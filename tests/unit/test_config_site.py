@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chosns.config import broken, check_groups, read_site, require_usable, shipped_bindmap_dirs
-from chosns.config.allowlist import Entry
+from chosns.config.allowlist import AllowedLine
 from chosns.config.grouping import group, leaving, name_problems
 from chosns.config.login import BUILTIN
 from chosns.config.sections import Section
@@ -304,8 +304,8 @@ def test_a_real_lookup(reader: Reader) -> None:
     assert len(check_groups(site)) == 1
 
 
-def entries(*pairs: tuple[str, str]) -> list[Entry]:
-    return [Entry(alias, path, Origin("f", n)) for n, (alias, path) in enumerate(pairs, 1)]
+def entries(*pairs: tuple[str, str]) -> list[AllowedLine]:
+    return [AllowedLine(alias, path, Origin("f", n)) for n, (alias, path) in enumerate(pairs, 1)]
 
 
 def sections(*names: str) -> dict[str, Section]:
@@ -335,7 +335,7 @@ ENTRIES = st.dictionaries(ALIASES, st.sampled_from(["/", "/os/a", "/os/b"])).map
 
 
 @given(ENTRIES, st.sets(ALIASES))
-def test_every_alias_leads_to_its_tree_and_to_one_environment(listed: list[Entry], owners: set[str]) -> None:
+def test_every_alias_leads_to_its_tree_and_to_one_environment(listed: list[AllowedLine], owners: set[str]) -> None:
     found = group(listed, sections(*owners))
     names = [name for env in found for name in (env.name, *env.aliases)]
     assert sorted(names) == sorted(entry.alias for entry in listed if entry.path != "/")

@@ -18,7 +18,7 @@ from chosns.cli import integrate
 from chosns.errors import ChosError
 from chosns.integrate import command
 from chosns.integrate.command import NoAnswer, attempt, find_also
-from chosns.integrate.model import Machine, Plan, Request
+from chosns.integrate.model import ChangeList, Machine, Request
 from chosns.integrate.pam import Pam
 from chosns.integrate.products import PRODUCTS
 from chosns.integrate.sge import GridEngine
@@ -35,11 +35,11 @@ class Stacks(Pam):
     def __init__(self) -> None:
         self.requests = []
 
-    def plan(self, machine: Machine, request: Request) -> Plan:
+    def plan(self, machine: Machine, request: Request) -> ChangeList:
         self.requests.append(request)
         return super().plan(machine, request)
 
-    def rehearse(self, machine: Machine, plan: Plan) -> Sequence[str]:
+    def rehearse(self, machine: Machine, plan: ChangeList) -> Sequence[str]:
         return ()
 
 
@@ -112,7 +112,7 @@ def test_lines_by_other_hands(stacks: Stacks, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("name", "said"), [("slurm", "do without"), ("globus", "go on with it"), ("lsf", "badmin")])
 def test_what_has_to_be_done_after_undo(name: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
-    integrate._report(PRODUCTS[name], Plan(), "undone", False)
+    integrate._report(PRODUCTS[name], ChangeList(), "undone", False)
     undone = capsys.readouterr().out
     assert said in undone and "have it" not in undone
 

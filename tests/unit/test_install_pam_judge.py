@@ -11,7 +11,7 @@ import pytest
 
 from chosns.doctor.pam import stacks_with_problems
 from chosns.errors import ChosError
-from chosns.integrate.model import FileEdit, Machine, Plan, Request
+from chosns.integrate.model import ChangeList, FileEdit, Machine, Request
 from chosns.integrate.pam import Pam
 from chosns.integrate.pam_judge import AT_SETCRED, exposed, judge, needs_auth_line
 from chosns.integrate.sshd_jails import Jail, jails
@@ -48,11 +48,11 @@ def write(machine: Machine, path: str, text: str) -> Path:
     return file
 
 
-def planned(machine: Machine, *services: str, options: Sequence[str] = ()) -> Plan:
+def planned(machine: Machine, *services: str, options: Sequence[str] = ()) -> ChangeList:
     return Pam().plan(machine, Request(services=services, options=tuple(options)))
 
 
-def lines(plan: Plan) -> dict[str, tuple[str, ...]]:
+def lines(plan: ChangeList) -> dict[str, tuple[str, ...]]:
     return {os.path.basename(edit.path): edit.lines for edit in plan.changes if isinstance(edit, FileEdit)}
 
 

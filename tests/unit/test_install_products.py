@@ -14,7 +14,7 @@ import pytest
 
 from chosns.errors import ChosError
 from chosns.integrate import engine, lsb_queues
-from chosns.integrate.model import FileEdit, Machine, Plan, Request
+from chosns.integrate.model import ChangeList, FileEdit, Machine, Request
 from chosns.integrate.products import PRODUCTS
 from chosns.system.installed import library, starter
 
@@ -77,7 +77,7 @@ class Site:
     def machine(self, product: str, request: Request) -> Machine:
         return PRODUCTS[product].machine(Machine(str(self.root), (os.getuid(), 0), self.env), request)
 
-    def plan(self, product: str, **words: object) -> Plan:
+    def plan(self, product: str, **words: object) -> ChangeList:
         request = Request(**words)  # type: ignore[arg-type]
         return PRODUCTS[product].plan(self.machine(product, request), request)
 
@@ -176,7 +176,7 @@ def test_lsf_line_of_the_first_release(site: Site) -> None:
         site.write({**LSF, name: LSB_QUEUES})
         machine = site.machine("lsf", Request())
         lines = tuple((COMMENT.format("lsf") + LSF_OLD).splitlines() * 2)
-        engine.install(PRODUCTS["lsf"], machine, Plan((FileEdit(name, LSB_QUEUES, old, lines),)))
+        engine.install(PRODUCTS["lsf"], machine, ChangeList((FileEdit(name, LSB_QUEUES, old, lines),)))
         plan = site.plan("lsf")
         assert not plan.present and PRODUCTS["lsf"].remains(machine, Request())
         engine.install(PRODUCTS["lsf"], machine, plan)

@@ -18,7 +18,7 @@ from chosns.backends.kmod.backend import _require_closed, _require_possible
 from chosns.backends.kmod.presence import Homes
 from chosns.backends.kmod.root import tree_names
 from chosns.errors import BuildError, UnsafeError
-from chosns.model import Bind, Environment, Policy, Site, Sysconfig
+from chosns.model import Environment, ExtraBind, Policy, Site, Sysconfig
 from chosns.node.actions import Withdraw
 from chosns.node.decision import closing
 from chosns.node.state import NodeState
@@ -37,7 +37,7 @@ def generation(name: str, number: int, backend: str, tree: str) -> Generation:
 def test_whose_names_are() -> None:
     trees = tree_names(SITE)
     assert {"usr", "etc", "opt", "bin", "lib", "sbin", "var"} <= trees and not {"home", "tmp", "proc", "local"} & trees
-    bound = Sysconfig((Bind("/opt", "/opt"), Bind("/usr/local/x", "/usr/local/x")))
+    bound = Sysconfig((ExtraBind("/opt", "/opt"), ExtraBind("/usr/local/x", "/usr/local/x")))
     assert tree_names(replace(SITE, sysconfig=bound)) == trees - {"opt"}, "only whole directories can be the base's"
 
 

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chosns.errors import ConfigError, PlanError, TreeError
-from chosns.model import Bind, Origin, Policy
+from chosns.model import ExtraBind, Origin, Policy
 from chosns.system.inside import open_inside
 from chosns.trees import check, owners, sources
 from chosns.trees.view import DirectoryView
@@ -125,7 +125,7 @@ def test_what_root_may_not_look_at(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(sources, "others", closed)
     monkeypatch.setattr(check, "others", closed)
-    bind = Bind("/nfs/site/x", "/etc/profile.d", origin=Origin("/etc/chos.d/a.toml", 3))
+    bind = ExtraBind("/nfs/site/x", "/etc/profile.d", origin=Origin("/etc/chos.d/a.toml", 3))
     with DirectoryView("/") as base, pytest.raises(PlanError, match="/nfs/site cannot be looked at") as raised:
         sources.check_sources(base, (bind,))
     assert "root_squash" in raised.value.hint and "a.toml:3" in raised.value.hint

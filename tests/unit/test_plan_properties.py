@@ -10,8 +10,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from chosns.errors import ChosError
-from chosns.model import Bind as ExtraBind
-from chosns.model import BindMap, Launcher, Origin, Policy, Share, Sysconfig
+from chosns.model import BindMap, ExtraBind, Launcher, Origin, Policy, Share, Sysconfig
 from chosns.plan import Bind, Hide, Kind, MakeDirectory, MakeSymlink, Overlay, Plan
 from chosns.plan.operations import Flags, Reason
 from chosns.plan.planner import ALWAYS_BASE, RESERVED
