@@ -1,7 +1,7 @@
 """Plans: what a bind map, an OS tree and a base amount to, as an ordered list of mount operations.
 
 Pure: nothing in this package makes a system call. It asks a `View` what is where, so the same code runs
-on the real file systems (`chosns.trees.view`) and on dictionaries in the tests.
+on the real file systems (`chosns.trees.directory`) and on dictionaries in the tests.
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ from chosns.errors import TreeError, UnsafeError, as_chos_error
 from chosns.plan.view import Kind, resolve
 from chosns.system.inside import open_inside
 from chosns.system.paths import join, split
+from chosns.trees.directory import DirectoryView
 from chosns.trees.owners import ROOT, Others, is_private, mount_of, others, others_inside, private_fuse
-from chosns.trees.view import DirectoryView
 
 _MACHINE = os.uname().machine
 # What every login shell, root's too, runs or reads first: the shell, its loader and libraries, the directories of PATH,

@@ -12,8 +12,8 @@ import os
 
 from chosns.errors import PlanError, UnsafeError
 from chosns.model import ExtraBind
+from chosns.trees.directory import DirectoryView
 from chosns.trees.owners import others, private_fuse
-from chosns.trees.view import DirectoryView
 
 _ABSENT = (errno.ENOENT, errno.ENOTDIR)
 

@@ -17,10 +17,10 @@ from chosns.integrate.lines import append
 from chosns.integrate.model import (
     STATE,
     Change,
+    ChangeList,
     FileEdit,
     InstallError,
     Machine,
-    Plan,
     Product,
     Request,
     Setting,
@@ -47,7 +47,7 @@ class Sample(Product):
     def snippets(self, request: Request) -> Sequence[Snippet]:
         return ()
 
-    def plan(self, machine: Machine, request: Request) -> Plan:
+    def plan(self, machine: Machine, request: Request) -> ChangeList:
         changes: list[Change] = []
         for name in request.services:
             path = f"/etc/sample.d/{name}"
@@ -55,9 +55,9 @@ class Sample(Product):
             if before is None or "ours\n" not in before:
                 changes.append(FileEdit(path, before, append(before, OURS), OURS))
         changes += [Setting(name, self.get(machine, name), "ours") for name in request.queues]
-        return Plan(tuple(changes))
+        return ChangeList(tuple(changes))
 
-    def verify(self, machine: Machine, plan: Plan) -> None:
+    def verify(self, machine: Machine, plan: ChangeList) -> None:
         if self.broken == "verify":
             raise InstallError("is broken")
         if isinstance(self.broken, signal.Signals):
@@ -163,7 +163,7 @@ def test_twice_the_same_file(place: Place) -> None:
     for before in ("", "before\n"):
         text = before + path.read_text()
         path.write_text(text)
-        plan = Plan((FileEdit("/etc/sample.d/x", text, append(text, more), more),))
+        plan = ChangeList((FileEdit("/etc/sample.d/x", text, append(text, more), more),))
         engine.install(place.product, place.machine, plan)
     assert path.read_text() == "before\na\n# ours\nours\nmore\nmore\n"
     assert not place.undo()

@@ -18,7 +18,7 @@ from chosns.errors import ConfigError, PlanError, TreeError
 from chosns.model import ExtraBind, Origin, Policy
 from chosns.system.inside import open_inside
 from chosns.trees import check, owners, sources
-from chosns.trees.view import DirectoryView
+from chosns.trees.directory import DirectoryView
 
 NAMES = ("a", "b", "c")
 paths = st.lists(st.sampled_from(NAMES), min_size=1, max_size=3).map("/".join)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from chosns.plan.view import Kind, resolve
 from chosns.system.paths import is_below, join, parent, split
-from chosns.trees.view import DirectoryView
+from chosns.trees.directory import DirectoryView
 from tests.unit.plan_support import Node, Root, link
 
 QUICK = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -28,9 +28,9 @@ from chosns.plan.view import resolve
 from chosns.registry.excess import recorded
 from chosns.registry.writer import RegistryWriter
 from chosns.trees.check import open_tree_root, os_name
+from chosns.trees.directory import DirectoryView
 from chosns.trees.owners import owners_of
 from chosns.trees.trust import decided, image_type
-from chosns.trees.view import DirectoryView
 
 _ACL = "system.posix_acl_access"  # acl(5)
 _SHOWN = 4  # missing links that a message names

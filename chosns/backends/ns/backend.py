@@ -35,10 +35,10 @@ from chosns.registry.writer import RegistryWriter
 from chosns.system import fault, syscalls
 from chosns.system.installed import find_launcher
 from chosns.trees.check import open_tree_root, os_name
+from chosns.trees.directory import DirectoryView
 from chosns.trees.owners import owners_of
 from chosns.trees.sources import check_sources
 from chosns.trees.trust import decided, image_type
-from chosns.trees.view import DirectoryView
 
 
 class NamespaceBackend(WithoutService):
