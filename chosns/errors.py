@@ -12,6 +12,8 @@
     │   └── NotPrepared         nobody has run `chosctl up` here
     ├── PrivilegeError          the caller lacks a right
     ├── UnsupportedError        this kernel or build lacks something
+    ├── CannotRun               in system.programs: a program could not be started
+    ├── TooSlow                 in system.programs: a program did not end in time
     └── InstallError            in integrate.model: a product's configuration cannot be changed, or must not be
         └── NoAnswer            in integrate.command: a command of the product did not answer
 
@@ -23,6 +25,8 @@ from __future__ import annotations
 import contextlib
 import errno
 from collections.abc import Iterator
+
+from chosns.model import REGISTRY
 
 
 class ChosError(Exception):
@@ -95,7 +99,7 @@ class UnsupportedError(ChosError):
 
 _RIGHTS = "this needs every right of root's: run it on the node itself, outside of containers"
 _HINTS = {
-    errno.ENOSPC: "is /run full? `df /run /run/chos`, `df -i /run`",
+    errno.ENOSPC: f"is /run full? `df /run {REGISTRY}`, `df -i /run`",
     errno.EROFS: "remount it writable",
     errno.EPERM: _RIGHTS,
     errno.EACCES: _RIGHTS,

@@ -13,6 +13,7 @@ from functools import lru_cache
 
 from chosns.lazydata import dataclass
 
+REGISTRY = "/run/chos"  # where what is prepared on this node is written down; libchos has it, too
 SITE, FOREIGN = "site", "foreign"  # how an OS tree is trusted
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 ESCAPED_MAX = 255

@@ -15,7 +15,8 @@ from typing import Any
 
 import click
 
-_REGISTRY = "/run/chos"
+from chosns.model import REGISTRY
+
 _Completer = Callable[[click.Context, click.Parameter, str], "list[Any]"]
 
 
@@ -60,8 +61,8 @@ def prepared(_context: click.Context, _parameter: click.Parameter, word: str) ->
     """Names and aliases of the environments that are prepared here, and that the caller may enter."""
     names: list[str] = []
     with contextlib.suppress(OSError):
-        for name in sorted(os.listdir(f"{_REGISTRY}/env")):
-            path = f"{_REGISTRY}/env/{name}"
+        for name in sorted(os.listdir(f"{REGISTRY}/env")):
+            path = f"{REGISTRY}/env/{name}"
             if "%" not in name and os.path.isdir(path) and os.access(path, os.X_OK):
                 names.append(name)
     return _items(names)(word)

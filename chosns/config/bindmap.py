@@ -13,10 +13,10 @@ from dataclasses import replace
 from chosns.config.text import nearest, path_fault, quoted, reserved, strict_path_fault
 from chosns.config.tomldoc import Fields, parse_toml
 from chosns.lazydata import dataclass
-from chosns.model import NAME_PATTERN, BindMap, Origin, Problem, Share
+from chosns.model import NAME_PATTERN, REGISTRY, BindMap, Origin, Problem, Share
 
 MAX_DEPTH = 8
-RESERVED = ("/local", "/chos", "/run/chos")
+RESERVED = ("/local", "/chos", REGISTRY)
 # Devices, what the kernel says, and the place of the registry: another's could mislead who looks there with privilege.
 _NEVER_THE_TREES = ("/dev", "/proc", "/run", "/sys")
 _ELSEWHERE = {

@@ -16,12 +16,12 @@ from chosns.config.node import NodeSettings, parse_node
 from chosns.config.text import VARIABLE, nearest, quoted, reserved, strict_path_fault
 from chosns.config.tomldoc import Document, Fields, parse_toml
 from chosns.lazydata import dataclass
-from chosns.model import FOREIGN, NAME_PATTERN, SITE, ExtraBind, Origin, Policy, Problem
+from chosns.model import FOREIGN, NAME_PATTERN, REGISTRY, SITE, ExtraBind, Origin, Policy, Problem
 
 GROUP = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@\\+ -]{0,254}\$?")
 PERSONALITIES = ("linux32", "uname26")
 TRUST = (SITE, FOREIGN)
-FORBIDDEN_TARGETS = ("/local", "/proc", "/chos", "/run/chos")
+FORBIDDEN_TARGETS = ("/local", "/proc", "/chos", REGISTRY)
 MAX_VARIABLES = 32
 MAX_POLICY_BYTES = 8191 - 1024  # what the registry's file `policy` has room for beside its other lines
 
@@ -248,7 +248,7 @@ def _check_bind(fields: Fields, bind: ExtraBind, first: dict[str, Origin]) -> bo
         return False
     fault = target_fault(bind.target)
     if bind.target == "/run" and bind.source != "/run":
-        fault = "is above /run/chos, which CHOS itself needs"
+        fault = f"is above {REGISTRY}, which CHOS itself needs"
     if fault:
         fields.report(f"target {quoted(bind.target)} {fault}", "choose another place", "target")
         return False

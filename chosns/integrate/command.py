@@ -1,26 +1,20 @@
-"""Runs other programs: argument lists, a fixed environment, a time limit, an answer in text."""
+"""Finds and asks the programs of products, with root's PATH and a fixed environment. `system.programs` runs them."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
-import signal
 import stat
-import subprocess
-import time
-from collections.abc import Callable, Mapping, Sequence
-
-import psutil
+from collections.abc import Mapping, Sequence
 
 from chosns.config.trusted import display_path, trusted_directory
 from chosns.errors import ChosError
 from chosns.integrate.model import InstallError, Machine
-from chosns.system.syscalls import adopt_orphans, die_with_parent, require_prctl
+from chosns.system import programs
+from chosns.system.programs import CannotRun, Ended, TooSlow, command_line, last_line
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 LIMIT = 60.0
-_GRACE = 2.0  # for a killed process to be gone, unless it is stuck in the kernel
 
 
 class NoAnswer(InstallError):
@@ -67,82 +61,23 @@ def _require_ours(machine: Machine, path: str) -> None:
         raise InstallError("is writable by others than its owner", object=real)
 
 
-def attempt(
-    arguments: Sequence[str], env: Mapping[str, str] | None = None, limit: float = LIMIT
-) -> tuple[int, str, str]:
+def attempt(arguments: Sequence[str], env: Mapping[str, str] | None = None, limit: float = LIMIT) -> Ended:
     """Exit status, output and errors of a program; the first of `arguments` is its path.
 
     :raises InstallError: it cannot be started, or gives no answer.
     """
     environment = {"PATH": PATH, "LC_ALL": "C", "HOME": "/", **(env or {})}
-    before = set(psutil.Process().children())
-    require_prctl()
-    adopt_orphans(True)
     try:
-        try:
-            process = subprocess.Popen(
-                arguments,
-                env=environment,
-                cwd="/",
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-                errors="replace",
-                umask=0o022,  # what a product makes is for its users to read: arcctl's directories are
-                start_new_session=True,
-                preexec_fn=_ends_with(os.getpid()),
-            )
-        except OSError as error:
-            raise InstallError(f"cannot be run: {error.strerror}", object=arguments[0]) from error
-        try:
-            output, errors = process.communicate(timeout=limit)
-        except BaseException as error:
-            _end(process, before)
-            if isinstance(error, subprocess.TimeoutExpired):
-                raise NoAnswer(f"no answer within {limit:.0f} s", object=" ".join(arguments)) from error
-            raise
-    finally:
-        adopt_orphans(False)
-    return process.returncode, output, errors
-
-
-def _end(process: subprocess.Popen[str], before: set[psutil.Process]) -> None:
-    """Kill a program with whatever it has started, what has a session of its own by now (pam_exec(8)) included."""
-    with contextlib.suppress(OSError):  # gone, or of another user's by now
-        os.killpg(process.pid, signal.SIGKILL)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(timeout=_GRACE)
-    deadline = time.monotonic() + _GRACE
-    while time.monotonic() < deadline:
-        orphans = [one for one in psutil.Process().children() if one not in before and one.pid != process.pid]
-        if not orphans:
-            break
-        for orphan in orphans:
-            with contextlib.suppress(psutil.Error):
-                orphan.kill()
-            with contextlib.suppress(OSError):
-                os.waitpid(orphan.pid, os.WNOHANG)
-        time.sleep(0.01)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.communicate(timeout=_GRACE)
-
-
-def _ends_with(parent: int) -> Callable[[], None]:
-    """For the child: it is killed when chosctl is, so that nothing goes on that nobody waits for."""
-
-    def prepare() -> None:
-        die_with_parent(signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(1)
-
-    return prepare
+        return programs.run(arguments, environment, limit)
+    except TooSlow as error:
+        raise NoAnswer(error.message, object=error.object) from error
+    except CannotRun as error:
+        raise InstallError(error.message, object=error.object) from error
 
 
 def ask(arguments: Sequence[str], env: Mapping[str, str] | None = None) -> str:
     """What a program prints. :raises InstallError: it fails."""
-    status, output, errors = attempt(arguments, env)
-    if status != 0:
-        said = (errors or output).strip().splitlines()
-        raise InstallError(said[-1] if said else f"ended with status {status}", object=" ".join(arguments))
-    return output
+    ended = attempt(arguments, env)
+    if ended.status != 0:
+        raise InstallError(last_line(ended), object=command_line(arguments))
+    return ended.output

@@ -24,7 +24,7 @@ def require_base(command: str) -> None:
     with contextlib.suppress(RegistryError):
         with open_registry() as registry:
             elsewhere = registry.base_namespace() != own
-        if elsewhere and os.path.exists("/local/run/chos/base"):
+        if elsewhere and os.path.exists(f"/local{PATH}/base"):
             raise PrivilegeError(
                 "cannot run inside an environment",
                 object=command,

@@ -18,11 +18,11 @@ from typing import Any, NamedTuple, TypeVar
 
 from chosns.errors import NotPrepared, RegistryError
 from chosns.lazydata import dataclass
-from chosns.model import Environment, escape_name
+from chosns.model import REGISTRY, Environment, escape_name
 from chosns.registry.formats import policy_text
 from chosns.system import syscalls
 
-PATH = "/run/chos"
+PATH = REGISTRY
 _GENERATION = re.compile(r"(?P<name>[A-Za-z0-9%][A-Za-z0-9._%-]{0,254})\.(?P<number>[1-9][0-9]{0,8})")
 _NS_GET_NSTYPE = 0xB703  # _IO(0xb7, 3), ioctl_nsfs(2)
 _FILES = ("tree", "policy", "manifest.json")  # of a generation, beside its pin

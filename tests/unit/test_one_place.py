@@ -6,6 +6,8 @@ import ast
 from collections import defaultdict
 from pathlib import Path
 
+import pytest
+
 PACKAGE = Path(__file__).resolve().parents[2] / "chosns"
 SOURCES = {str(path.relative_to(PACKAGE)): ast.parse(path.read_text()) for path in sorted(PACKAGE.rglob("*.py"))}
 # Named alike on purpose, or not yet told apart. Nothing may be added.
@@ -33,3 +35,60 @@ def test_a_class_name_means_one_thing() -> None:
 def test_a_second_class_of_a_name_is_found() -> None:
     second = {**SOURCES, "new.py": ast.parse("class Plan: ...")}
     assert repeated(second) == {"Plan": ["plan/operations.py", "new.py"]}
+
+
+def texts(tree: ast.Module) -> list[str]:
+    """The strings of a file, without those that only document it."""
+    documents = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    return [
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documents
+    ]
+
+
+def says(part: str, sources: dict[str, ast.Module]) -> set[str]:
+    return {file for file, tree in sources.items() if any(part in text for text in texts(tree))}
+
+
+def test_the_place_of_the_registry() -> None:
+    assert says("/run/chos", SOURCES) == {"model.py"}
+
+
+def test_a_second_place_of_the_registry_is_found() -> None:
+    second = {**SOURCES, "new.py": ast.parse('"""Of /run/chos."""\nopen(f"/run/chos/{name}")')}
+    assert says("/run/chos", second) == {"model.py", "new.py"}
+
+
+# The worker's child becomes the tree's shell, in a namespace of its own and with no right left.
+BECOMES_ANOTHER = {"mounts/worker.py"}
+RUNS = ("system", "popen", "posix_spawn", "exec", "spawn", "startfile")
+
+
+def runs_programs(sources: dict[str, ast.Module]) -> set[str]:
+    """Files that start a program: by subprocess, for annotations alone or not, or by a function of os."""
+    found = set()
+    for file, tree in sources.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import) and any(alias.name.startswith("subprocess") for alias in node.names):
+                found.add(file)
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("subprocess"):
+                found.add(file)
+            of_os = isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "os"
+            if of_os and node.attr.startswith(RUNS):  # type: ignore[attr-defined]
+                found.add(file)
+            from_os = isinstance(node, ast.ImportFrom) and node.module == "os"
+            if from_os and any(alias.name.startswith(RUNS) for alias in node.names):  # type: ignore[attr-defined]
+                found.add(file)
+    return found
+
+
+def test_what_runs_programs() -> None:
+    assert runs_programs(SOURCES) == {"system/programs.py"} | BECOMES_ANOTHER
+
+
+@pytest.mark.parametrize(
+    "code", ["import subprocess", "from subprocess import run", "os.execv(a, b)", "from os import posix_spawn"]
+)
+def test_a_second_that_runs_programs_is_found(code: str) -> None:
+    assert runs_programs({"new.py": ast.parse(code)}) == {"new.py"}

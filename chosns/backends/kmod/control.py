@@ -6,15 +6,12 @@ import contextlib
 import errno
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from chosns.errors import UnsupportedError
 from chosns.lazydata import dataclass
-from chosns.system import fault, syscalls
+from chosns.system import fault, programs, syscalls
 from chosns.system.mountinfo import read_mounts
-
-if TYPE_CHECKING:
-    import subprocess
+from chosns.system.programs import CannotRun, Ended, TooSlow, command_line, last_line
 
 NAME = "chos"
 PLACE = "/proc/chos"
@@ -61,10 +58,11 @@ def require_loadable() -> None:
 def _modprobe(*options: str) -> None:
     if os.path.isdir(f"/sys/module/{NAME}"):
         return
-    done = _run(["modprobe", *options, NAME])
-    if done.returncode != 0:
+    command = ["modprobe", *options, NAME]
+    done = _run(command)
+    if done.status != 0:
         raise UnsupportedError(
-            f"the kernel module cannot be loaded: {_last_line(done.stderr)}",
+            f"the kernel module cannot be loaded: `{command_line(command)}`: {last_line(done)}",
             object=f"chos.ko, Linux {os.uname().release}",
             hint="`chosctl install kmod` builds it (DKMS); see docs/kmod.md",
         )
@@ -82,11 +80,11 @@ def unload() -> str:
     if not os.path.isdir(f"/sys/module/{NAME}"):
         return ""
     done = _run(["rmmod", NAME])
-    if done.returncode == 0:
+    if done.status == 0:
         return ""
     if mounted:
         load()
-    return f"the module stays loaded: {_last_line(done.stderr)}"
+    return f"the module stays loaded: {last_line(done)}"
 
 
 def allow(trees: Sequence[str]) -> None:
@@ -158,34 +156,16 @@ def _write(name: str, text: str) -> None:
         os.close(fd)
 
 
-def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
-    import subprocess  # here: it takes longer to load than what most commands do
-
-    program = next(
-        (
-            path
-            for directory in _ENVIRONMENT["PATH"].split(":")
-            if os.access(path := f"{directory}/{command[0]}", os.X_OK)
-        ),
-        None,
+def _run(command: list[str]) -> Ended:
+    path = next(
+        (path for place in _ENVIRONMENT["PATH"].split(":") if os.access(path := f"{place}/{command[0]}", os.X_OK)), None
     )
-    if program is None:
+    if path is None:
         raise UnsupportedError(f"{command[0]} is not installed", object="chos.ko", hint="install kmod")
     try:
-        return subprocess.run(
-            [program, *command[1:]],
-            env=_ENVIRONMENT,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=_LIMIT,
-        )
-    except subprocess.TimeoutExpired:
-        raise UnsupportedError(
-            f"no answer within {_LIMIT} s", object=program, hint="look at dmesg: the kernel may have had an accident"
-        ) from None
-
-
-def _last_line(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else "without a reason"
+        return programs.run([path, *command[1:]], _ENVIRONMENT, _LIMIT)
+    except CannotRun as error:
+        raise UnsupportedError(error.message, object=error.object) from None
+    except TooSlow as error:
+        hint = "look at dmesg: the kernel may have had an accident"
+        raise UnsupportedError(error.message, object=error.object, hint=hint) from None
