@@ -57,7 +57,7 @@ class Service:
     admitted: tuple[str, ...] | None = None
 
 
-class Report(NamedTuple):
+class ServiceReport(NamedTuple):
     """What `status` says of a backend's service: a key of its JSON, and its value there; for people, what is wrong."""
 
     key: str
@@ -89,7 +89,7 @@ class Presence(Protocol):
     def admitted(self) -> tuple[str, ...] | None:
         """See `Service`. Root, on the base."""
 
-    def report(self) -> Report | None:
+    def report(self) -> ServiceReport | None:
         """For `status`; None if it needs nothing on the node."""
 
 
@@ -200,7 +200,7 @@ class WithoutService:
         """See Presence."""
         return None
 
-    def report(self) -> Report | None:
+    def report(self) -> ServiceReport | None:
         """See Presence."""
         return None
 

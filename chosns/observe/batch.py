@@ -49,7 +49,7 @@ VARIABLES = frozenset(
 
 
 @dataclass(frozen=True)
-class Wish:
+class JobWish:
     """What a process's variables say: its job, the part of the job, and the environment that was asked for.
 
     A field is empty if they do not say it. `local`: as in System.
@@ -61,7 +61,7 @@ class Wish:
     environment: str
     local: bool = False
 
-    def of_the_same_job(self, other: Wish) -> bool:
+    def of_the_same_job(self, other: JobWish) -> bool:
         return (self.product, self.job) == (other.product, other.job)
 
     @property
@@ -70,13 +70,13 @@ class Wish:
         return f"{self.job}.{self.part}" if self.part not in ("", "undefined", "0") else self.job
 
 
-def wish(variables: Mapping[str, str]) -> Wish:
+def wish(variables: Mapping[str, str]) -> JobWish:
     """Read the wish from a process's variables."""
     for system in SYSTEMS:
         if variables.get(system.sign):
             job, part = _first(variables, system.job)[:_LONGEST], variables.get(system.part, "")[:_LONGEST]
-            return Wish(system.product, job, part, _first(variables, system.asked), system.local)
-    return Wish("", "", "", variables.get("CHOS", ""))
+            return JobWish(system.product, job, part, _first(variables, system.asked), system.local)
+    return JobWish("", "", "", variables.get("CHOS", ""))
 
 
 def _first(variables: Mapping[str, str], names: tuple[str, ...]) -> str:

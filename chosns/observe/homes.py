@@ -11,7 +11,7 @@ from chosns.registry import Generation
 from chosns.system.procfs import mount_namespace
 
 
-class Homes:
+class AllHomes:
     """Tells in which of `generations` a process lives, by asking every backend."""
 
     def __init__(self, generations: Sequence[Generation]) -> None:
@@ -28,7 +28,7 @@ class Homes:
 
 def count_residents(generations: Sequence[Generation]) -> Counter[str]:
     """Generation, as NAME.N → number of processes in it, or in a namespace made in it, that the caller may look at."""
-    homes = Homes(generations)
+    homes = AllHomes(generations)
     found: Counter[str] = Counter()
     for entry in os.listdir("/proc"):
         if entry.isdigit():

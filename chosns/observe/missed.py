@@ -26,8 +26,8 @@ from chosns.errors import PrivilegeError
 from chosns.lazydata import dataclass
 from chosns.model import escape_name
 from chosns.mounts.worker import Worker
-from chosns.observe.batch import VARIABLES, Wish, wish
-from chosns.observe.homes import Homes
+from chosns.observe.batch import VARIABLES, JobWish, wish
+from chosns.observe.homes import AllHomes
 from chosns.registry import Generation, Registry, names
 from chosns.system.procfs import command_line, first_lines, mount_namespace
 
@@ -80,7 +80,7 @@ def missed(registry: Registry, pid: int = 0, limit: float = _TIME_LIMIT) -> list
 
 
 def _work(generations: Sequence[Generation], leads: Mapping[str, bool], pid: int, worker: Worker) -> None:
-    look = _Look(Homes(generations), leads)
+    look = _Look(AllHomes(generations), leads)
     for found in look.all(pid):
         worker.send("missed", **asdict(found))
     worker.send("missed", pid=0)
@@ -95,13 +95,13 @@ class _Process:
     uid: int
     inside: bool
     base: bool
-    wish: Wish
+    wish: JobWish
 
 
 class _Look:
     """Looks at each process once."""
 
-    def __init__(self, homes: Homes, leads: Mapping[str, bool]) -> None:
+    def __init__(self, homes: AllHomes, leads: Mapping[str, bool]) -> None:
         self._homes = homes
         self._leads = leads
         self._seen: dict[int, _Process | None] = {}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import psutil
 
 from chosns.lazydata import dataclass
-from chosns.observe.homes import Homes
+from chosns.observe.homes import AllHomes
 from chosns.registry import Generation
 from chosns.system.procfs import command_line, mount_namespace
 
@@ -31,7 +31,7 @@ def residents(generations: Sequence[Generation]) -> list[Resident]:
 
     Root sees all of them; others see their own.
     """
-    homes = Homes(generations)
+    homes = AllHomes(generations)
     known = {pid: homes.of(pid) for pid in psutil.pids()}
     found = []
     for process in psutil.process_iter():

@@ -7,7 +7,7 @@ from dataclasses import asdict, field, replace
 from typing import Any
 
 from chosns import backends
-from chosns.backends import Report
+from chosns.backends import ServiceReport
 from chosns.errors import ChosError, NotPrepared
 from chosns.lazydata import dataclass
 from chosns.model import Environment, Severity, Site, escape_name
@@ -57,7 +57,7 @@ class EnvironmentState:
 
 
 @dataclass(frozen=True)
-class NodeState:
+class NodeStatus:
     """All of a node. `prepared`: whether there is a registry at all. `problems`: errors in the configuration.
 
     `backend`: the default of `backends`. `services`: what backends have on the node, under the keys of `status --json`.
@@ -73,7 +73,7 @@ class NodeState:
     problems: int = 0
     private_mounts: tuple[str, ...] = ()
     launcher: str = ""
-    services: tuple[tuple[str, Report], ...] = ()
+    services: tuple[tuple[str, ServiceReport], ...] = ()
     without_nosuid: tuple[Exposed, ...] | None = None
     missed: int | None = None
 
@@ -84,7 +84,7 @@ class NodeState:
         return self.prepared and well and served and not self.problems and not self.launcher
 
     @property
-    def reports(self) -> tuple[Report, ...]:
+    def reports(self) -> tuple[ServiceReport, ...]:
         """On the services of those backends that environments are prepared for."""
         return tuple(report for name, report in self.services if name in self.backends)
 
@@ -112,7 +112,7 @@ class NodeState:
         }
 
 
-def node_state(site: Site, *, inside: bool = False) -> NodeState:
+def node_state(site: Site, *, inside: bool = False) -> NodeStatus:
     """Look at this node. Needs no privilege; users other than root see their own processes only.
 
     :param inside: look for `without_nosuid` and `missed` too.
@@ -123,12 +123,12 @@ def node_state(site: Site, *, inside: bool = False) -> NodeState:
         with open_registry() as registry:
             return replace(_prepared_state(site, registry, inside), problems=errors, launcher=launcher_problem())
     except NotPrepared:
-        return NodeState(
+        return NodeStatus(
             False, (), tuple(_state(env, None, "", []) for env in site.environments), errors, services=_services()
         )
 
 
-def _prepared_state(site: Site, registry: Registry, inside: bool) -> NodeState:
+def _prepared_state(site: Site, registry: Registry, inside: bool) -> NodeStatus:
     found = registry.generations()
     used = count_residents(found)
     grouped: dict[str, list[tuple[Generation, int]]] = {}
@@ -144,7 +144,7 @@ def _prepared_state(site: Site, registry: Registry, inside: bool) -> NodeState:
         generations = tuple(_generation(generation, count, None) for generation, count in leftovers)
         states.append(EnvironmentState(name, "unlisted", generations=generations))
     exposure = exposed(found) if inside else None
-    return NodeState(
+    return NodeStatus(
         True,
         registry.backends(),
         tuple(states),
@@ -155,7 +155,7 @@ def _prepared_state(site: Site, registry: Registry, inside: bool) -> NodeState:
     )
 
 
-def _services() -> tuple[tuple[str, Report], ...]:
+def _services() -> tuple[tuple[str, ServiceReport], ...]:
     found = ((name, backends.presence(name).report()) for name in backends.names())
     return tuple((name, report) for name, report in found if report)
 

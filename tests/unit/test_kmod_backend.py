@@ -15,7 +15,7 @@ from plan_support import DEFAULT, HERE
 from chosns.backends import Service
 from chosns.backends.kmod import control
 from chosns.backends.kmod.backend import _require_closed, _require_possible
-from chosns.backends.kmod.presence import Homes
+from chosns.backends.kmod.presence import TreeHomes
 from chosns.backends.kmod.root import tree_names
 from chosns.errors import BuildError, UnsafeError
 from chosns.model import Environment, ExtraBind, Policy, Site, Sysconfig
@@ -81,8 +81,8 @@ def test_a_tree_that_is_hidden_inside(tree: str) -> None:
 def test_who_came_by_the_module_is_in_a_generation_of_the_tree() -> None:
     """One made for the module alone, where there is one; a generation of ns serves both."""
     only_ns = [generation("one", 1, "ns", "/os/one"), generation("one", 2, "ns", "/os/one")]
-    assert str(Homes(only_ns)._by_tree["/os/one"]) == "one.2"
-    assert str(Homes([generation("one", 1, "kmod", "/os/one"), only_ns[1]])._by_tree["/os/one"]) == "one.1"
+    assert str(TreeHomes(only_ns)._by_tree["/os/one"]) == "one.2"
+    assert str(TreeHomes([generation("one", 1, "kmod", "/os/one"), only_ns[1]])._by_tree["/os/one"]) == "one.1"
 
 
 class Module:

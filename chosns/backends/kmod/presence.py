@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from chosns.backends import Report, Service, Traits
+from chosns.backends import Service, ServiceReport, Traits
 from chosns.backends.kmod import control, root
 from chosns.registry.reader import Generation, Registry
 from chosns.system.paths import is_below
@@ -15,7 +15,7 @@ from chosns.system.procfs import first_lines, mount_namespace
 _MOST_MAPS = 1 << 20  # bytes that are read of a process's mappings
 
 
-class Homes:
+class TreeHomes:
     """See `backends.Homes`.
 
     The kernel module tells nobody but a process itself where it is. But its program lies in its tree, or the loader and
@@ -67,9 +67,9 @@ class ModulePresence:
         gatekeeper="the kernel module",
     )
 
-    def homes(self, generations: Sequence[Generation]) -> Homes:
+    def homes(self, generations: Sequence[Generation]) -> TreeHomes:
         """See Presence."""
-        return Homes(generations)
+        return TreeHomes(generations)
 
     def service(self, registry: Registry | None) -> Service:
         """See Presence."""
@@ -82,12 +82,12 @@ class ModulePresence:
         """See Presence."""
         return control.allowed() if control.is_mounted() else None
 
-    def report(self) -> Report:
+    def report(self) -> ServiceReport:
         """See Presence."""
         found = control.state(root.is_made())
         whole = found is not None and found.version and found.root
         problem = "" if whole else "the kernel module is not there, or /chos is not: `chosctl up` mends that"
-        return Report("module", asdict(found) if found else None, problem)
+        return ServiceReport("module", asdict(found) if found else None, problem)
 
 
 PRESENCE = ModulePresence()

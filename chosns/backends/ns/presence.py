@@ -12,7 +12,7 @@ from chosns.system.procfs import first_lines, mount_namespace
 _MOST_MOUNTS = 1 << 16  # bytes that are read of a mount table, which a user can make as long as they like
 
 
-class Homes:
+class NamespaceHomes:
     """See `backends.Homes`."""
 
     def __init__(self, generations: Sequence[Generation]) -> None:
@@ -60,9 +60,9 @@ class NamespacePresence(WithoutService):
 
     traits = Traits("ns", namespace=True)
 
-    def homes(self, generations: Sequence[Generation]) -> Homes:
+    def homes(self, generations: Sequence[Generation]) -> NamespaceHomes:
         """See Presence."""
-        return Homes(generations)
+        return NamespaceHomes(generations)
 
 
 PRESENCE = NamespacePresence()
