@@ -15,27 +15,27 @@
     ROW(CHOS_ILLEGAL, 125, "not a legal environment name", \
         "at most 64 letters, digits, `.`, `_` and `-`, or the absolute path of an OS tree that is offered here") \
     ROW(CHOS_UNKNOWN, 125, "no such environment on this node", "`chosctl list` shows what you may enter") \
-    ROW(CHOS_NOT_PREPARED, 125, "could not be prepared on this node", "an administrator mends that and runs `chosctl up`") \
+    ROW(CHOS_NOT_PREPARED, 125, "could not be prepared on this node", "an administrator must correct this and run `chosctl up`") \
     ROW(CHOS_DENIED, 125, "the administrator has not allowed you to enter this environment", \
         "`chosctl list` shows what you may enter") \
     ROW(CHOS_NO_REGISTRY, 125, "no environment is prepared on this node, or the base cannot be reached from here", \
         "an administrator runs `chosctl up`") \
     ROW(CHOS_UNSAFE, 125, "must belong to root and be writable by nobody else, so it is not trusted", \
-        "in a rootless container this is normal; on the node itself somebody has tampered with it") \
-    ROW(CHOS_CORRUPT, 125, "is damaged, or of another version than this program; nothing is guessed", \
-        "an administrator runs `chosctl up`, which writes it anew") \
+        "in a rootless container this is normal; on the node itself somebody has changed it") \
+    ROW(CHOS_CORRUPT, 125, "is damaged, or was written by another version of CHOS, so it is not used", \
+        "an administrator must run `chosctl up`, which writes it again") \
     ROW(CHOS_RETIRED, 125, "the prepared environment is gone", "try again; if it stays so, an administrator runs " \
         "`chosctl up`") \
-    ROW(CHOS_WRONG_ROOT, 125, "the namespace does not hold what the registry says of it", \
-        "an administrator runs `chosctl up`, which prepares it anew") \
+    ROW(CHOS_WRONG_ROOT, 125, "the namespace does not contain what the registry says", \
+        "an administrator must run `chosctl up`, which prepares it again") \
     ROW(CHOS_NO_CAPABILITY, 125, "chos has lost its capabilities: was it copied, is it on a nosuid mount, or traced by a debugger?", \
         "an administrator runs `setcap cap_sys_admin,cap_sys_chroot,cap_sys_ptrace+ep` on the installed chos") \
     ROW(CHOS_NO_NEW_PRIVS, 125, "no_new_privs is set for this process, so the kernel gives chos no capabilities", \
         "a container, a systemd service with NoNewPrivileges= or a program such as setpriv set it, for good: " \
         "run chos outside of that") \
-    ROW(CHOS_CONFINED, 125, "no_new_privs is set in this environment (its OS tree is foreign, or its policy says so), so from " \
-        "here nobody gets into another environment or back to the base", \
-        "end this session and begin on the base, with another name in CHOS or ~/.chos; an administrator who trusts the " \
+    ROW(CHOS_CONFINED, 125, "no_new_privs is set in this environment (its OS tree is foreign, or its policy says so), so chos " \
+        "cannot go from here to another environment or back to the base", \
+        "end this session and start a new one, with another name in CHOS or ~/.chos; an administrator who trusts the " \
         "tree as the base sets trust = \"site\", see chos.toml(5)") \
     ROW(CHOS_FOREIGN, 125, "the kernel refuses: this is a user namespace (a rootless container?) or a security " \
         "module forbids it", "run chos outside of the container") \
@@ -43,12 +43,12 @@
         "enter the environment in a process of its own") \
     ROW(CHOS_OLD_KERNEL, 125, "the kernel has no openat2 or setns", "CHOS needs Linux 5.12 or later") \
     ROW(CHOS_KEPT_PRIVILEGE, 125, "could not give up its privilege, so nothing was executed", "please report this") \
-    ROW(CHOS_STRANDED, 125, "could not go back to where this process was", "the process must end") \
+    ROW(CHOS_STRANDED, 125, "could not return to the place where this process was", "the process must end") \
     ROW(CHOS_NO_WAY_BACK, 125, "neither process 1 nor an ancestor of this one is in the base", \
         "in a container this is normal; else start chos from a process of the node itself") \
     ROW(CHOS_NO_BACKEND, 125, "no environment is prepared for this backend on this node", \
-        "leave --backend= out to get the node's own; an administrator may run `chosctl up --backend=NAME`") \
-    ROW(CHOS_NO_MODULE, 125, "the kernel module does not know this OS tree, or is not there", \
+        "leave out --backend= to use the node's default; an administrator may run `chosctl up --backend=NAME`") \
+    ROW(CHOS_NO_MODULE, 125, "the kernel module does not allow this OS tree, or is not loaded", \
         "an administrator runs `chosctl up --backend=kmod`") \
     ROW(CHOS_USAGE, 125, "unknown option, or an argument is missing", "`chos --help` shows how to call it") \
     ROW(CHOS_USER_FILE, 125, "cannot be read, or does not begin with the name of an environment", \

@@ -195,7 +195,7 @@ static void messages(void)
     chos_fail(&e, CHOS_NOT_PREPARED, 0, "x");
     memcpy(e.detail, "why\x07", 5);
     chos_error_text(&e, &t);
-    CHECK_TEXT(buf, "x: could not be prepared on this node: why\\x07\n      an administrator mends that and runs `chosctl up`\n");
+    CHECK_TEXT(buf, "x: could not be prepared on this node: why\\x07\n      an administrator must correct this and run `chosctl up`\n");
     for (unsigned r = 0; r < CHOS_REASONS; r++) {
         chos_fail(&e, (enum chos_reason)r, 0, "x");
         CHECK(e.message != NULL && e.hint != NULL && e.code >= 125 && e.code <= 127);

@@ -813,7 +813,7 @@ def test_damaged_generations(two: Node, host: Host, dotfile: Callable[..., Path]
     # What only entering shows, the child tells.
     policy.write_text(re.sub("root=.*", "root=1 1", text))
     seen = host("")
-    assert "does not hold what the registry says" in seen.stderr and "is in the base system" in seen.stderr
+    assert "does not contain what the registry says" in seen.stderr and "is in the base system" in seen.stderr
     unmoved(seen, seen.children[0])
     assert host("onerr=deny").ended == [125]
     policy.write_text(text)

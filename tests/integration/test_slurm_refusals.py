@@ -221,7 +221,7 @@ def test_damage(slurm: Slurm, two: Node) -> None:
     policy.write_text(f"{text}unknown=1\n")
     refused(slurm, f"gen/{two.generation('two')}/policy: is damaged", "--chos=two")
     policy.write_text(text.replace("root=", "root=1"))
-    refused(slurm, "two: the namespace does not hold what the registry says of it", "--chos=two")
+    refused(slurm, "two: the namespace does not contain what the registry says", "--chos=two")
     policy.write_text(text)
     subprocess.run(["umount", policy.parent / "ns"], check=True)
     refused(slurm, "two: the prepared environment is gone", "--chos=two")

@@ -110,9 +110,9 @@ def test_from_a_foreign_tree_nobody_goes_on(node: Node) -> None:
         stuck = node.chos("evil", "env", f"CHOS={name}", "chos", "/bin/echo", "ran")
         assert (stuck.returncode, stuck.stdout) == (125, ""), name
         clean(stuck.stderr)
-        for words in ("its OS tree is foreign", "nobody gets into another environment or back", 'trust = "site"'):
+        for words in ("its OS tree is foreign", "cannot go from here to another environment or back", 'trust = "site"'):
             assert words in stuck.stderr, stuck.stderr
-        assert "begin on the base, with another name in CHOS" in stuck.stderr
+        assert "start a new one, with another name in CHOS" in stuck.stderr
     told = node.chos("evil", "env", "CHOS=two", "chos", "--which", check=True).stdout
     assert "refused     no_new_privs is set in this environment (its OS tree is foreign" in told
     assert "refused" not in node.chos("two", "env", "CHOS=evil", "chos", "--which", check=True).stdout
