@@ -34,7 +34,7 @@ static int enter(const char *alias, int only_find, uint64_t at[STEPS + 1], struc
     if (chos_privs_reduce(e))
         return -1;
     at[1] = now();
-    if (chos_choose(&session, alias, e) || chos_registry_open(&session, e))
+    if (chos_choose(&session, alias, e) || chos_registry_open(&session, e) || chos_backend_choose(&session, e))
         return -1;
     at[2] = now();
     if (only_find ? chos_find(&session, e) : chos_enter(&session, e))

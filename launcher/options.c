@@ -6,7 +6,7 @@
 /* The names that exist. The registry says which of them are prepared on this node. */
 static bool is_backend(const char *word)
 {
-    return strcmp(word, "ns") == 0 || strcmp(word, "kmod") == 0 || strcmp(word, "auto") == 0;
+    return chos_backend_named(word, strlen(word)) >= 0 || strcmp(word, "auto") == 0;
 }
 
 static bool is_job_starter(const char *path)

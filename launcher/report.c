@@ -82,10 +82,15 @@ void die(struct chos_error *e)
 
 void report_help(void)
 {
-    tell("usage: CHOS=NAME chos [--backend=ns|kmod|auto] [-v] [--] [COMMAND [ARGUMENT...]]\n"
+    tell("usage: CHOS=NAME chos [--backend=");
+    for (int i = 0; chos_backend_name(i) != NULL; i++) {
+        tell(chos_backend_name(i));
+        tell("|");
+    }
+    tell("auto] [-v] [--] [COMMAND [ARGUMENT...]]\n"
          "       chos --which | --help | --version\n\n"
          "Runs COMMAND, or a login shell, in the environment NAME. CHOS=root leads back to the base.\n\n"
-         "  --backend=B  how to enter: ns, kmod, or auto, the node's own\n"
+         "  --backend=B  how to enter, or auto: the node's own way\n"
          "  -v           say on stderr what was entered, and how\n"
          "  --which      what would be entered, and who chose it: $CHOS, ~/.chos or `default`\n\n"
          "Exit status: 125 chos failed, 126 COMMAND cannot be executed, 127 it is not there, else its own.\n"

@@ -11,14 +11,14 @@
 
 static void tell_entered(const struct chos_session *s, const struct options *o)
 {
-    bool kmod = s->backend == CHOS_KMOD;
     tell("chos: ");
     tell_safe(s->alias);
     tell(s->target.kind == CHOS_TO_BASE ? " is the base" : " is generation ");
     tell(s->target.name);
     tell(!s->moved ? ", where we are already (" : s->target.kind == CHOS_TO_BASE ? ", reached through backend "
         : ", entered through backend ");
-    tell(!s->moved ? "" : kmod ? "kmod (" : "ns (");
+    tell(!s->moved ? "" : chos_backend_name(s->backend));
+    tell(!s->moved ? "" : " (");
     tell(o->backend == NULL ? "the node's default" : strcmp(o->backend, "auto") == 0 ? "auto: the node's default" : "asked for");
     tell(s->from_environment ? "), by way of the base\n" : ")\n");
     tell_end(2);

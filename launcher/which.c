@@ -79,11 +79,11 @@ static void tell_row(const char *row, const char *value)
     tell("\n");
 }
 
-/* In an environment that nobody can leave, say so here too. Not for the module, which needs no privilege. */
+/* Whoever is in an environment that nobody leaves is told so here, too. A backend without pins asks for no privilege. */
 static void tell_refusal(const struct chos_session *s, enum chos_reason missing)
 {
     struct chos_error e;
-    if (s->backend == CHOS_KMOD || (missing != CHOS_NO_NEW_PRIVS && missing != CHOS_CONFINED))
+    if (!chos_backend_is_pinned(s->backend) || (missing != CHOS_NO_NEW_PRIVS && missing != CHOS_CONFINED))
         return;
     chos_fail(&e, missing, 0, "");
     tell("refused     ");
@@ -129,7 +129,7 @@ void which_report(struct chos_session *s, enum chos_reason missing)
         tree[strcspn(tree, "\n")] = '\0';
         tell_row("name        ", now->name);
         tell_row("generation  ", base ? "none, this is the base" : s->target.name);
-        tell_row("backend     ", s->backend == CHOS_KMOD ? "kmod" : "ns");
+        tell_row("backend     ", chos_backend_name(s->backend));
         tell_row("tree        ", base ? "/" : tree);
         tell("source      ");
         tell(now->source[0] == '.' ? "~/" : "");

@@ -81,8 +81,15 @@ struct chos_link {
 
 struct chos_session;
 
-/* Called before a generation is entered, and again inside. It refuses with -1 and a reason; the policy may not have been read
- * yet. Root callers need it, because the kernel lets root open every directory. */
+/* enter/backends.c has a list of the backends, which `--backend=`, messages and `chos --which` read. Names and numbers; a
+ * generation with a pin takes privilege to enter. */
+const char *chos_backend_name(int backend);
+int chos_backend_named(const char *name, size_t len);
+int chos_backend_parse(const char *backends, const char *wanted);
+bool chos_backend_is_pinned(int backend);
+
+/* Asked before a generation is entered, and again inside: -1 and a reason
+ * refuse; the policy may not have been read yet. Where the caller is root, the kernel has not judged who may enter. */
 typedef int chos_permit(const struct chos_session *s, void *context, struct chos_error *e);
 
 struct chos_session {
@@ -92,9 +99,9 @@ struct chos_session {
     int registry;               /* where `held`: its directory, as it was when it was opened */
     const char *alias;          /* what was asked for, as the user wrote it */
     char name[CHOS_NAME_SIZE];  /* the same as a file name in env/ */
-    char backends[16];          /* the node's backends, the default first: "ns,kmod" */
-    const char *wanted;         /* the requested backend; NULL: the default */
-    enum { CHOS_NS, CHOS_KMOD } backend;   /* the chosen backend */
+    char backends[16];          /* what the node's environments are prepared for, its default first: "ns,kmod" */
+    const char *wanted;         /* the backend that was asked for; NULL: the default */
+    int backend;                /* and the one that it is: its number */
     struct chos_base base;      /* all zero until it is needed */
     struct chos_link target;    /* what it is: a generation or the base */
     struct chos_policy policy;  /* read inside; all zero for the base */
@@ -181,7 +188,6 @@ void chos_put_number(struct chos_text *t, uint64_t number);
 bool chos_name_is_plain(const char *name);
 bool chos_name_is_file(const char *name);
 int chos_name_escape(const char *alias, char file[CHOS_NAME_SIZE]);
-int chos_backend_parse(const char *backends, const char *wanted);
 int chos_number(const char *s, uint64_t max, uint64_t *number);
 int chos_link_parse(const char *text, struct chos_link *link);
 int chos_policy_parse(char *text, size_t len, struct chos_policy *policy);

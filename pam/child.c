@@ -6,7 +6,6 @@
  * files. atd is an exception: it runs as the user daemon at this moment, and takes root's rights again afterwards.
  */
 #include "pam_chos.h"
-#include "internal.h"
 
 #include <errno.h>
 #include <fcntl.h>

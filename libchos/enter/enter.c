@@ -1,5 +1,7 @@
-/* Entering: the loop that finds a pin whose namespace can be entered, and the one call that enters it. */
-#include "internal.h"
+/* Entering: the loop that finds a generation which can be entered, and the place to go back to. */
+#include "enter/enter.h"
+#include "kmod/kmod.h"
+#include "registry/registry.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -8,53 +10,6 @@
 #include <unistd.h>
 
 enum { TRIES = 16 };   /* how often an environment may be prepared again while we enter it */
-
-static int permitted(const struct chos_session *s, struct chos_error *e)
-{
-    return s->permit != NULL ? s->permit(s, s->context, e) : 0;
-}
-
-/* A process may be stopped for weeks between finding a generation and being inside. So everything that decides is checked
- * inside: the policy (which is not read before), whether the name still leads here, and whether the user may still enter. The
- * kernel decides the last point, because reading the name goes through the generation's directory; for root, `permit` does. */
-static int look_again(struct chos_session *s, struct chos_error *e)
-{
-    if (s->permit != NULL && (chos_generation_check(s, e) || permitted(s, e)))
-        return -1;
-    return chos_still_leads_here(s, e);
-}
-
-static int enter_ns(struct chos_session *s, bool *inside, struct chos_error *e)
-{
-    int fd = permitted(s, e) ? -1 : chos_pin_open(s, e);
-    if (fd < 0)
-        return -1;
-    int rc = chos_setns(fd, s->alias, e);
-    close(fd);
-    if (rc != 0)
-        return -1;
-    s->moved = *inside = true;
-    if (chos_policy_read(s, e))
-        return -1;
-    return chos_root_is(&s->policy.root) ? look_again(s, e) : chos_fail(e, CHOS_WRONG_ROOT, 0, s->alias);
-}
-
-/* chos.ko accepts callers from the base namespace only: return there, resolve the name again, then enter. If the check
- * inside fails, the process is taken out again, because its host continues, and may print a message. */
-static int enter_kmod(struct chos_session *s, bool *inside, struct chos_error *e)
-{
-    struct chos_error stuck;
-    if (chos_registry_open(s, e) || chos_base_read(s, e) || (!chos_in_base(s) && chos_base_return(s, e)) || chos_find(s, e))
-        return -1;
-    if (s->target.kind == CHOS_TO_BASE)
-        return chos_fail(e, CHOS_RETIRED, 0, s->alias);
-    if (permitted(s, e) || chos_kmod_enter(s, e))
-        return -1;
-    *inside = true;
-    if (chos_policy_read(s, e) == 0 && look_again(s, e) == 0)
-        return 0;
-    return chos_kmod_leave(&stuck) ? chos_fail(e, CHOS_STRANDED, stuck.err, s->alias) : -1;
-}
 
 static int enter_base(struct chos_session *s, struct chos_error *e)
 {
@@ -74,7 +29,7 @@ static int enter(struct chos_session *s, struct chos_error *e)
         bool inside = false;   /* or have been */
         if (chos_find(s, e) == 0) {
             int rc = s->target.kind == CHOS_TO_BASE ? enter_base(s, e)
-                : s->backend == CHOS_KMOD ? enter_kmod(s, &inside, e) : enter_ns(s, &inside, e);
+                : chos_backend_enter(s, &inside, e);
             if (rc == 0)
                 return 0;
         }
@@ -113,7 +68,7 @@ int chos_place_open(struct chos_place *p, struct chos_error *e)
 /* setns also resets a chroot in which the process may have been, so root and working directory are set too. */
 int chos_place_return(const struct chos_place *p, bool moved, struct chos_error *e)
 {
-    if (moved && chos_kmod_inside() && chos_kmod_leave(e))
+    if (moved && chos_backend_leave(e))
         return chos_fail(e, CHOS_STRANDED, e->err, "the place where this process was");
     if (chos_fault("back") || (moved && (setns(p->ns, CLONE_NEWNS) || fchdir(p->root) || chroot("."))))
         return chos_fail(e, CHOS_STRANDED, errno, "the place where this process was");

@@ -1,5 +1,5 @@
 /* Reads /run/chos/jobs: the site's settings for jobs and records. Works on the base and inside an environment. */
-#include "internal.h"
+#include "kmod/kmod.h"
 
 #include <errno.h>
 #include <fcntl.h>

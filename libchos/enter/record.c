@@ -3,7 +3,7 @@
  * A process that is root opens both before it enters, because root must open nothing inside. If a record cannot be
  * written, the entry continues without it.
  */
-#include "internal.h"
+#include "sys/sys.h"
 
 #include <fcntl.h>
 #include <string.h>

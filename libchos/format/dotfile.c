@@ -1,5 +1,5 @@
 /* ~/.chos: read with the rights of the user who owns it, and used only as the name of an environment. */
-#include "internal.h"
+#include "sys/sys.h"
 
 #include <errno.h>
 #include <fcntl.h>

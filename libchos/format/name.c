@@ -2,7 +2,7 @@
  *
  * Pure. A name is never used as a path: the result has no slash and does not begin with a dot.
  */
-#include "internal.h"
+#include "chos.h"
 
 #include <string.h>
 

@@ -3,7 +3,7 @@
  * Pure functions over a buffer. Strict: the whole file is refused if it has another version, an unknown key, a key
  * twice, a missing key, a malformed value or a missing newline. Nothing is guessed and nothing is ignored.
  */
-#include "internal.h"
+#include "chos.h"
 
 #include <string.h>
 
@@ -50,28 +50,6 @@ int chos_link_parse(const char *text, struct chos_link *link)
     *dot = '.';
     link->stem = (size_t)(dot - link->name);
     return legal ? 0 : -1;
-}
-
-static bool is_item(const char *list, const char *word, size_t len)
-{
-    for (; *list != '\0'; list += strcspn(list, ","), list += *list == ',') {
-        if (strcspn(list, ",") == len && strncmp(list, word, len) == 0)
-            return true;
-    }
-    return false;
-}
-
-/* Chooses from the node's list, for example "ns,kmod": `wanted` if it is in the list, or the first for NULL and `auto`.
- * -1: it is not in the list. */
-int chos_backend_parse(const char *backends, const char *wanted)
-{
-    if (wanted == NULL || strcmp(wanted, "auto") == 0)
-        wanted = backends;
-    size_t len = strcspn(wanted, ",");
-    if (len == 0 || !is_item(backends, wanted, len))
-        return -1;
-    return len == 2 && memcmp(wanted, "ns", 2) == 0 ? CHOS_NS
-        : len == 4 && memcmp(wanted, "kmod", 4) == 0 ? CHOS_KMOD : -1;
 }
 
 /* One function for each kind of value: stores the value, and returns whether its text is well-formed. */

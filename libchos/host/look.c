@@ -1,6 +1,7 @@
 /* Looks a name up as entering would, and moves nobody: what it stands for, whether the caller may enter, whether it is there. */
 #include "host.h"
-#include "internal.h"
+#include "enter/enter.h"
+#include "ns/ns.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -39,7 +40,7 @@ static int look(struct chos_session *s, struct chos_error *e)
                 return 0;
             if (s->permit != NULL && s->permit(s, s->context, e))
                 return -1;
-            if ((s->backend == CHOS_KMOD || look_at_pin(s, e) == 0) && chos_policy_read(s, e) == 0)
+            if ((!chos_backend_is_pinned(s->backend) || look_at_pin(s, e) == 0) && chos_policy_read(s, e) == 0)
                 return 0;
         }
         if (e->reason != CHOS_RETIRED || chos_registry_open(s, e))

@@ -5,7 +5,7 @@
  * are raw, because libc's would change the host's other threads.
  */
 #include "host.h"
-#include "internal.h"
+#include "registry/registry.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -3,7 +3,7 @@
  * Entering needs no privilege: the module has the list of allowed trees, and we have checked that the caller may enter this
  * one. Before writing we check that the file really is the module's.
  */
-#include "internal.h"
+#include "kmod/kmod.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -3,7 +3,7 @@
  * The base's namespace is reached through a process that is in it: process 1, otherwise our nearest ancestor. The registry
  * is visible in every namespace that root made after it, and says which namespace is the base.
  */
-#include "internal.h"
+#include "ns/ns.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -16,18 +16,6 @@
 #include <unistd.h>
 
 enum { PROC = 0x9fa0, NS_OWNER = 0xb701, ANCESTORS = 64 };
-
-bool chos_in_base(const struct chos_session *s)
-{
-    struct stat st;
-    return stat("/proc/self/ns/mnt", &st) == 0 && st.st_ino == s->base.ns;
-}
-
-bool chos_root_is(const struct chos_root *root)
-{
-    struct stat st;
-    return !chos_fault("root") && stat("/", &st) == 0 && st.st_dev == root->dev && st.st_ino == root->ino;
-}
 
 static void proc_path(struct chos_text *t, uint64_t pid, const char *file)
 {
@@ -92,9 +80,9 @@ static int open_base(const struct chos_session *s, uint64_t pid)
     return -1;
 }
 
-/* On success we are in the base, and its registry is the working directory. open_base proves that it is the base before
- * we enter it. */
-int chos_base_return(struct chos_session *s, struct chos_error *e)
+/* On success we are in the base's namespace, and the registry is closed. open_base proves that it is the base before we enter
+ * it. */
+int chos_ns_return(struct chos_session *s, struct chos_error *e)
 {
     struct statfs fs;
     uint64_t pid = 1, next = (uint64_t)getppid();
@@ -103,7 +91,7 @@ int chos_base_return(struct chos_session *s, struct chos_error *e)
         s->from_environment = !chos_root_is(&s->base.root);
     if (statfs("/proc", &fs) != 0 || fs.f_type != PROC)
         return chos_fail(e, CHOS_SYSTEM, errno, "/proc");
-    chos_registry_close(s);   /* opened again in the base; closed now to have one descriptor more */
+    chos_registry_close(s);   /* the caller opens it again in the base; closed now to have one descriptor more */
     errno = 0;
     for (int i = 0; i < ANCESTORS && pid > 0; i++) {
         fd = open_base(s, pid);
@@ -122,7 +110,5 @@ int chos_base_return(struct chos_session *s, struct chos_error *e)
     if (rc != 0)
         return -1;
     s->moved = true;
-    if (chos_registry_open(s, e))
-        return -1;
-    return chos_root_is(&s->base.root) ? 0 : chos_fail(e, CHOS_WRONG_ROOT, 0, "the base");
+    return 0;
 }

@@ -1,5 +1,5 @@
 /* A pin is a mount namespace that is kept alive by a bind mount of its file. */
-#include "internal.h"
+#include "ns/ns.h"
 
 #include <errno.h>
 #include <fcntl.h>

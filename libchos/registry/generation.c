@@ -1,5 +1,5 @@
-/* A generation in the registry: whether it can be trusted and entered, and its files. */
-#include "internal.h"
+/* A generation in the registry: whether it may be trusted and entered, and its files. */
+#include "registry/registry.h"
 
 #include <errno.h>
 #include <fcntl.h>

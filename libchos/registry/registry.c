@@ -4,37 +4,16 @@
  * in it. Everything is opened relative to one descriptor, the registry's. So the working directory need not change, and a
  * generation needs no descriptor of its own.
  */
-#include "internal.h"
+#include "registry/registry.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
-#ifndef SYS_openat2
-#define SYS_openat2 437   /* the same number on every architecture but alpha */
-#endif
-
-enum { BASE_SIZE = 256 };   /* `base` has three lines, with three numbers */
-
-/* O_NONBLOCK, because a FIFO in the place of a file must not make us hang. */
-int chos_openat2_at(int dir, const char *path, int flags, uint64_t resolve)
-{
-    struct { uint64_t flags, mode, resolve; } how = {(uint64_t)(flags | O_CLOEXEC), 0, resolve};
-    if (!(flags & O_PATH))
-        how.flags |= O_NONBLOCK | O_NOCTTY;
-    return (int)syscall(SYS_openat2, dir, path, &how, sizeof how);
-}
-
-int chos_openat2(const char *path, int flags, uint64_t resolve)
-{
-    return chos_openat2_at(AT_FDCWD, path, flags, resolve);
-}
-
-/* Whether only root can change anything in this directory. */
+/* A directory in which root alone can change anything. */
 bool chos_is_roots(const struct stat *st)
 {
     return S_ISDIR(st->st_mode) && st->st_uid == 0 && (st->st_mode & (S_IWGRP | S_IWOTH)) == 0;
@@ -98,7 +77,10 @@ static int open_registry_at(const char *path, struct chos_session *s, struct cho
     return 0;
 }
 
-static int open_anywhere(struct chos_session *s, struct chos_error *e)
+/* As it is seen in this mount namespace; where the base's /run is not shown, below its root. There it must be a tmpfs, which no
+ * user can mount: a site's own /local may be users' to write, and FUSE shows their files as root's. CHOS_NO_REGISTRY: it is not
+ * to be seen from here, and the caller may have to leave a backend's root directory first. */
+int chos_registry_find(struct chos_session *s, struct chos_error *e)
 {
     struct chos_error ignored;
     struct statfs fs;
@@ -106,39 +88,6 @@ static int open_anywhere(struct chos_session *s, struct chos_error *e)
         return 0;
     return e->reason == CHOS_NO_REGISTRY && open_registry_at("/local" CHOS_REGISTRY, s, &ignored) == 0
         && fstatfs(s->registry, &fs) == 0 && fs.f_type == TMPFS ? 0 : -1;
-}
-
-/* Opens the registry in this mount namespace: at /run/chos, or below /local if the base's /run is not shown. Below /local it must be
- * on a tmpfs, which users cannot mount. (Users may be able to write in a site's own /local, and FUSE can show their files as
- * root's.) Inside the module's root directory the registry is not visible, because no bind shows it; then we leave that. */
-int chos_registry_open(struct chos_session *s, struct chos_error *e)
-{
-    if (open_anywhere(s, e) == 0)
-        return 0;
-    if (e->reason != CHOS_NO_REGISTRY || !chos_kmod_inside())
-        return -1;
-    s->from_environment = s->moved = true;
-    return chos_kmod_leave(e) || open_anywhere(s, e) ? -1 : 0;
-}
-
-int chos_backend_choose(struct chos_session *s, struct chos_error *e)
-{
-    int backend = chos_backend_parse(s->backends, s->wanted);
-    if (backend < 0)
-        return chos_fail(e, CHOS_NO_BACKEND, 0, s->wanted != NULL ? s->wanted : s->backends);
-    s->backend = backend == CHOS_KMOD ? CHOS_KMOD : CHOS_NS;
-    return 0;
-}
-
-/* Reads how to recognise the base. */
-int chos_base_read(struct chos_session *s, struct chos_error *e)
-{
-    char text[BASE_SIZE];
-    long len = chos_fault("base") ? chos_fail(e, CHOS_SYSTEM, errno, "base") : chos_file_read(s, "base", text, sizeof text, e);
-    if (len < 0)
-        return -1;
-    return len < BASE_SIZE && chos_base_parse(text, (size_t)len, &s->base) == 0 ? 0
-        : chos_fail(e, CHOS_CORRUPT, 0, CHOS_REGISTRY "/base");
 }
 
 int chos_login_read(const struct chos_session *s, struct chos_login *login, struct chos_error *e)

@@ -1,5 +1,5 @@
 /* Privilege: three capabilities while an environment is entered, none afterwards. */
-#include "internal.h"
+#include "chos.h"
 
 #include <errno.h>
 #include <string.h>

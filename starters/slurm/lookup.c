@@ -1,6 +1,7 @@
 /* Looks a name up in this host's registry, with the rights of this process. The process stays where it is. */
 #include "spank_chos.h"
-#include "internal.h"
+#include "enter/enter.h"
+#include "registry/registry.h"
 
 #include <errno.h>
 #include <unistd.h>
@@ -23,7 +24,7 @@ int look_up(const char *name, enum place *place, struct chos_error *e)
     struct chos_place here;
     struct chos_error stranded;
     /* Inside the module's root directory the registry is not visible, and a look-up must not leave that directory. */
-    if (geteuid() != 0 && chos_kmod_inside())
+    if (geteuid() != 0 && chos_backend_inside())
         return chos_fail(e, CHOS_NO_REGISTRY, 0, name);
     if (chos_place_open(&here, e))
         return -1;

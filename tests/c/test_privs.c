@@ -1,6 +1,6 @@
 /* Giving up privilege: the kernel's answer counts. Here the kernel is ours, and lies. */
 #include "check.h"
-#include "internal.h"
+#include "chos.h"
 
 #include <errno.h>
 #include <stdarg.h>

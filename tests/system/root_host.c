@@ -4,7 +4,7 @@
  * namespace and the working directory that it is in then, how often it asked whether the user may enter, and whether it is
  * where it began.
  */
-#include "internal.h"
+#include "registry/registry.h"
 
 #include <errno.h>
 #include <fcntl.h>
