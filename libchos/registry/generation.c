@@ -55,7 +55,11 @@ long chos_tree_read(const struct chos_session *s, char text[CHOS_FILE_SIZE], str
     char path[GENERATION_PATH];
     struct chos_text t = {path, sizeof path, 0};
     put_generation(&t, s, "/tree");
-    return chos_fault("tree") ? chos_fail(e, CHOS_SYSTEM, errno, path) : chos_file_read(s, path, text, CHOS_FILE_SIZE, e);
+    long n = chos_fault("tree") ? chos_fail(e, CHOS_SYSTEM, errno, path) : chos_file_read(s, path, text, CHOS_FILE_SIZE, e);
+    /* Closed, or retired, since it was found. */
+    if (n < 0 && (e->err == EACCES || e->err == ENOENT))
+        return chos_fail(e, e->err == EACCES ? CHOS_DENIED : CHOS_RETIRED, 0, s->alias);
+    return n;
 }
 
 /* Nearly every policy fits into `text`, which costs nothing. Room for larger ones is made when it is needed. */

@@ -82,12 +82,20 @@ static int open_registry_at(const char *path, struct chos_session *s, struct cho
  * to be seen from here, and the caller may have to leave a backend's root directory first. */
 int chos_registry_find(struct chos_session *s, struct chos_error *e)
 {
-    struct chos_error ignored;
+    struct chos_error below;
     struct statfs fs;
     if (open_registry_at(CHOS_REGISTRY, s, e) == 0)
         return 0;
-    return e->reason == CHOS_NO_REGISTRY && open_registry_at("/local" CHOS_REGISTRY, s, &ignored) == 0
-        && fstatfs(s->registry, &fs) == 0 && fs.f_type == TMPFS ? 0 : -1;
+    if (e->reason != CHOS_NO_REGISTRY)
+        return -1;
+    if (open_registry_at("/local" CHOS_REGISTRY, s, &below) == 0) {
+        if (fstatfs(s->registry, &fs) == 0 && fs.f_type == TMPFS)
+            return 0;
+        chos_registry_close(s);
+    } else if (below.err == EMFILE) {   /* anything else may be a site's own /local */
+        *e = below;
+    }
+    return -1;
 }
 
 int chos_login_read(const struct chos_session *s, struct chos_login *login, struct chos_error *e)
