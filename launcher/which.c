@@ -79,7 +79,7 @@ static void tell_row(const char *row, const char *value)
     tell("\n");
 }
 
-/* Whoever is in an environment that nobody leaves is told so here, too. A backend without pins asks for no privilege. */
+/* In an environment that nobody can leave, say so here too. Not for a backend without pins, which needs no privilege. */
 static void tell_refusal(const struct chos_session *s, enum chos_reason missing)
 {
     struct chos_error e;

@@ -88,8 +88,8 @@ int chos_backend_named(const char *name, size_t len);
 int chos_backend_parse(const char *backends, const char *wanted);
 bool chos_backend_is_pinned(int backend);
 
-/* Asked before a generation is entered, and again inside: -1 and a reason
- * refuse; the policy may not have been read yet. Where the caller is root, the kernel has not judged who may enter. */
+/* Called before a generation is entered, and again inside. It refuses with -1 and a reason; the policy may not have been read
+ * yet. Root callers need it, because the kernel lets root open every directory. */
 typedef int chos_permit(const struct chos_session *s, void *context, struct chos_error *e);
 
 struct chos_session {
@@ -99,9 +99,9 @@ struct chos_session {
     int registry;               /* where `held`: its directory, as it was when it was opened */
     const char *alias;          /* what was asked for, as the user wrote it */
     char name[CHOS_NAME_SIZE];  /* the same as a file name in env/ */
-    char backends[16];          /* what the node's environments are prepared for, its default first: "ns,kmod" */
-    const char *wanted;         /* the backend that was asked for; NULL: the default */
-    int backend;                /* and the one that it is: its number */
+    char backends[16];          /* the node's backends, the default first: "ns,kmod" */
+    const char *wanted;         /* the requested backend; NULL: the default */
+    int backend;                /* the number of the chosen backend */
     struct chos_base base;      /* all zero until it is needed */
     struct chos_link target;    /* what it is: a generation or the base */
     struct chos_policy policy;  /* read inside; all zero for the base */

@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Below the module's root directory the registry cannot be seen at all, for no bind shows it: then we leave that. */
+/* Inside the module's root directory the registry is not visible, because no bind shows it; then we leave that. */
 int chos_registry_open(struct chos_session *s, struct chos_error *e)
 {
     if (chos_registry_find(s, e) == 0)
@@ -34,9 +34,9 @@ static int permitted(const struct chos_session *s, struct chos_error *e)
     return s->permit != NULL ? s->permit(s, s->context, e) : 0;
 }
 
-/* A process may be stopped for weeks between finding a generation and being inside. So what decides is looked at again
- * when it is: the policy (which is not read before), that the name still leads here, and whether the user may still
- * enter; that the kernel judges by the way there, and for root `permit` asks. */
+/* A process may be stopped for weeks between finding a generation and being inside. So everything that decides is checked
+ * inside: the policy (which is not read before), whether the name still leads here, and whether the user may still enter. The
+ * kernel decides the last point, because reading the name goes through the generation's directory; for root, `permit` does. */
 static int look_again(struct chos_session *s, struct chos_error *e)
 {
     if (s->permit != NULL && (chos_generation_check(s, e) || permitted(s, e)))
@@ -59,8 +59,8 @@ static int enter_ns(struct chos_session *s, bool *inside, struct chos_error *e)
     return chos_root_is(&s->policy.root) ? look_again(s, e) : chos_fail(e, CHOS_WRONG_ROOT, 0, s->alias);
 }
 
-/* The module knows no namespaces: where we are in one, we go back first, and look again; what is found then is asked
- * for. Whoever may not stay is taken out again: what happens next may be a message, and a host lives on. */
+/* chos.ko accepts callers from the base namespace only: return there, resolve the name again, then enter. If the check
+ * inside fails, the process is taken out again, because its host continues, and may print a message. */
 static int enter_kmod(struct chos_session *s, bool *inside, struct chos_error *e)
 {
     struct chos_error stuck;

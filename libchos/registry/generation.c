@@ -1,4 +1,4 @@
-/* A generation in the registry: whether it may be trusted and entered, and its files. */
+/* A generation in the registry: whether it can be trusted and entered, and its files. */
 #include "registry/registry.h"
 
 #include <errno.h>

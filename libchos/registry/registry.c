@@ -13,7 +13,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-/* A directory in which root alone can change anything. */
+/* Whether only root can change anything in this directory. */
 bool chos_is_roots(const struct stat *st)
 {
     return S_ISDIR(st->st_mode) && st->st_uid == 0 && (st->st_mode & (S_IWGRP | S_IWOTH)) == 0;
@@ -77,9 +77,9 @@ static int open_registry_at(const char *path, struct chos_session *s, struct cho
     return 0;
 }
 
-/* As it is seen in this mount namespace; where the base's /run is not shown, below its root. There it must be a tmpfs, which no
- * user can mount: a site's own /local may be users' to write, and FUSE shows their files as root's. CHOS_NO_REGISTRY: it is not
- * to be seen from here, and the caller may have to leave a backend's root directory first. */
+/* Opens the registry in this mount namespace: at /run/chos, or below /local if the base's /run is not shown. Below /local it must be
+ * on a tmpfs, which users cannot mount. (Users may be able to write in a site's own /local, and FUSE can show their files as
+ * root's.) CHOS_NO_REGISTRY: it is not visible here; the caller may have to leave the root directory of a backend first. */
 int chos_registry_find(struct chos_session *s, struct chos_error *e)
 {
     struct chos_error below;

@@ -9,7 +9,7 @@
 #define SYS_openat2 437   /* the same number on every architecture but alpha */
 #endif
 
-/* O_NONBLOCK: a FIFO where a file should be must not hang us. */
+/* O_NONBLOCK, because a FIFO in the place of a file must not make us hang. */
 int chos_openat2_at(int dir, const char *path, int flags, uint64_t resolve)
 {
     struct { uint64_t flags, mode, resolve; } how = {(uint64_t)(flags | O_CLOEXEC), 0, resolve};

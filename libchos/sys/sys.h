@@ -1,4 +1,4 @@
-/* Floor sys: what the others share of the kernel. The constants are our own: musl comes without its headers. */
+/* Floor sys. It defines constants of the kernel itself, because musl comes without the kernel's headers. */
 #ifndef CHOS_SYS_H
 #define CHOS_SYS_H
 
