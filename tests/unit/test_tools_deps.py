@@ -35,3 +35,19 @@ def test_packages_are_configured_where_the_name_is_not_known_with_mocks(tmp_path
     own = os.uname().nodename
     assert said.read_text() == (f"{own}\n" if known else "localhost\n")
     assert os.uname().nodename == own
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: hides a file")
+@pytest.mark.skipif(not Path("/usr/bin/apt-get").exists(), reason="only Debian has python3-prctl for certain")
+def test_what_the_distribution_has_is_not_fetched_from_elsewhere(tmp_path: Path) -> None:
+    """A machine that only builds may have no python3-prctl, and no headers to compile one with."""
+    if not (REPO / ".cache/pypi/pyroute2").exists():
+        pytest.skip("pyroute2 has not been fetched: tools/deps build")
+    hidden = "/usr/lib/python3/dist-packages/prctl.py"
+    if not Path(hidden).exists():
+        pytest.skip("python3-prctl is not installed")
+    script = f"echo 'raise ImportError' >$1/prctl.py; mount --bind $1/prctl.py {hidden}; exec \"$0\" build"
+    command = ["unshare", "--mount", "sh", "-euc", script, str(REPO / "tools/deps"), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done
+    assert "fetching" not in done.stdout
