@@ -11,7 +11,7 @@ import pytest
 REPO = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.parametrize("tool", ["demo", "deps", "node", "trees"])
+@pytest.mark.parametrize("tool", ["build", "cunit", "demo", "deps", "kmod", "node", "system", "trees"])
 def test_help_is_no_error(tool: str) -> None:
     done = subprocess.run([str(REPO / "tools" / tool), "--help"], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
