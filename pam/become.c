@@ -36,14 +36,47 @@ bool host_only_becomes_user(const char *service)
     return is_one_of(service, switchers) || is_one_of(service, logins);
 }
 
-static int give(int fd, const struct stat *st, const void *context)
+/* Terminals of which this process has both ends: how many root owns, how many the caller, and a descriptor of the last one. */
+struct served { int roots, callers, fd; ino_t inode; };
+
+static bool is_standard(const struct stat *terminal)
 {
-    const struct person *who = context;
-    if (is_served_terminal(st) != 1)
+    struct stat st;
+    for (int fd = 0; fd < 3; fd++) {
+        if (fstat(fd, &st) == 0 && st.st_dev == terminal->st_dev && st.st_ino == terminal->st_ino)
+            return true;
+    }
+    return false;
+}
+
+/* su has not yet made its terminal the standard input, so one that is there is the caller's. */
+static int count_served(int fd, const struct stat *st, const void *context)
+{
+    struct served *served = *(struct served *const *)context;
+    if (is_standard(st) || is_served_terminal(st) != 1 || (served->fd >= 0 && served->inode == st->st_ino))
         return 0;
+    if (st->st_uid == 0)
+        served->roots++;
+    else if (st->st_uid == getuid())
+        served->callers++;
+    else
+        return 0;
+    if (st->st_uid == 0 || served->roots == 0) {
+        served->fd = fd;
+        served->inode = st->st_ino;
+    }
+    return 0;
+}
+
+/* Gives the terminal that su --pty has made to the user. It is root's; older C libraries gave it to the caller. The caller may
+ * have left terminals open, too: if it is unknown which one is su's, it stays as it is. */
+static void give_terminal(const struct person *who)
+{
+    struct served served = {.fd = -1}, *context = &served;
+    if (any_descriptor(count_served, &context) < 0 || (served.roots > 0 ? served.roots : served.callers) != 1)
+        return;
     const struct group *group = getgrnam("tty");
-    (void)!fchown(fd, who->uid, group != NULL ? group->gr_gid : USUAL_GROUP);
-    return 1;
+    (void)!fchown(served.fd, who->uid, group != NULL ? group->gr_gid : USUAL_GROUP);
 }
 
 static void put(char *to, size_t size, const char *from)
@@ -91,9 +124,7 @@ bool host_prepare(struct session *session)
     if (is_one_of(session->service, switchers)) {
         if (!su_group(&session->who.gid))
             return false;
-        /* Gives the terminal that su --pty has made to the user. If the caller left both sides of another terminal open, with lower
-         * descriptor numbers, that one is given instead. The caller gains no right by it, and su's terminal stays root's. */
-        (void)any_descriptor(give, &session->who);
+        give_terminal(&session->who);
     }
     if (is_one_of(session->service, logins))
         record_login(session);

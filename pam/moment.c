@@ -11,6 +11,7 @@
  */
 #include "pam_chos.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <security/pam_appl.h>
 #include <stdlib.h>
@@ -21,8 +22,10 @@ static struct session next;
 static bool armed, registered, by_module, monitor_was_made;
 static volatile unsigned char *reached;   /* shared with the child: whether it reached the place where it enters */
 
-/* A second handle whose session was refused. Its modules may fork too. */
+/* A second handle whose session was refused. Its modules may fork too. With a third one (`crowded`) it is unknown which process
+ * is the host's. */
 static const pam_handle_t *other;
+static bool crowded;
 
 static bool is_in_module(const pam_handle_t *pamh)
 {
@@ -38,8 +41,17 @@ static void before_fork(void)
 /* One session has one child. What the host forks later (to send mail, to clean up) is not the user's process. */
 static void in_parent(void)
 {
-    if (!by_module && next.moment == AT_FORK)
+    if (!by_module && next.moment == AT_FORK && !(crowded && next.deny))
         armed = false;
+}
+
+/* For onerr=deny this ends every process that may be the session's. Otherwise the first one says that it is on the base. */
+static void refuse_now(void)
+{
+    armed = false;
+    *reached = 1;
+    errno = 0;
+    child_stay(&next, "telling the session's process from those of other modules, with more than two PAM handles in use");
 }
 
 static void enter_now(void)
@@ -59,6 +71,10 @@ static void in_child(void)
         armed = false;
         return;
     }
+    if (crowded) {
+        refuse_now();
+        return;
+    }
     int monitor = is_sudo(next.service) && !monitor_was_made ? sudo_has_monitor(&next.who) : 0;
     monitor_was_made = true;
     if (monitor < 0) {
@@ -70,13 +86,13 @@ static void in_child(void)
 }
 
 /* With two sessions at once in one process, each might enter the other's environment. With more than two handles nothing is
- * known about the modules of the third; then no process enters. */
+ * known about the modules of the third; then no process enters, and the session's process says so. */
 bool moment_is_taken(const pam_handle_t *pamh)
 {
     if (!armed || next.pamh == pamh)
         return false;
     if (other != NULL && other != pamh)
-        armed = false;
+        crowded = true;
     other = pamh;
     return true;
 }
@@ -94,7 +110,7 @@ int moment_arm(struct session *session)
     next = *session;
     next.opener = getpid();
     session->who.groups = NULL;   /* `next` owns the list from now on */
-    monitor_was_made = false;
+    monitor_was_made = crowded = false;
     armed = true;
     return 0;
 }
@@ -111,10 +127,10 @@ void moment_forget(const pam_handle_t *pamh)
         other = NULL;
 }
 
-/* True also after its process was made. */
+/* True also after its process was made; but only in the process that opened the session. */
 bool moment_is_of(const pam_handle_t *pamh)
 {
-    return reached != NULL && next.pamh == pamh;
+    return reached != NULL && next.pamh == pamh && next.opener == getpid();
 }
 
 /* The session or its handle ends. False: no process ever reached the place where it would have entered. */
@@ -134,5 +150,5 @@ bool moment_end(const pam_handle_t *pamh)
 void moment_setcred(pam_handle_t *pamh)
 {
     if (moment_is_armed(pamh) && next.moment == AT_SETCRED && next.opener != getpid())
-        enter_now();
+        crowded ? refuse_now() : enter_now();
 }

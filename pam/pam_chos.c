@@ -58,13 +58,23 @@ static int fail(const struct call *call, const char *why)
     return call->options.deny ? PAM_ABORT : PAM_SUCCESS;
 }
 
-/* Called when the handle ends, or when another session begins. In a child that ends its copy of the handle, nothing else
- * changes. */
+/* The session or its handle ends. A child that has entered keeps the groups, because its host may ask for them afterwards. False:
+ * no process entered. */
+static bool end_session(pam_handle_t *pamh)
+{
+    bool ours = moment_is_of(pamh);
+    bool came = moment_end(pamh);
+    if (ours)
+        groups_release();
+    return came;
+}
+
+/* Called when the handle ends, or when another session begins. */
 static void discard(pam_handle_t *pamh, void *data, int status)
 {
     (void)data;
     (void)status;
-    (void)moment_end(pamh);
+    (void)end_session(pamh);
 }
 
 static void forget_other(pam_handle_t *pamh, void *data, int status)
@@ -260,16 +270,13 @@ EXPORT int pam_sm_open_session(pam_handle_t *pamh, int flags, int argc, const ch
 /* The host has not moved, so there is nothing to undo. */
 EXPORT int pam_sm_close_session(pam_handle_t *pamh, int flags, int argc, const char **argv)
 {
+    struct pam_options options;
     (void)flags;
-    (void)argc;
-    (void)argv;
-    bool ours = moment_is_of(pamh);
+    pam_options_parse(argc, argv, &options);
     (void)note_other(pamh);
-    if (!moment_end(pamh))
-        pam_syslog(pamh, LOG_NOTICE, "nobody has entered: this service made no process that came to where it would; see enter="
-                   " in pam_chos(8)");
-    if (ours)
-        groups_release();
+    if (!end_session(pamh))
+        pam_syslog(pamh, options.deny ? LOG_ERR : LOG_NOTICE, "nobody has entered%s: this service made no process that came to where"
+                   " it would; see enter= in pam_chos(8)", options.deny ? ", although onerr=deny" : "");
     (void)pam_set_data(pamh, session_name, NULL, NULL);
     return PAM_SUCCESS;
 }

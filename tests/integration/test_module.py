@@ -409,6 +409,24 @@ def test_three_handles(two: Node, host: Host, dotfile: Callable[..., Path]) -> N
     dotfile("alice", "one")
     seen = host("", "show", "open", "second", "other-close", "child")
     unmoved(seen, seen.children[0])
+    assert "more than two PAM handles" in seen.stderr and "in the base system" in seen.stderr, seen
+
+
+def test_three_handles_and_deny(two: Node, host: Host, dotfile: Callable[..., Path]) -> None:
+    """onerr=deny: no process goes on, neither the first nor a later one, because one of them is the session's."""
+    dotfile("alice", "one")
+    seen = host("onerr=deny", "show", "open", "second", "other-close", "child", "child")
+    assert seen.children == [] and seen.stdout.count("ended: 125\n") == 2, seen
+    assert "this session is refused" in seen.stderr, seen
+
+
+def test_nobody_has_entered_and_deny(
+    two: Node, host: Host, dotfile: Callable[..., Path], log: Callable[[str], list[str]]
+) -> None:
+    """The host's only process was made in a way that this module does not see; the log says so."""
+    dotfile("alice", "one")
+    host("onerr=deny", "open", "helper", "close")
+    assert len(log("although onerr=deny")) == 1
 
 
 @pytest.mark.parametrize("words", ["open second", "open second second-close", "open second-setcred second"])

@@ -6,6 +6,7 @@ import contextlib
 import grp
 import os
 import pty
+import pwd
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -232,6 +233,28 @@ def test_many_descriptors(ready: Node) -> None:
     """The terminal of su --pty becomes the user's whatever number it gets."""
     text = in_terminal(["/usr/bin/python3", "-c", MANY], "")
     assert f"owner {os.stat('/home/alice').st_uid}" in text, text
+
+
+OWN = """import os
+for leader, slave in [os.openpty() for _ in range(int(os.environ["TERMINALS"]))]:
+    os.fchown(slave, int(os.environ["OWNER"]), -1)
+    os.set_inheritable(leader, True)
+    os.set_inheritable(slave, True)
+    last = slave
+words = "stat -L -c 'su %%u' /proc/self/fd/0; stat -L -c 'other %%u' /proc/self/fd/%d" % last
+os.execv("/usr/bin/su", ["su", "--pty", "alice", "-c", words])
+"""
+
+
+@pytest.mark.parametrize(("owner", "terminals"), [("bob", "1"), ("bob", "2"), ("root", "1")])
+def test_terminals_of_the_caller(ready: Node, monkeypatch: pytest.MonkeyPatch, owner: str, terminals: str) -> None:
+    """Both ends of others are open, with lower numbers: su's is given to the user, or none if that is unknown."""
+    alice, uid = os.stat("/home/alice").st_uid, pwd.getpwnam(owner).pw_uid
+    monkeypatch.setenv("OWNER", str(uid))
+    monkeypatch.setenv("TERMINALS", terminals)
+    text = in_terminal(["/usr/bin/python3", "-c", OWN], "")
+    assert f"other {uid}\n" in text, text
+    assert f"su {alice if owner != 'root' else 0}\n" in text, text
 
 
 FOREIGN = """import fcntl, os, struct, termios
