@@ -1,17 +1,34 @@
-/* Closes the PAM session if the process that opened it cannot: qdel lets pbs_mom send SIGKILL to every process of the job's
+/* Closes the PAM session, also if the process that opened it cannot: qdel lets pbs_mom send SIGKILL to every process of the job's
  * session (setsid(2)), and the process that waits for the job belongs to that session.
  *
- * So a second process waits for the first one. It has its own session, and its parent is outside the job's. It was copied
- * after the PAM session was opened, so it has all data of libpam and the modules. Like the first one it is root, on the base.
+ * So a second process closes the session, and nobody else does: two would run each module's close twice if the first were killed
+ * while it closes. The second process has its own session, and its parent is outside the job's. It was copied after the PAM
+ * session was opened, so it has all data of libpam and the modules. Like the first one it is root, on the base.
  */
 #include "session.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+enum { INHERITED = 1024 };
+
+static bool inherited[INHERITED];
+
+/* The descriptors that this program was started with, and that PAM's modules did not open. Call it first. */
+void closer_remember(void)
+{
+    for (int fd = 3; fd < INHERITED; fd++)
+        inherited[fd] = fcntl(fd, F_GETFD) >= 0;
+}
+
+/* Keeps nobody's pipe or connection open that the job would have closed by its end. */
 static void keep_off(void)
 {
     sigset_t set;
@@ -22,43 +39,66 @@ static void keep_off(void)
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     for (int fd = 0; null >= 0 && fd < 3; fd++)
         dup2(null, fd);
+    for (int fd = 3; fd < INHERITED; fd++) {
+        if (inherited[fd])
+            close(fd);
+    }
     (void)!chdir("/");
 }
 
-/* A byte in the pipe means that the session was closed; end of file means that the first process is gone. */
-_Noreturn static void wait_and_close(int pipe, pam_handle_t *pamh)
+/* A byte means that the job has ended; end of file means that the first process is gone. The answer is the result. */
+_Noreturn static void wait_and_close(int socket, pam_handle_t *pamh)
 {
     char byte;
-    ssize_t n;
+    int rc;
     keep_off();
-    while ((n = read(pipe, &byte, 1)) < 0 && errno == EINTR)
+    while (read(socket, &byte, 1) < 0 && errno == EINTR)
         continue;
-    if (n == 0)
-        (void)pam_end(pamh, pam_close_session(pamh, PAM_SILENT));
+    rc = pam_close_session(pamh, PAM_SILENT);
+    (void)pam_end(pamh, rc);
+    (void)!send(socket, &rc, sizeof rc, MSG_NOSIGNAL);
     _exit(0);
 }
 
-/* Returns a descriptor for closer_tell, or -1: then nobody closes the session after a SIGKILL. */
-int closer_start(pam_handle_t *pamh)
+static int cannot_start(void)
 {
-    int ends[2];
-    if (pipe2(ends, O_CLOEXEC))
-        return -1;
-    pid_t between = divide();
-    if (between == 0) {
-        close(ends[1]);
-        if (setsid() >= 0 && divide() == 0)
-            wait_and_close(ends[0], pamh);
-        _exit(0);
-    }
-    close(ends[0]);
-    while (between > 0 && waitpid(between, NULL, 0) < 0 && errno == EINTR)
-        continue;
-    return ends[1];
+    tell("the process that closes the session if this one is killed", strerror(errno));
+    return -1;
 }
 
-void closer_tell(int closer)
+/* Returns a descriptor for closer_close, or -1: then nobody closes the session after a SIGKILL, which is said. */
+int closer_start(pam_handle_t *pamh)
 {
-    (void)signal(SIGPIPE, SIG_IGN);   /* the write fails if the closer was killed */
-    (void)!write(closer, "", 1);
+    int ends[2], status = -1;
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends))
+        return cannot_start();
+    pid_t between = divide();
+    if (between == 0) {
+        close(ends[0]);
+        pid_t closer = setsid() < 0 ? -1 : divide();
+        if (closer == 0)
+            wait_and_close(ends[1], pamh);
+        _exit(closer < 0 ? errno : 0);
+    }
+    int err = errno;
+    close(ends[1]);
+    while (between > 0 && waitpid(between, &status, 0) < 0 && errno == EINTR)
+        continue;
+    if (between > 0 && status == 0)
+        return ends[0];
+    close(ends[0]);
+    errno = between < 0 ? err : WIFEXITED(status) ? WEXITSTATUS(status) : EINTR;
+    return cannot_start();
+}
+
+/* Closes the session, here only if the closer did not live to do it. Returns what pam_close_session returned. */
+int closer_close(int closer, pam_handle_t *pamh)
+{
+    int rc;
+    ssize_t n = -1;
+    if (closer >= 0 && send(closer, "", 1, MSG_NOSIGNAL) == 1) {
+        while ((n = recv(closer, &rc, sizeof rc, 0)) < 0 && errno == EINTR)
+            continue;
+    }
+    return n == (ssize_t)sizeof rc ? rc : pam_close_session(pamh, PAM_SILENT);
 }

@@ -167,6 +167,7 @@ int main(int argc, char **argv)
     pid_t pid = -1;
     if (argc < 2 || getuid() != 0 || geteuid() != 0)
         refuse(NULL, "this program is for pam_job_starter");
+    closer_remember();
     (void)signal(SIGCHLD, SIG_DFL);   /* if SIGCHLD were ignored, neither we nor modules could wait for children */
     take_variables();
     require_stack();
@@ -193,8 +194,7 @@ int main(int argc, char **argv)
         pid = start(pamh, &j);
     int status = pid > 0 ? job_wait(pid) : -1;
     if (opened)
-        rc = pam_close_session(pamh, PAM_SILENT);
-    closer_tell(closer);
+        rc = closer_close(closer, pamh);
     (void)pam_end(pamh, rc);
     end_as(status);
 }

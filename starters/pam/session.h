@@ -35,8 +35,9 @@ extern const int passed[PASSED_COUNT];
 /* Makes a copy of this process without running the modules' handlers of fork(3). */
 pid_t divide(void);
 
-/* closer.c: closes the session if this process is killed; closer_tell tells it that the session was closed. */
+/* closer.c: the process that closes the session, once, also if this one is killed */
+void closer_remember(void);
 int closer_start(pam_handle_t *pamh);
-void closer_tell(int closer);
+int closer_close(int closer, pam_handle_t *pamh);
 
 #endif

@@ -468,6 +468,31 @@ def test_a_session_is_closed_once(privileged: PbsMom, events: Path) -> None:
     assert events.read_text() == "open_session\nclose_session\n"
 
 
+def test_a_sigkill_while_the_session_is_closed(privileged: PbsMom, events: Path) -> None:
+    """As qdel sends it while the job ends: each module closes once all the same."""
+    closing, go_on = Path("/tmp/closing"), Path("/tmp/go-on")
+    for path in (closing, go_on):
+        path.unlink(missing_ok=True)
+    wait = f"if [ $PAM_TYPE = close_session ]; then touch {closing}; while [ ! -e {go_on} ]; do sleep 0.02; done; fi"
+    Path("/tmp/note").write_text(f"#!/bin/sh\n{wait}\necho $PAM_TYPE >>{events}\n")
+    process = privileged.submit("exit 3\n", {"CHOS": "one"}).start()
+    wait_for(closing.exists, "the closing of the session")
+    kill_session(process.pid)
+    assert process.wait(LIMIT) == -signal.SIGKILL
+    go_on.touch()
+    wait_for(lambda: not starters(), "the end of whoever closed it")
+    assert events.read_text() == "open_session\nclose_session\n"
+
+
+def test_who_closes_cannot_be_started(privileged: PbsMom) -> None:
+    """No descriptor is left for it: the job runs, and is told."""
+    limits, stack = Path("/tmp/limits"), Path("/etc/pam.d/jobstarter")
+    limits.write_text("* - nofile 4\nroot - nofile 4\n")
+    stack.write_text(f"{stack.read_text()}\nsession required pam_limits.so conf={limits}\n")
+    done = ran(privileged.submit("exit 3\n").run())
+    assert done.returncode == 3 and "closes the session if this one is killed: Too many open files" in done.stderr, done
+
+
 def test_who_closes_was_killed(privileged: PbsMom, events: Path) -> None:
     """The job ends as it would."""
     ready, go_on = Path("/tmp/ready"), Path("/tmp/go-on")
