@@ -455,6 +455,7 @@ def test_a_session_is_closed_after_sigkill(privileged: PbsMom, events: Path) -> 
     assert job.prologue() == 0
     process = job.start()
     wait_for(ready.exists, "the job")
+    os.kill(process.pid, signal.SIGSTOP)  # it does not come to close the session itself
     kill_session(process.pid)
     assert process.wait(LIMIT) == -signal.SIGKILL
     wait_for(lambda: events.read_text() == "open_session\nclose_session\n", "the session to be closed")
@@ -474,7 +475,7 @@ def test_a_sigkill_while_the_session_is_closed(privileged: PbsMom, events: Path)
     for path in (closing, go_on):
         path.unlink(missing_ok=True)
     wait = f"if [ $PAM_TYPE = close_session ]; then touch {closing}; while [ ! -e {go_on} ]; do sleep 0.02; done; fi"
-    Path("/tmp/note").write_text(f"#!/bin/sh\n{wait}\necho $PAM_TYPE >>{events}\n")
+    Path("/tmp/note").write_text(f"#!/bin/sh\necho $PAM_TYPE >>{events}\n{wait}\n")
     process = privileged.submit("exit 3\n", {"CHOS": "one"}).start()
     wait_for(closing.exists, "the closing of the session")
     kill_session(process.pid)
