@@ -127,12 +127,6 @@ void moment_forget(const pam_handle_t *pamh)
         other = NULL;
 }
 
-/* True also after its process was made; but only in the process that opened the session. */
-bool moment_is_of(const pam_handle_t *pamh)
-{
-    return reached != NULL && next.pamh == pamh && next.opener == getpid();
-}
-
 /* The session or its handle ends. False: no process ever reached the place where it would have entered. */
 bool moment_end(const pam_handle_t *pamh)
 {
@@ -144,6 +138,22 @@ bool moment_end(const pam_handle_t *pamh)
     armed = false;
     free(next.who.groups);
     next.who.groups = NULL;
+    return came;
+}
+
+/* True also after its process was made; but only in the process that opened the session. */
+static bool is_of(const pam_handle_t *pamh)
+{
+    return reached != NULL && next.pamh == pamh && next.opener == getpid();
+}
+
+/* The same, and its groups are released. A child that has entered keeps them, because its host may ask for them afterwards. */
+bool moment_close(const pam_handle_t *pamh)
+{
+    bool ours = is_of(pamh);
+    bool came = moment_end(pamh);
+    if (ours)
+        groups_release();
     return came;
 }
 

@@ -58,23 +58,12 @@ static int fail(const struct call *call, const char *why)
     return call->options.deny ? PAM_ABORT : PAM_SUCCESS;
 }
 
-/* The session or its handle ends. A child that has entered keeps the groups, because its host may ask for them afterwards. False:
- * no process entered. */
-static bool end_session(pam_handle_t *pamh)
-{
-    bool ours = moment_is_of(pamh);
-    bool came = moment_end(pamh);
-    if (ours)
-        groups_release();
-    return came;
-}
-
 /* Called when the handle ends, or when another session begins. */
 static void discard(pam_handle_t *pamh, void *data, int status)
 {
     (void)data;
     (void)status;
-    (void)end_session(pamh);
+    (void)moment_close(pamh);
 }
 
 static void forget_other(pam_handle_t *pamh, void *data, int status)
@@ -274,7 +263,7 @@ EXPORT int pam_sm_close_session(pam_handle_t *pamh, int flags, int argc, const c
     (void)flags;
     pam_options_parse(argc, argv, &options);
     (void)note_other(pamh);
-    if (!end_session(pamh))
+    if (!moment_close(pamh))
         pam_syslog(pamh, options.deny ? LOG_ERR : LOG_NOTICE, "nobody has entered%s: this service made no process that came to where"
                    " it would; see enter= in pam_chos(8)", options.deny ? ", although onerr=deny" : "");
     (void)pam_set_data(pamh, session_name, NULL, NULL);

@@ -64,9 +64,9 @@ const char *what_is_wrong(const struct call *call, const struct chos_error *of_s
 int moment_arm(struct session *session);
 bool moment_is_armed(const pam_handle_t *pamh);
 bool moment_is_taken(const pam_handle_t *pamh);
-bool moment_is_of(const pam_handle_t *pamh);
 void moment_forget(const pam_handle_t *pamh);
 bool moment_end(const pam_handle_t *pamh);
+bool moment_close(const pam_handle_t *pamh);
 void moment_setcred(pam_handle_t *pamh);
 
 /* cmdline.c: the words of /proc/self/cmdline or environ, each ended by NUL; NULL: they cannot be read */
