@@ -11,7 +11,6 @@
 #include <security/pam_appl.h>
 #include <signal.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -21,24 +20,6 @@
 static char path[] = "PATH=/usr/bin:/bin:/usr/sbin:/sbin";
 static char *own[] = {path, NULL, NULL};
 static char **job;   /* the job's variables */
-
-void tell(const char *object, const char *text)
-{
-    char line[2048];
-    size_t n = (size_t)snprintf(line, sizeof line, "chos: %.256s%s%.1500s\n", object ? object : "", object ? ": " : "", text);
-    for (size_t i = 0; i + 1 < n; i++) {
-        if ((unsigned char)line[i] < ' ' || line[i] == 0x7f)
-            line[i] = '?';
-    }
-    ssize_t done = write(2, line, n);
-    (void)done;   /* if it fails, nobody could be told */
-}
-
-_Noreturn void refuse(const char *object, const char *why)
-{
-    tell(object, why);
-    _exit(FAILED);
-}
 
 /* Messages go to the job's standard error. Questions are refused, because nobody can answer them. */
 static int converse(int count, const struct pam_message **messages, struct pam_response **answers, void *unused)

@@ -10,7 +10,7 @@
 
 enum { FAILED = 125, NOT_EXECUTABLE = 126, NOT_FOUND = 127 };
 
-/* Prints why, and ends with FAILED. Control characters in `object` are escaped; it may be NULL. */
+/* say.c: prints why, and ends with FAILED. Control characters in `object` are escaped; it may be NULL. */
 _Noreturn void refuse(const char *object, const char *why);
 void tell(const char *object, const char *text);
 
