@@ -27,8 +27,8 @@ def leaving(entries: Sequence[AllowedLine]) -> tuple[str, ...]:
 def group(entries: Sequence[AllowedLine], sections: Mapping[str, Section]) -> tuple[Environment, ...]:
     """The environments, in the order of their primary names in the file.
 
-    Names without a section go to the first name of the same tree that has one, else to the primary name:
-    the first that is neither `default` nor a path, else the first.
+    A name without a section belongs to the first name of the same tree that has one. If none has one, it belongs to the
+    primary name: the first that is neither `default` nor a path, otherwise the first.
     """
     by_tree: dict[str, list[AllowedLine]] = {}
     for entry in entries:

@@ -1,6 +1,7 @@
-"""Files that somebody may have meant as configuration of CHOS, and that nothing reads. Pure.
+"""Finds files that look like configuration of CHOS but that nothing reads. Pure.
 
-A restriction in such a file restricts nobody, so it has to be seen. What is obviously a copy is left out.
+A restriction in such a file has no effect, so the administrator must be told. Files that are obviously copies are left
+out.
 """
 
 from __future__ import annotations

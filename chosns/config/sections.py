@@ -47,10 +47,10 @@ class Section:
 
 @dataclass(frozen=True)
 class Unread:
-    """A file of /etc/chos.d that says nobody knows what.
+    """A file of /etc/chos.d that could not be read, or not be understood completely.
 
-    `text` is empty where not even that is known. `unknown` is the part that was not understood, where only a part
-    was not: the names and strings in it.
+    `text` is empty if it could not be read. `unknown`: if only a part was not understood, the names and strings in that
+    part.
     """
 
     file: str
@@ -59,7 +59,7 @@ class Unread:
 
     @property
     def fault(self) -> str:
-        """What keeps it from being obeyed."""
+        """Why it cannot be applied."""
         return "is not understood" if self.unknown else "cannot be read"
 
     def may_concern(self, names: tuple[str, ...]) -> bool:
@@ -191,7 +191,7 @@ def _policy(fields: Fields) -> Policy:
 
 
 def _trust(fields: Fields) -> str:
-    """How the tree is trusted; empty where it is not said. A foreign tree is always entered with no_new_privs."""
+    """How far the tree is trusted; empty if it is not set. A foreign tree is always entered with no_new_privs."""
     trust = fields.text("trust")
     if trust and trust not in TRUST:
         fields.report(f"unknown trust {quoted(trust)}", nearest(trust, TRUST) or f"known: {', '.join(TRUST)}", "trust")
@@ -203,7 +203,7 @@ def _trust(fields: Fields) -> str:
 
 
 def _owner(fields: Fields, trust: str) -> str:
-    """Whose the tree may be. Only a foreign one: such an account decides what users run."""
+    """The account that may own the tree. Only for a foreign tree, because that account decides what users run."""
     owner = fields.text("owner")
     if owner and not GROUP.fullmatch(owner):
         fields.report(f"{quoted(owner)} is not the name of an account", "", "owner")
@@ -237,7 +237,7 @@ def _binds(tables: list[Fields]) -> tuple[ExtraBind, ...]:
 
 
 def _check_bind(fields: Fields, bind: ExtraBind, first: dict[str, Origin]) -> bool:
-    """Report what is wrong with a bind; True where nothing is."""
+    """Report what is wrong with a bind; True if nothing is wrong."""
     if not fields.has("source"):
         fields.report(f"{fields.what} has no source", 'say what to show: source = "/path/on/the/base"')
         return False

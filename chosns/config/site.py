@@ -1,8 +1,8 @@
 """Everything that a node's configuration says, read at once: `read_site`.
 
-The only module of the package that opens files (through `trusted`); what they say is judged by the pure
-readers beside it. Must never stop at the first mistake, nor let one open what was closed: where a restriction may
-have been lost, the environment is broken. Called by `cli`; `node.act` and `doctor` ask it what is `broken`.
+The only module of the package that opens files (through `trusted`); the pure readers in the same folder interpret them.
+It must never stop at the first mistake, and a mistake must never open what was closed: if a restriction may have been
+lost, the environment is broken. Called by `cli`; `node.act` and `doctor` ask it what is `broken`.
 """
 
 from __future__ import annotations
@@ -62,9 +62,9 @@ class _Reading:
         return display_path(self.root, path)
 
     def names(self, path: str, known: Sequence[str] | None = None) -> list[str]:
-        """The files `*.toml` of a directory; what may be in one that cannot be read concerns everybody.
+        """The files `*.toml` of a directory. If it cannot be read, it may contain restrictions of every environment.
 
-        :param known: what else may be there without a warning, hidden files aside; None: anything.
+        :param known: other names that cause no warning; hidden files never do. None: any name.
         """
         try:
             names = list_trusted(self.root, path, self.trusted_uids)
@@ -137,7 +137,7 @@ def broken(site: Site) -> dict[str, list[Problem]]:
 def require_usable(site: Site) -> None:
     """Called before anything is prepared.
 
-    :raises ConfigError: nobody knows what login shells would keep.
+    :raises ConfigError: it is unknown which variables login shells should keep.
     """
     if site.blocked:
         raise ConfigError(site.blocked.message, object=str(site.blocked.origin), hint=site.blocked.hint)
@@ -227,7 +227,7 @@ def _sections(reading: _Reading, allowed: AllowList) -> tuple[dict[str, Section]
 
 
 def _homeless(sections: dict[str, Section], allowed: AllowList) -> list[Problem]:
-    """Sections that are about no environment of /etc/chos."""
+    """Sections whose environment is not in /etc/chos."""
     paths = {entry.alias: entry.path for entry in allowed.entries}
     problems = []
     for name, section in sections.items():
@@ -243,7 +243,7 @@ def _homeless(sections: dict[str, Section], allowed: AllowList) -> list[Problem]
 
 
 def _library(reading: _Reading, bindmap_dirs: Sequence[str] | None) -> dict[str, list[bindmap.MapFile]]:
-    """Every bind map there is; the site's own first. Shipped ones may also belong to whom this program does."""
+    """All bind maps, the site's own first. Shipped ones may also belong to the owner of this program."""
     library: dict[str, list[bindmap.MapFile]] = {}
     places = [(reading, BINDMAPS)]
     owners = (*reading.trusted_uids, os.stat(__file__).st_uid)
@@ -305,10 +305,10 @@ def _map_problem(env: Environment, origin: Origin, library: dict[str, list[bindm
 def _unread_problems(
     unread: Sequence[Unread], environments: Sequence[Environment], sections: dict[str, Section]
 ) -> list[Problem]:
-    """Who may have been restricted by a file that was not understood must not be open to everyone.
+    """An environment that may be restricted by a file that was not understood must not be open to everyone.
 
-    That is whose name occurs in it; and where nobody's does, the name itself may be misspelt: then it is everyone
-    without a section.
+    These are the environments whose name occurs in it. If no name occurs in it, a name may be misspelt there; then it
+    may be about any environment without a section.
     """
     problems = []
     for lost in unread:
@@ -324,7 +324,7 @@ def _unread_problems(
 def _stray_problems(
     sections: dict[str, Section], environments: Sequence[Environment], allowed: AllowList
 ) -> list[Problem]:
-    """Who may be meant by a section whose name is misspelt, or has a dot and no quotation marks, is not left open."""
+    """Close environments that a section may mean whose name is misspelt, or has a dot but no quotation marks."""
     listed = {"root", *allowed.refused, *(entry.alias for entry in allowed.entries)}
     names = {name: env for env in environments for name in (env.name, *env.aliases)}
     problems = []

@@ -1,6 +1,6 @@
-"""Words for messages and the judgement of names and paths: what every reader of the configuration shares.
+"""Words for messages, and checks of names and paths, for all readers of the configuration.
 
-Pure. A path is judged by components, never by the beginnings of strings: `/scratch` is not above `/scratch2`. Must
+Pure. Paths are compared by components, never by the beginnings of strings: `/scratch` is not above `/scratch2`. Must
 never look at the file system. Called by the other modules of the package and by `chosns.config.bindmap`.
 """
 
@@ -20,7 +20,7 @@ def quoted(text: str) -> str:
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """`did you mean "…"?`, or nothing where no known word is near."""
+    """`did you mean "…"?`, or nothing if no known word is similar."""
     import difflib  # here: only a mistake needs it
 
     near = difflib.get_close_matches(word[:80], list(known), n=1)

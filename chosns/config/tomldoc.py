@@ -67,12 +67,12 @@ def _syntax_problem(said: str, text: str, file: str) -> Problem:
 
 @dataclass
 class Fields:
-    """The keys of one table, taken one by one; `close` reports those that nobody asked for.
+    """The keys of one table, taken one by one. `close` reports those that were not taken.
 
     :param table: what the document has there, whatever its type.
     :param what: how messages call the table, `[environment.el9]`.
     :param problems: where findings go, shared with nested tables.
-    :param environment: whom they concern.
+    :param environment: the environment that they concern.
     """
 
     document: Document

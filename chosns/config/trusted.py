@@ -1,8 +1,8 @@
-"""Reading a configuration file that nobody but root can have written (docs/security.md, "Builder").
+"""Reads a configuration file only if nobody but root can have written it (docs/security.md, rule 22).
 
-Every component of a path is opened below the one before it, without following links, and judged by its
-descriptor: what was checked is what is read. A symbolic link is followed by hand, inside `root`, and only
-where its owner is trusted too. Sticky directories do not help: in `/tmp` anybody may create the next name.
+Every component of a path is opened below the one before it, without following links, and checked by its descriptor, so
+that what was checked is what is read. A symbolic link is followed by this code, inside `root`, and only if its owner is
+trusted too. Sticky directories are not accepted: in `/tmp` anybody may create the next name.
 
 Must never: read from a path a second time, follow a link out of `root`, block on a FIFO. Called by `site`, and
 by `integrate`, which also writes into such directories.
@@ -65,7 +65,7 @@ def list_trusted(root: str, path: str, trusted_uids: Sequence[int] = (0,)) -> li
 
 @contextlib.contextmanager
 def trusted_directory(root: str, path: str, trusted_uids: Sequence[int] = (0,)) -> Iterator[int | None]:
-    """A descriptor of a directory, or None where there is none; what is done to its entries is nobody else's to turn.
+    """A descriptor of a directory, or None if there is none. Nobody else can change what its entries lead to.
 
     :raises ConfigError: as `read_trusted`, and where it is not a directory.
     """
@@ -103,7 +103,7 @@ def _read(fd: int, shown: str) -> bytes:
 
 
 def _check(shown: str, info: os.stat_result, trusted_uids: Sequence[int]) -> None:
-    """Refuse an object that somebody else owns or may change; a link has no mode of its own."""
+    """Refuse an object that another account owns or may change. (A link has no mode of its own.)"""
     if info.st_uid not in trusted_uids:
         raise ConfigError(f"belongs to user {info.st_uid}, not to root", object=shown, hint=f"chown root {shown}")
     if not stat.S_ISLNK(info.st_mode) and info.st_mode & 0o022:

@@ -30,7 +30,7 @@ def find_also(machine: Machine, program: str, directories: Sequence[str], *, pre
     """The same; if it is not there, in the product's own directories.
 
     :param preferred: look in these first, because another product's program has the same name.
-    :raises InstallError: root would run a program there that somebody else may change.
+    :raises InstallError: root would run a program there that another account may change.
     """
     usual = find(program)
     if usual and not preferred:

@@ -45,7 +45,7 @@ def install(product: Product, machine: Machine, plan: ChangeList) -> Sequence[st
 
 
 def plan_undo(product: Product, machine: Machine, request: Request = _ALL) -> ChangeList:
-    """What has to be done so that everything is as it was before, but for what others have changed since.
+    """What has to be done so that everything is as before, except what others have changed since.
 
     :param request: only the services or queues that it names, where it names any.
     """

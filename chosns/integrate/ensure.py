@@ -1,4 +1,5 @@
-"""One setting in a file, or in each section of it: it is there already, it comes in, or somebody else has set it."""
+"""One setting in a file, or in each section of it: it exists already, it is added, or the site has set another
+value."""
 
 from __future__ import annotations
 

@@ -109,7 +109,7 @@ def _require_kernel(machine: Machine) -> None:
 
 
 def _require_source(machine: Machine) -> None:
-    """Root compiles it, and the kernel runs it: nobody else may have changed it."""
+    """Refuse a source that others could have changed, because root compiles it and the kernel runs it."""
     source = module_source()
     names = files.listing(machine, source) if os.path.isdir(display_path(machine.root, source)) else ()
     if "dkms.conf" not in names:

@@ -129,7 +129,7 @@ class Product(ABC):
         return self.plan(machine, Request())
 
     def machine(self, machine: Machine, request: Request) -> Machine:
-        """The machine as this product sees it: whom its files may belong to."""
+        """The machine for this product, with the accounts that may own its files."""
         return machine
 
     def machine_of(self, machine: Machine, changed: Sequence[str]) -> Machine:
@@ -137,7 +137,7 @@ class Product(ABC):
         return machine
 
     def remains(self, machine: Machine, request: Request) -> Sequence[str]:
-        """Where lines of ours are, whoever has put them there."""
+        """The places with lines of ours, also if they were not written by this command."""
         return self.plan(machine, request).present
 
     def rehearse(self, machine: Machine, plan: ChangeList) -> Sequence[str]:
@@ -163,5 +163,5 @@ class Product(ABC):
         raise NotImplementedError(name)
 
     def unfinished(self, name: str, value: str) -> bool:
-        """Whether a Setting has a value that only an interrupted change leaves: undo takes it away, too."""
+        """Whether a Setting has a value that only an interrupted change leaves. Undo removes that too."""
         return False

@@ -73,7 +73,7 @@ class OpenPbs(Product):
             _run_qmgr(machine, line)
 
     def unfinished(self, name: str, value: str) -> bool:
-        """A hook without a script, which runs nothing: whoever created it was interrupted before the import."""
+        """A hook without a script, which runs nothing: its creation was interrupted before the import."""
         return value.endswith(f"script {_NONE}")
 
 

@@ -179,7 +179,8 @@ def _auth_line(module: str) -> str:
 
 
 def read_stack(machine: Machine, directory: str, service: str) -> str | None:
-    """A stack that is only read: a link of authselect's is as good as a file, an unsafe one not ours to judge."""
+    """Read a stack without changing it. A link of authselect's is accepted like a file; unsafe files are not reported
+    here."""
     return _text(machine, os.path.join(directory, service))
 
 
@@ -208,7 +209,7 @@ def _text(machine: Machine, path: str) -> str | None:
 
 
 def _require_trusted_includes(stacks: _Stacks, service: str) -> None:
-    """Root's sessions are tried with what a stack includes, so nobody else may write there, and nothing may hang."""
+    """Refuse includes that others can write, or that may hang: sessions of root's are tried with them."""
     for name in sorted(includes(service, stacks.read, kind="")):
         read_trusted(stacks.machine.root, stacks.path(name), stacks.machine.uids)
 
@@ -242,7 +243,7 @@ def _require_own(service: str, directory: str, known: Sequence[str]) -> None:
 
 
 def _module(machine: Machine) -> str:
-    """What libpam has to be told to load: a name in its own directory, else a path."""
+    """The name by which libpam loads the module: a file name in its own directory, otherwise a path."""
     own = os.path.dirname(os.path.dirname(library()))
     places = [(MODULE, pattern) for pattern in _DIRECTORIES]
     places += [("", os.path.join(own, pattern)) for pattern in ("lib*/security", "lib/*/security")]

@@ -51,7 +51,7 @@ def has_auth_line(service: str, read: Reader) -> bool:
 
 
 def judge(service: str, read: Reader) -> Iterator[Finding]:
-    """What is wrong with a stack. Nothing where it has no session line of ours."""
+    """What is wrong with a stack; nothing if it has no session line of ours."""
     ours = session_line(service, read)
     if ours is None:
         return
@@ -97,7 +97,7 @@ def exposed(jails: Sequence[Jail], service: str, read: Reader) -> list[Jail]:
         return []
     skips = [line for number, line in enumerate(lines[:ours]) if _skips(line, ours - number)]
     if any(line.name == "pam_listfile.so" for line in skips):
-        return []  # whom the file names is the administrator's to know
+        return []  # the administrator knows which users that file names
     return [jail for jail in jails if not any(jail.kept_out(list(line.options)) for line in skips)]
 
 
@@ -107,7 +107,7 @@ def _skips(line: StackLine, distance: int) -> bool:
 
 
 def skip_lines(jails: Sequence[Jail]) -> list[str]:
-    """Session lines that, right before ours, leave out whoever is in a jail. Each jail has a `condition`."""
+    """Session lines that exclude the users of a jail, directly before ours. Each jail has a `condition`."""
     conditions = list(dict.fromkeys(jail.condition for jail in jails))
     return [
         f"session [success={len(conditions) - number} default=ignore] pam_succeed_if.so quiet {condition}"

@@ -1,4 +1,4 @@
-"""Whom sshd locks into a ChrootDirectory: it looks that path up after it has entered an environment, so in the OS tree.
+"""The users for whom sshd sets a ChrootDirectory. It looks up that path after it has entered, and so in the OS tree.
 
 A tree with `/opt/sftp/u -> /local` would lead such a user out of the jail. So their sessions stay on the base: by lines
 of pam_succeed_if before ours, or because sshd has no line of ours. Only reads. Called by `pam` and `doctor.pam`.
@@ -27,7 +27,7 @@ Lister = Callable[[str], Sequence[str]]  # directory → names
 
 @dataclass(frozen=True)
 class Jail:
-    """One ChrootDirectory, and for whom it is: these users, or who is in these groups; neither: for anybody."""
+    """One ChrootDirectory, with the users and groups for whom it is set; if both are empty, for everybody."""
 
     place: str
     users: tuple[str, ...] = ()
@@ -35,7 +35,7 @@ class Jail:
 
     @property
     def condition(self) -> str:
-        """The words of pam_succeed_if(8) for whom it is; empty where that cannot be said with names alone."""
+        """The words of pam_succeed_if(8) for these users; empty if that is not possible with names alone."""
         names = self.users or self.groups
         if not names or not all(_PLAIN.fullmatch(name) for name in names):
             return ""

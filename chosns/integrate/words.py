@@ -45,7 +45,7 @@ def _good(word: str, known: Mapping[str, tuple[str, ...]]) -> bool:
 
 
 def require_same(asked: Sequence[str], there: Sequence[str], place: str, product: str) -> None:
-    """Refuse to take a line that is there for one with other options; whoever asks for none takes any."""
+    """Refuse an existing line with other options than requested. If none were requested, any options will do."""
     if asked and sorted(asked) != sorted(there):
         hint = f"chosctl install {product} --undo, and then again; a line that was written by hand is changed by hand"
         raise InstallError(f"is there with other options: {' '.join(there) or 'none'}", object=place, hint=hint)

@@ -69,7 +69,7 @@ def _modprobe(*options: str) -> None:
 
 
 def unload() -> str:
-    """Unmount and unload; returns why it stays, empty where it is gone. Where it stays, its files do, too."""
+    """Unmount and unload. Returns why the module stays, empty if it is gone. If it stays, its files stay too."""
     mounted = is_mounted()
     if mounted:
         try:
@@ -99,7 +99,8 @@ def allow(trees: Sequence[str]) -> None:
                 if tree not in wanted:
                     _write("valid", f"-{tree}")
                     fault.point()
-    # A module of an older version may be loaded, or another hand be on the list: nobody for a moment, not one too many.
+    # An older version of the module may be loaded, or another process may change the list: rather refuse everybody for
+    # a moment than allow a tree too many.
     if set(allowed()) - set(wanted):
         _write("valid", "-")
         fault.point()
@@ -111,7 +112,7 @@ def allow(trees: Sequence[str]) -> None:
 
 
 def binds() -> bool:
-    """Whether nobody gains a right inside: with a module of an older version, set-uid programs give theirs there."""
+    """Whether no program gains a right inside. With an older version of the module, set-uid programs do."""
     parameters = f"/sys/module/{NAME}/parameters"
     return not os.path.isdir(parameters) or os.path.exists(f"{parameters}/clears")
 

@@ -52,13 +52,13 @@ def settle(registry: RegistryWriter, wanted: bool) -> list[str]:
 
 
 def withdraw(name: str, registry: RegistryWriter) -> None:
-    """Have the module let nobody into this environment any more, at once."""
+    """Make the module refuse this environment, at once."""
     registry.set_module_tree(name, "")
     settle(registry, wanted="kmod" in registry.backends())
 
 
 def take_down() -> list[str]:
-    """Let nobody enter any more, and remove all of it where nobody is inside. Returns why something stays."""
+    """Refuse everybody, and remove everything if no process is inside. Returns why something stays."""
     if not os.path.isdir(f"/sys/module/{control.NAME}"):
         root.remove()
         return []

@@ -92,7 +92,7 @@ def remove() -> None:
     if is_made():
         syscalls.umount(ROOT, syscalls.MNT_DETACH)
         fault.point()
-    with contextlib.suppress(OSError):  # somebody's directory that was there before
+    with contextlib.suppress(OSError):  # another directory that existed before
         os.rmdir(ROOT)
 
 
@@ -131,7 +131,7 @@ def _link(name: str, text: str) -> None:
     with contextlib.suppress(FileNotFoundError):
         if stat.S_ISLNK(os.lstat(path).st_mode) and os.readlink(path) == text:
             return
-        if os.path.ismount(path):  # from a time when it was the base's; whoever is inside keeps it
+        if os.path.ismount(path):  # left from a time when it was the base's; processes that are inside keep it
             return
         os.unlink(path) if not os.path.isdir(path) or os.path.islink(path) else os.rmdir(path)
     os.symlink(text, path)
