@@ -12,6 +12,7 @@ from chosns.integrate import files
 from chosns.integrate.command import attempt, find
 from chosns.integrate.ensure import require
 from chosns.integrate.model import ChangeList, InstallError, Machine, Product, Request, Setting, Snippet
+from chosns.system import procfs
 from chosns.system.installed import module_source
 
 # A step is a setting of this name; DKMS says whether it is done. The kernel is in it: undo may come under another one.
@@ -103,7 +104,7 @@ def _headers(kernel: str) -> str:
 
 
 def _require_kernel(machine: Machine) -> None:
-    if not os.path.exists(display_path(machine.root, "/proc/modules")):
+    if not os.path.exists(display_path(machine.root, procfs.MODULES)):
         hint = "boot a kernel with CONFIG_MODULES; or use the backend ns, which needs no module"
         raise InstallError("takes no modules", object=f"Linux {os.uname().release}", hint=hint)
 

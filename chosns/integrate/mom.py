@@ -18,6 +18,7 @@ from chosns.errors import ChosError
 from chosns.integrate import files
 from chosns.integrate.model import Machine
 from chosns.lazydata import dataclass
+from chosns.system import procfs
 
 HOMES = ("/var/spool/torque", "/var/lib/torque", "/opt/torque", "/var/torque")
 STARTER = r"\s*\$job_starter\s+(.*)"
@@ -90,7 +91,7 @@ def started(process: psutil.Process) -> float:
 
     :raises OSError: it has ended.
     """
-    with open(f"/proc/{process.pid}/stat", encoding="utf-8", errors="replace") as file:
+    with open(procfs.of(process.pid, "stat"), encoding="utf-8", errors="replace") as file:
         ticks = int(file.read().rpartition(")")[2].split()[19])  # starttime, proc_pid_stat(5)
     booted = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
     return booted + (ticks + 1) / os.sysconf("SC_CLK_TCK")
@@ -102,9 +103,9 @@ def can_chroot(process: psutil.Process) -> bool:
     A filter alone may be a unit's or a container's. False where this process may not look.
     """
     try:
-        with open(f"/proc/{process.pid}/environ", "rb") as file:
+        with open(procfs.of(process.pid, "environ"), "rb") as file:
             marked = _NO_CHROOT in file.read().split(b"\0")
-        with open(f"/proc/{process.pid}/status", encoding="ascii", errors="replace") as file:
+        with open(procfs.of(process.pid, "status"), encoding="ascii", errors="replace") as file:
             return not marked or "Seccomp:\t2\n" not in file.readlines()
     except OSError:  # ended meanwhile, or another user's
         return False

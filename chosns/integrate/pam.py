@@ -20,6 +20,7 @@ from chosns.integrate.pam_judge import MODULE, needs_auth_line
 from chosns.integrate.pam_stack import Reader, includes, session_lines
 from chosns.integrate.pam_trial import copy_of, try_module, try_stack
 from chosns.integrate.sshd_jails import Jail, jails
+from chosns.system import procfs
 from chosns.system.installed import library
 
 SERVICES = ("sshd", "su", "su-l", "runuser", "runuser-l", "sudo", "sudo-i", "login", "cron", "crond", "atd")
@@ -247,7 +248,7 @@ def _module(machine: Machine) -> str:
     own = os.path.dirname(os.path.dirname(library()))
     places = [(MODULE, pattern) for pattern in _DIRECTORIES]
     places += [("", os.path.join(own, pattern)) for pattern in ("lib*/security", "lib/*/security")]
-    machine_type = _architecture("/proc/self/exe")
+    machine_type = _architecture(procfs.of("self", "exe"))
     for name, pattern in places:
         for directory in sorted(glob.glob(display_path(machine.root, pattern))):
             path = os.path.join(directory, MODULE)

@@ -7,7 +7,7 @@ import os
 
 from chosns.errors import PrivilegeError, RegistryError, UnsupportedError
 from chosns.registry import PATH, open_registry
-from chosns.system import syscalls
+from chosns.system import procfs, syscalls
 from chosns.system.mountinfo import read_mounts
 from chosns.system.paths import is_below
 
@@ -20,7 +20,7 @@ def require_base(command: str) -> None:
     """
     if os.geteuid() != 0:
         raise PrivilegeError("needs root", object=command, hint=f"sudo {command}")
-    own = os.stat("/proc/self/ns/mnt").st_ino
+    own = os.stat(procfs.of("self", "ns/mnt")).st_ino
     with contextlib.suppress(RegistryError):
         with open_registry() as registry:
             elsewhere = registry.base_namespace() != own
@@ -33,7 +33,7 @@ def require_base(command: str) -> None:
         if elsewhere:
             raise _private(command)
     with contextlib.suppress(PermissionError):  # an init that may not be looked at cannot be compared with
-        if os.stat("/proc/1/ns/mnt").st_ino != own:
+        if os.stat(procfs.of(1, "ns/mnt")).st_ino != own:
             raise _private(command)
 
 

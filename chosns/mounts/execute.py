@@ -29,7 +29,7 @@ from chosns.plan.operations import (
     Pivot,
     Plan,
 )
-from chosns.system import fault, syscalls
+from chosns.system import fault, procfs, syscalls
 from chosns.system.inside import INSIDE, open_inside
 from chosns.system.mountinfo import mount_number
 from chosns.system.paths import parent, split
@@ -139,7 +139,7 @@ class Executor:
     def _bind(self, bind: Bind) -> None:
         """Show the source, everything mounted below it included, at the target; it has its flags already."""
         with self._source(bind) as source, self._spot(bind.target) as spot:
-            syscalls.mount(f"/proc/self/fd/{source}", f"/proc/self/fd/{spot}", syscalls.MS_BIND | syscalls.MS_REC)
+            syscalls.mount(procfs.descriptor(source), procfs.descriptor(spot), syscalls.MS_BIND | syscalls.MS_REC)
 
     def _detached_copy(self, bind: Bind) -> int:
         """A copy of the source, everything mounted below it included, with its flags already set."""
@@ -206,7 +206,7 @@ class Executor:
             # /proc/self/fd: no path that could change, none with a colon or comma to escape.
             options: dict[str, str | None] = {
                 "source": "chos",
-                "lowerdir": f"/proc/self/fd/{upper}:/proc/self/fd/{lower}",
+                "lowerdir": f"{procfs.descriptor(upper)}:{procfs.descriptor(lower)}",
             }
             return syscalls.new_mount("overlay", options, attributes(overlay.flags))
         finally:

@@ -26,7 +26,7 @@ from chosns.mounts.late import Lacking, Wanted, automounts, compare, on_base, to
 from chosns.mounts.verify import Origins, Shown
 from chosns.mounts.worker import Worker
 from chosns.registry import PATH, Generation
-from chosns.system import syscalls
+from chosns.system import procfs, syscalls
 from chosns.system.inside import open_inside
 from chosns.system.installed import find_launcher, launcher_problem
 from chosns.system.mountflags import STRICT, open_mount, restrict
@@ -140,7 +140,7 @@ class Visitor:
         with contextlib.ExitStack() as opened:
             self._root = os.open("/", _DIRECTORY)
             opened.callback(os.close, self._root)
-            self.proc = os.open("/proc", _DIRECTORY)
+            self.proc = os.open(procfs.DIRECTORY, _DIRECTORY)
             opened.callback(os.close, self.proc)
             self._registry = os.open(PATH, _DIRECTORY)
             opened.callback(os.close, self._registry)

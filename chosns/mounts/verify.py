@@ -12,7 +12,7 @@ from typing import NamedTuple
 from chosns.errors import BuildError, ChangedError
 from chosns.mounts.differences import differences
 from chosns.plan.operations import Flags, MakeDirectory, MakeSymlink, Plan
-from chosns.system import syscalls
+from chosns.system import procfs, syscalls
 from chosns.system.mountflags import restrict
 from chosns.system.mountinfo import Mount, mount_number, parse_mount, read_mounts
 from chosns.system.paths import join, split
@@ -40,13 +40,13 @@ class Origins:
     """Finds out what a copy of a descriptor's mount will show, from the present mount table of this namespace."""
 
     def __init__(self) -> None:
-        with open("/proc/self/mountinfo", "rb") as file:
+        with open(procfs.of("self", "mountinfo"), "rb") as file:
             self._lines = {line.partition(b" ")[0]: line for line in file.read().split(b"\n")}
         self._mounts: dict[bytes, Mount] = {}
 
     def of(self, fd: int) -> Shown:
         """:raises ChangedError: it is on a mount that was not there."""
-        path = os.readlink(f"/proc/self/fd/{fd}")
+        path = os.readlink(procfs.descriptor(fd))
         number = b"%d" % mount_number(fd)
         if number not in self._lines:
             raise ChangedError(_CHANGED, object=path, hint=_AGAIN)

@@ -23,7 +23,7 @@ from chosns.mounts.base import require_base, require_kernel
 from chosns.mounts.late import at_once, wanted_by
 from chosns.mounts.repair import RETIRED, Visitor, read_all, repair
 from chosns.registry import Generation, open_registry
-from chosns.system import syscalls
+from chosns.system import procfs, syscalls
 from chosns.system.mountflags import open_mount
 
 # Milliseconds.
@@ -55,7 +55,7 @@ def watch(told: Callable[[str], None]) -> None:
         # No KeyboardInterrupt may come while the root directory is the generation's.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     watcher = _Watcher(told)
-    with open("/proc/self/mountinfo", "rb") as mounts:
+    with open(procfs.of("self", "mountinfo"), "rb") as mounts:
         poll = select.poll()
         poll.register(mounts, select.POLLERR | select.POLLPRI)  # proc_pid_mountinfo(5)
         limit: int = 0
@@ -87,7 +87,7 @@ class _Watcher:
 
     def __init__(self, told: Callable[[str], None]) -> None:
         self._told = told
-        self._base = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+        self._base = os.open(procfs.of("self", "ns/mnt"), os.O_RDONLY | os.O_CLOEXEC)
         self._opened = contextlib.ExitStack()  # by what is known
         self._visitor: Visitor | None = None
         self._known: list[_Known] = []

@@ -19,7 +19,7 @@ from typing import Any
 
 from chosns import errors
 from chosns.errors import BuildError, ChosError, as_chos_error
-from chosns.system import syscalls
+from chosns.system import procfs, syscalls
 
 _KILL_GRACE = 2.0  # seconds until a killed process is gone, unless it is stuck in the kernel
 _LAST_WORDS = 4096  # bytes of the program's output that are kept; the rest is ignored
@@ -111,7 +111,7 @@ class Worker:
         null = os.open("/dev/null", os.O_RDWR)
         for target in range(3):
             os.dup2(null, target)
-        for fd in map(int, os.listdir("/proc/self/fd")):
+        for fd in procfs.own_descriptors():
             if fd > 2 and fd not in (self._report, self._orders):
                 with contextlib.suppress(OSError):  # the listing's own
                     os.close(fd)

@@ -16,6 +16,8 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Protocol
 
+from chosns.system import procfs
+
 _INTERVAL = 1.0  # seconds between two looks without events
 _RECHECK = 10.0  # seconds; look again after this time in any case, because a process may also leave without ending
 _ANSWER = 1.0  # seconds; the kernel answers while the subscription is being sent, or never
@@ -76,7 +78,7 @@ class Events:
 
     def __init__(self) -> None:
         for name, number in _OWN.items():
-            if os.stat(f"/proc/self/ns/{name}").st_ino != number:  # the kernel would not even answer
+            if os.stat(procfs.of("self", f"ns/{name}")).st_ino != number:  # the kernel would not even answer
                 raise NoEvents(f"this is not the machine's own {name} namespace")
         try:
             from pyroute2.netlink.connector import cn_proc

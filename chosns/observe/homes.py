@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 
 from chosns import backends
 from chosns.registry import Generation
+from chosns.system import procfs
 from chosns.system.procfs import mount_namespace
 
 
@@ -30,9 +30,8 @@ def count_residents(generations: Sequence[Generation]) -> Counter[str]:
     """Generation, as NAME.N → number of processes in it, or in a namespace made in it, that the caller may look at."""
     homes = AllHomes(generations)
     found: Counter[str] = Counter()
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            generation = homes.of(entry)[0]
-            if generation is not None:
-                found[str(generation)] += 1
+    for pid in procfs.processes():
+        generation = homes.of(pid)[0]
+        if generation is not None:
+            found[str(generation)] += 1
     return found

@@ -29,6 +29,7 @@ from chosns.mounts.worker import Worker
 from chosns.observe.batch import VARIABLES, JobWish, wish
 from chosns.observe.homes import AllHomes
 from chosns.registry import Generation, Registry, names
+from chosns.system import procfs
 from chosns.system.procfs import command_line, first_lines, mount_namespace
 
 _TIME_LIMIT = 20.0
@@ -66,7 +67,7 @@ def missed(registry: Registry, pid: int = 0, limit: float = _TIME_LIMIT) -> list
     :raises PrivilegeError: not called on the base; it is known only there.
     :raises BuildError: it took too long.
     """
-    if registry.base_namespace() != mount_namespace("self") or os.readlink("/proc/self/root") != "/":
+    if registry.base_namespace() != mount_namespace("self") or procfs.root("self") != "/":
         hint = "go back to the base first: env CHOS=root chos chosctl ps --missed"
         raise PrivilegeError("can be told on the base only", object="ps --missed", hint=hint)
     links = registry.links()
@@ -109,7 +110,7 @@ class _Look:
         self._root = _root_mount("self")
 
     def all(self, pid: int) -> Iterator[Missed]:
-        looked_at = [self._process(int(entry)) for entry in os.listdir("/proc") if entry.isdigit()]
+        looked_at = [self._process(one) for one in procfs.processes()]
         there = [process for process in looked_at if process]
         carriers = self._carriers(there) | {os.getpid(), os.getppid()}
         for process in there:
@@ -173,7 +174,7 @@ class _Look:
 
     def _on_base(self, place: str) -> bool:
         """Also in a private copy of its mounts, which batch systems make for a job's /tmp; not in a container."""
-        if os.readlink(f"/proc/{place}/root") != "/":
+        if procfs.root(place) != "/":
             return False
         return mount_namespace(place) == self._own or _root_mount(place) == self._root
 
@@ -194,7 +195,7 @@ class _Look:
 def _opened(pid: int, look: Callable[[int, int], _Found | None]) -> _Found | None:
     """What `look` finds with a descriptor of a process; None if it has ended, or if the caller may not know it."""
     try:
-        fd = os.open(f"/proc/{pid}", _DIRECTORY)
+        fd = os.open(procfs.of(pid), _DIRECTORY)
     except OSError:
         return None
     try:
@@ -232,7 +233,7 @@ def _root_mount(place: str) -> tuple[bytes, bytes]:
     """Device, and path within it, of what is mounted at the root of a process's namespace; the last is on top."""
     found = b"", b""
     with contextlib.suppress(OSError, LookupError):
-        for line in first_lines(f"/proc/{place}/mountinfo", _MOST_MOUNTS):
+        for line in first_lines(procfs.of(place, "mountinfo"), _MOST_MOUNTS):
             fields = line.split(b" ", 5)
             if fields[4] == b"/":
                 found = fields[2], fields[3]
@@ -249,5 +250,4 @@ def _user(uid: int) -> str:
 
 @lru_cache(maxsize=1)
 def _boot_time() -> int:
-    with open("/proc/stat", encoding="ascii") as file:
-        return next(int(line.split()[1]) for line in file if line.startswith("btime "))
+    return procfs.boot_time()

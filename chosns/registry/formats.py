@@ -7,6 +7,7 @@ import struct
 from collections.abc import Sequence
 
 from chosns.model import Environment, Jobs, LoginShell
+from chosns.system import procfs
 
 _FORMAT = 1
 _ACL_GROUP = 0x08
@@ -46,7 +47,8 @@ def jobs_text(jobs: Jobs) -> str:
 def base_text() -> str:
     """The `base` file, as seen by this process, which must be in the base."""
     root = os.stat("/")
-    return f"chos-base {_FORMAT}\nns={os.stat('/proc/self/ns/mnt').st_ino}\nroot={root.st_dev} {root.st_ino}\n"
+    namespace = os.stat(procfs.of("self", "ns/mnt")).st_ino
+    return f"chos-base {_FORMAT}\nns={namespace}\nroot={root.st_dev} {root.st_ino}\n"
 
 
 def acl(group_ids: Sequence[int]) -> bytes:

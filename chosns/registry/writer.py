@@ -18,7 +18,7 @@ from chosns.model import Environment, escape_name
 from chosns.registry.access import grant, make_ours, narrow
 from chosns.registry.formats import policy_text
 from chosns.registry.reader import PATH, Registry, open_registry
-from chosns.system import fault, syscalls
+from chosns.system import fault, procfs, syscalls
 
 
 class RegistryWriter(Registry):
@@ -107,7 +107,7 @@ class RegistryWriter(Registry):
 
     def pin(self, generation: str, pid: int) -> int:
         """Pin the mount namespace of process `pid`; returns its inode number. :raises OSError: see `backends.ns`."""
-        syscalls.mount(f"/proc/{pid}/ns/mnt", f"{PATH}/gen/{generation}/ns", syscalls.MS_BIND)
+        syscalls.mount(procfs.of(pid, "ns/mnt"), f"{PATH}/gen/{generation}/ns", syscalls.MS_BIND)
         fault.point()
         return self._pinned(f"gen/{generation}/ns")
 

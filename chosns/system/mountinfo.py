@@ -6,6 +6,8 @@ import os
 import re
 from typing import NamedTuple
 
+from chosns.system import procfs
+
 
 class Mount(NamedTuple):
     """One line: where, with which per-mount flags, and how it propagates (`shared:N`, `master:N`, …).
@@ -31,7 +33,7 @@ class Mount(NamedTuple):
 _ESCAPE = re.compile(r"\\([0-7]{3})")
 
 
-def read_mounts(path: str = "/proc/self/mountinfo") -> list[Mount]:
+def read_mounts(path: str = procfs.of("self", "mountinfo")) -> list[Mount]:
     """Every mount of the process's namespace, in the kernel's order."""
     # Lines end in \n only: a mount point of a user's (FUSE) may have \r in its name, which the kernel does not escape.
     with open(path, encoding="utf-8", errors="surrogateescape", newline="\n") as file:
@@ -52,7 +54,7 @@ def parse_mount(line: str) -> Mount:
 
 def mount_number(fd: int) -> int:
     """The first field of mountinfo's line for the mount that a descriptor is on (proc_pid_fdinfo(5))."""
-    info = os.open(f"/proc/self/fdinfo/{fd}", os.O_RDONLY | os.O_CLOEXEC)
+    info = os.open(procfs.of("self", f"fdinfo/{fd}"), os.O_RDONLY | os.O_CLOEXEC)
     try:
         return int(os.read(info, 4096).partition(b"mnt_id:")[2].split(None, 1)[0])
     finally:

@@ -16,6 +16,7 @@ import struct
 import sys
 
 from chosns.errors import UnsupportedError
+from chosns.system import procfs
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -239,7 +240,7 @@ def umount(target: str, flags: int = UMOUNT_NOFOLLOW) -> None:
 
 def umount_open(fd: int) -> None:
     """Take away the mount whose root `fd` is, be that file deleted; who has it open keeps it."""
-    _check(_libc.umount2(f"/proc/self/fd/{fd}".encode(), MNT_DETACH), "umount")
+    _check(_libc.umount2(procfs.descriptor(fd).encode(), MNT_DETACH), "umount")
 
 
 def pivot_root(new_root: str, put_old: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections import defaultdict
 from pathlib import Path
 
@@ -90,3 +91,29 @@ def test_what_runs_programs() -> None:
 )
 def test_a_second_that_runs_programs_is_found(code: str) -> None:
     assert runs_programs({"new.py": ast.parse(code)}) == {"new.py"}
+
+
+# /proc as a mount point among others, whose files nobody reads there.
+MOUNT_POINT = {"config/sections.py", "config/bindmap.py", "config/sysconfig.py", "mounts/late.py"}
+# /proc/chos is not the kernel's own, but a file system of chos.ko's.
+MODULES_OWN = {"backends/kmod/control.py"}
+
+
+def knows_proc(sources: dict[str, ast.Module]) -> set[str]:
+    return {file for file, tree in sources.items() if any(re.search(r"/proc(/|\Z)", text) for text in texts(tree))}
+
+
+def test_the_files_of_proc() -> None:
+    assert knows_proc(SOURCES) == {"system/procfs.py"} | MOUNT_POINT | MODULES_OWN
+
+
+def test_the_excepted_name_no_file_of_proc() -> None:
+    said = {
+        text for file in MOUNT_POINT | MODULES_OWN for text in texts(SOURCES[file]) if re.search(r"/proc(/|\Z)", text)
+    }
+    assert {text for text in said if not text.startswith("/proc/chos")} == {"/proc"}
+
+
+@pytest.mark.parametrize("code", ['os.listdir("/proc")', 'open(f"/proc/{pid}/stat")', 'f"{stage}/proc/{pid}/maps"'])
+def test_another_that_knows_proc_is_found(code: str) -> None:
+    assert knows_proc({"new.py": ast.parse(code)}) == {"new.py"}

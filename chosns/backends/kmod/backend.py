@@ -27,6 +27,7 @@ from chosns.plan.planner import ETC_ALWAYS_BASE
 from chosns.plan.view import resolve
 from chosns.registry.excess import recorded
 from chosns.registry.writer import RegistryWriter
+from chosns.system import procfs
 from chosns.trees.check import open_tree_root, os_name
 from chosns.trees.directory import DirectoryView
 from chosns.trees.owners import owners_of
@@ -192,7 +193,7 @@ def _look(worker: Worker, env: Environment, site: Site) -> None:
             image=image_type(tree.fd),
             mode=status.st_mode,
             group=status.st_gid,
-            acl=_ACL in os.listxattr(f"/proc/self/fd/{tree.fd}"),  # by /proc, because it was opened with O_PATH
+            acl=_ACL in os.listxattr(procfs.descriptor(tree.fd)),  # by /proc, because it was opened with O_PATH
             identity=f"{status.st_dev}:{status.st_ino}",
             warnings=_warnings(env, site.bindmaps[env.bindmap], tree),
         )

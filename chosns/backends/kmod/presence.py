@@ -9,6 +9,7 @@ from dataclasses import asdict
 from chosns.backends import Service, ServiceReport, Traits
 from chosns.backends.kmod import control, root
 from chosns.registry.reader import Generation, Registry
+from chosns.system import procfs
 from chosns.system.paths import is_below
 from chosns.system.procfs import first_lines, mount_namespace
 
@@ -37,10 +38,10 @@ class TreeHomes:
 
     def _by_program(self, pid: int | str) -> Generation | None:
         try:
-            if os.readlink(f"/proc/{pid}/root") != root.ROOT:
+            if procfs.root(pid) != root.ROOT:
                 return None
             seen = b""
-            for line in first_lines(f"/proc/{pid}/maps", _MOST_MAPS):
+            for line in first_lines(procfs.of(pid, "maps"), _MOST_MAPS):
                 program = line.partition(b"/")[2]
                 if program and program != seen:
                     seen = program

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from chosns.backends.kmod.control import PLACE
 from chosns.model import Site
 from chosns.plan.operations import Bind, Flags, MakeSymlink, Operation, Reason
-from chosns.system import fault, syscalls
+from chosns.system import fault, procfs, syscalls
 from chosns.system.mountinfo import Mount, read_mounts
 
 ROOT = "/chos"
@@ -99,11 +99,10 @@ def remove() -> None:
 def inhabitants() -> list[int]:
     """Process ids of those whose root directory is /chos."""
     found = []
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            with contextlib.suppress(OSError):
-                if os.readlink(f"/proc/{entry}/root") == ROOT:
-                    found.append(int(entry))
+    for pid in procfs.processes():
+        with contextlib.suppress(OSError):
+            if procfs.root(pid) == ROOT:
+                found.append(pid)
     return found
 
 

@@ -10,7 +10,7 @@ import os
 import resource
 
 from chosns.backends.ns import calls
-from chosns.system import syscalls
+from chosns.system import procfs, syscalls
 
 # No account has such a number: it is above the numbers that SSSD and FreeIPA derive from a directory (up to 2000200000)
 # and that systemd gives to containers (up to 1879048191), and below those of systemd's foreign images (from
@@ -40,9 +40,9 @@ def unused_id() -> int:
     """A number that is no process's uid and in no range of accounts. It is random, so that no other process can take it
     first."""
     taken = set()
-    for entry in filter(str.isdigit, os.listdir("/proc")):
+    for pid in procfs.processes():
         with contextlib.suppress(OSError):
-            taken.add(os.stat(f"/proc/{entry}").st_uid)
+            taken.add(os.stat(procfs.of(pid)).st_uid)
     while (found := _IDS[int.from_bytes(os.urandom(4), "little") % len(_IDS)]) in taken:
         pass
     return found

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from chosns.backends import Traits, WithoutService
 from chosns.registry.reader import Generation
+from chosns.system import procfs
 from chosns.system.procfs import first_lines, mount_namespace
 
 _MOST_MOUNTS = 1 << 16  # bytes that are read of a mount table, which a user can make as long as they like
@@ -30,7 +31,7 @@ class NamespaceHomes:
         if namespace in (0, self._base):
             return None
         try:
-            key = namespace, os.readlink(f"/proc/{pid}/root")
+            key = namespace, procfs.root(pid)
             if key not in self._nested:
                 self._nested[key] = self._look(pid)
         except OSError:  # gone, or not the caller's to know
@@ -41,7 +42,7 @@ class NamespaceHomes:
     def _look(self, pid: int | str) -> Generation | None:
         """Not stat(2) of the process's root: it may be on a file system of a user's, which does not answer. In a copy
         of a generation's mounts its root comes first: a user who makes 65,000 more gains nothing."""
-        for line in first_lines(f"/proc/{pid}/mountinfo", _MOST_MOUNTS):
+        for line in first_lines(procfs.of(pid, "mountinfo"), _MOST_MOUNTS):
             device = line.split(b" ", 3)[2].decode()
             if device in self._by_device:
                 return self._by_device[device]

@@ -25,7 +25,7 @@ from chosns.errors import BuildError, UnsupportedError
 from chosns.mounts.worker import Worker
 from chosns.plan import Plan
 from chosns.plan.operations import Bind, Overlay
-from chosns.system import fault, syscalls
+from chosns.system import fault, procfs, syscalls
 from chosns.system.inside import INSIDE, open_inside
 
 _NOBODY = 65534
@@ -129,7 +129,7 @@ def _new_pid_namespace() -> tuple[bool, int, int]:
     init = os.fork()
     if init == 0:
         os.dup2(held, 0)
-        for fd in map(int, os.listdir("/proc/self/fd")):
+        for fd in procfs.own_descriptors():
             if fd > 0:
                 with contextlib.suppress(OSError):  # the listing's own
                     os.close(fd)
@@ -143,7 +143,7 @@ def _map_user(child: int, uid: int) -> None:
     """Map this uid and gid, and no other, into the child's user namespace. By /local, because it needs the base's
     /proc."""
     for file, text in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{uid} {uid} 1")):
-        fd = os.open(f"{_STAGE}/proc/{child}/{file}", os.O_WRONLY)
+        fd = os.open(f"{_STAGE}{procfs.of(child, file)}", os.O_WRONLY)
         os.write(fd, text.encode())
         os.close(fd)
 
