@@ -36,9 +36,7 @@ static void keep_off(void)
     for (size_t i = 0; i < PASSED_COUNT; i++)
         sigaddset(&set, passed[i]);
     sigprocmask(SIG_BLOCK, &set, NULL);
-    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    for (int fd = 0; null >= 0 && fd < 3; fd++)
-        dup2(null, fd);
+    let_go(3);
     for (int fd = 3; fd < INHERITED; fd++) {
         if (inherited[fd])
             close(fd);

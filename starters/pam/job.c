@@ -120,14 +120,11 @@ pid_t divide(void)
     return (pid_t)syscall(SYS_clone3, &how, sizeof how);
 }
 
-/* Closes our copies of the job's terminal and pipes, so that they close when the job ends. Standard error stays for messages. */
-static void let_go(void)
+void let_go(int count)
 {
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    if (null >= 0) {
-        dup2(null, 0);
-        dup2(null, 1);
-    }
+    for (int fd = 0; null >= 0 && fd < count; fd++)
+        dup2(null, fd);
 }
 
 static void watch(sigset_t *set)
@@ -155,7 +152,7 @@ int job_wait(pid_t pid)
     int status, signal;
     sigset_t set;
     watch(&set);
-    let_go();
+    let_go(2);   /* standard error stays for messages */
     for (;;) {
         pid_t ended = waitpid(pid, &status, WNOHANG);
         if (ended == pid)

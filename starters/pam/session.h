@@ -32,6 +32,9 @@ int job_wait(pid_t pid);
 enum { PASSED_COUNT = 9 };
 extern const int passed[PASSED_COUNT];
 
+/* Closes our copies of the first `count` descriptors, the job's terminal and pipes, so that they close when the job ends. */
+void let_go(int count);
+
 /* Makes a copy of this process without running the modules' handlers of fork(3). */
 pid_t divide(void);
 
