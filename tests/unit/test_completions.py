@@ -105,7 +105,7 @@ def test_every_command_and_option_is_offered(verb: str) -> None:
 
 
 def test_values(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(completion, "_REGISTRY", str(tmp_path))
+    monkeypatch.setattr(completion, "REGISTRY", str(tmp_path))
     (tmp_path / "env").mkdir()
     (tmp_path / "env/el9").mkdir()
     (tmp_path / "env/%2Fos%2Fel9").mkdir()
