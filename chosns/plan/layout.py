@@ -176,7 +176,7 @@ class Layout:
             )
         spot = self._spot(target)
         if self._is_already(spot.path, found.path, flags):
-            self.notes.append(Reason(f"{target}: the base's already"))
+            self.notes.append(Reason(f"{target}: already shown from the base"))
             return
         if self.kind(spot.path) is Kind.LINK:
             there = resolve(self, target)
@@ -314,7 +314,7 @@ class Layout:
         """All operations in the order of mounting: what contains a mount point comes before what is mounted on it."""
         flags = Flags(self.policy.nosuid, self.policy.nodev, True)
         overlays = [
-            Overlay(lower, lower, tuple(entries), Reason("shown without touching the tree"), flags)
+            Overlay(lower, lower, tuple(entries), Reason("the tree's directory, with generated entries over it"), flags)
             for lower, entries in sorted(self.overlays.items(), key=lambda item: len(split(item[0])))
         ]
         nested: list[Bind | Hide] = [*self.nested, *self.hidden]

@@ -47,7 +47,7 @@ def make_plan(
             hint="compare the path in /etc/chos with what is on disk",
         )
     layout = Layout(env.name, tree, base, env.policy)
-    local = MakeDirectory("/local", Reason("place of the base's root"))
+    local = MakeDirectory("/local", Reason("mount point for the base's root"))
     layout.own.append(local)
     layout.link("chos", "/", Reason("/chos/… names the same thing inside and out"))
     _top_of_tree(layout, bindmap, sysconfig)
@@ -59,12 +59,12 @@ def make_plan(
     _places(layout, [*_shares(layout, bindmap), *_binds(layout, (*_of_sysconfig(sysconfig), *env.binds))])
     for share in sorted(bindmap.base, key=lambda share: len(split(share.path))):
         if share.only:
-            layout.hide(share.path, Reason("the base's or nobody's", share.origin))
+            layout.hide(share.path, Reason("never taken from the tree, and the base lacks it", share.origin))
     if launcher is not None:
         _launcher(layout, launcher)
     _stray_database(layout, env.tree)
     operations: list[Operation] = [MakeRoot(Reason("the environment's own root")), *layout.operations()]
-    operations.append(Pivot("/local", Reason("entering is one setns; containers still work inside")))
+    operations.append(Pivot("/local", Reason("becomes the root: entering is one setns, and containers work inside")))
     operations.extend(_local_devices(layout, bindmap))
     return Plan(env.name, env.tree, tuple(operations), tuple(layout.notes), tuple(layout.warnings))
 
@@ -74,7 +74,7 @@ def _top_of_tree(layout: Layout, bindmap: BindMap, sysconfig: Sysconfig | None) 
     bound = _bound(layout, sysconfig)
     for share in bindmap.tree:
         if split(share.path)[0] not in bound:
-            _from_tree(layout, split(share.path)[0], Reason("the OS's own", share.origin))
+            _from_tree(layout, split(share.path)[0], Reason("taken from the OS tree", share.origin))
     if sysconfig and sysconfig.make_links:
         for name in sorted(layout.base.entries("/")):
             if name not in bound | RESERVED | ALWAYS_BASE | set(layout.top):
@@ -107,7 +107,7 @@ def _top_of_base(layout: Layout, bindmap: BindMap) -> None:
     """Every other top-level entry of the base, live."""
     if bindmap.base_rest is None:
         return
-    why = Reason("everything else is the base's", bindmap.base_rest)
+    why = Reason("everything else is taken from the base", bindmap.base_rest)
     # What is already placed is the tree's, also by MAKELINKS.
     owned = {split(share.path)[0] for share in bindmap.tree} | set(layout.top)
     devices = {share.path for share in bindmap.base if share.devices}
@@ -180,7 +180,7 @@ def _identity(layout: Layout, bindmap: BindMap) -> None:
         if layout.base.kind(path) is None:
             layout.notes.append(Reason(f"{path}: the base has none", share.origin))
             continue
-        layout.add_entry(path, Reason("the base's", share.origin), to=_identity_target(layout, path))
+        layout.add_entry(path, Reason("taken from the base", share.origin), to=_identity_target(layout, path))
 
 
 def _etc_always(layout: Layout) -> None:
@@ -190,7 +190,7 @@ def _etc_always(layout: Layout) -> None:
         return
     for path in (join(["etc", name]) for name in ETC_ALWAYS_BASE):
         if layout.base.kind(path) is not None:
-            layout.add_entry(path, Reason("the base's, always"), to=_identity_target(layout, path))
+            layout.add_entry(path, Reason("always taken from the base"), to=_identity_target(layout, path))
 
 
 def _identity_target(layout: Layout, path: str) -> str:
@@ -233,7 +233,9 @@ def _shares(layout: Layout, bindmap: BindMap) -> Iterator[_Place]:
                 )
             layout.notes.append(Reason(f"{share.path}: the base has none", share.origin))
             continue
-        yield _Place(share.path, share.path, Flags(nodev=not share.devices), Reason("the base's", share.origin))
+        yield _Place(
+            share.path, share.path, Flags(nodev=not share.devices), Reason("taken from the base", share.origin)
+        )
 
 
 def _binds(layout: Layout, binds: tuple[ExtraBind, ...]) -> Iterator[_Place]:
@@ -277,7 +279,7 @@ def _stray_database(layout: Layout, path: str) -> None:
 def _launcher(layout: Layout, launcher: Launcher) -> None:
     """Show the base's launcher at its own path, whatever the tree has there. It is the only mount that allows
     privilege."""
-    why = Reason("the way on and back, same name inside")
+    why = Reason("the launcher, so that users can go on and back")
     flags = Flags(nosuid=False, nodev=True, read_only=True)
     layout.place_launcher(launcher.path, launcher.links, launcher.scripts, flags, why)
 
@@ -290,6 +292,6 @@ def _local_devices(layout: Layout, bindmap: BindMap) -> list[Operation]:
         if found is not None and found.kind is Kind.DIRECTORY and found.path != "/":
             devices.setdefault(found.path, share)
     return [
-        Bind("base", path, "/local" + path, Reason("devices work there too", share.origin), Flags(nodev=False))
+        Bind("base", path, "/local" + path, Reason("devices work at this path too", share.origin), Flags(nodev=False))
         for path, share in sorted(devices.items(), key=lambda item: len(split(item[0])))
     ]

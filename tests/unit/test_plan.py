@@ -584,7 +584,7 @@ def test_operations_describe_themselves() -> None:
     assert "overlay  /etc = tree:/etc + passwd, group, hosts, resolv.conf and " in text
     assert "symlink  /chos -> /" in text
     assert all("\n" not in op.describe() for op in plan.operations)
-    assert str(at(plan, "/home").why).startswith("everything else is the base's (default.toml:")
+    assert str(at(plan, "/home").why).startswith("everything else is taken from the base (default.toml:")
 
 
 def test_kinds_of_a_plan_in_json() -> None:
@@ -593,7 +593,7 @@ def test_kinds_of_a_plan_in_json() -> None:
     launcher = [op for op in data["operations"] if op.get("target") == "/usr/bin/chos"][0]
     assert launcher["flags"] == ["nodev", "ro"]
     etc = [op for op in data["operations"] if op["operation"] == "Overlay" and op["target"] == "/etc"][0]
-    passwd = {"path": "passwd", "why": "the base's", "to": "/local/etc/passwd", "file": False}
+    passwd = {"path": "passwd", "why": "taken from the base", "to": "/local/etc/passwd", "file": False}
     assert passwd.items() <= etc["entries"][0].items()
     assert etc["entries"][0]["origin"].startswith("default.toml:")
 

@@ -83,7 +83,7 @@ def explain_root(site: Site) -> list[Operation]:
         if name not in of_tree and name not in _SKIPPED:
             flags = Flags(nodev=name not in _WITH_DEVICES)
             found.append(Bind("base", f"/{name}", f"/{name}", Reason("the base's, for all environments"), flags))
-    found.append(Bind("base", "/", f"/{LOCAL}", Reason("place of the base's root"), Flags()))
+    found.append(Bind("base", "/", f"/{LOCAL}", Reason("mount point for the base's root"), Flags()))
     return found
 
 
