@@ -5,9 +5,8 @@
  * A step that fails executes nothing.
  */
 #include "launcher.h"
+#include "sys/standard.h"
 
-#include <fcntl.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -16,19 +15,6 @@
 /* Static: the stack may be small, and there is no heap while privilege is held. Small, as all static data of the launcher:
  * what does not fit into the page of the file's own data costs every entry several microseconds (see `room`). */
 static struct chos_session session;
-
-/* If 0, 1 or 2 were closed, a file that we open would get that number, and messages or the command would write into it. */
-static int fill_standard_descriptors(void)
-{
-    struct pollfd standard[] = {{0, 0, 0}, {1, 0, 0}, {2, 0, 0}};
-    /* One call if all three are open. It fails if fewer than three descriptors are allowed. */
-    bool closed = poll(standard, 3, 0) < 0 || ((standard[0].revents | standard[1].revents | standard[2].revents) & POLLNVAL) != 0;
-    for (int fd = 0; closed && fd < 3; fd++) {
-        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd)
-            return -1;
-    }
-    return chos_fault("stdio") ? -1 : 0;
-}
 
 /* Inside the module's root directory everything is nosuid, so this program has no capabilities there. The backend kmod needs
  * none. The backend ns does; we have already returned to the base, so execute the base's own chos, which gets them. */
@@ -75,7 +61,7 @@ int main(int argc, char **argv)
 {
     struct chos_error e;
     struct options o;
-    if (argc < 1 || fill_standard_descriptors() || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0))
+    if (argc < 1 || chos_standard_fill() || chos_fault("stdio") || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0))
         return 125;
     if (chos_privs_reduce(&e) || options_parse(argc, argv, &o, &e))
         die(&e);

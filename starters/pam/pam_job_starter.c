@@ -7,7 +7,8 @@
  *
  * A caller that is not root gets chos-job-starter, which needs no root.
  */
-#include <fcntl.h>
+#include "sys/standard.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -43,18 +44,10 @@ static char **dotted(void)
     return list;
 }
 
-/* If 0, 1 or 2 were closed, a file that root opens would get that number, and messages would be written into it. */
-static void fill_standard_descriptors(void)
-{
-    for (int fd = 0; fd < 3; fd++) {
-        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd)
-            _exit(FAILED);
-    }
-}
-
 int main(int argc, char **argv)
 {
-    fill_standard_descriptors();
+    if (chos_standard_fill())
+        _exit(FAILED);
     if (argc < 2)
         refuse("usage: pam_job_starter COMMAND [ARGUMENT...]\n");
     if (getuid() != geteuid() || getgid() != getegid())
