@@ -18,12 +18,12 @@ MESON := PATH="/usr/bin:$$PATH" meson
 .DEFAULT_GOAL := help
 .PHONY: help deps build install uninstall demo check lint cunit fuzz unit system integration conformance kmod packages mutants bench deb rpm wheel clean
 
-help: ## Say what can be made (this list)
+help: ## List the targets (this list)
 	@echo "CHOS $$(sed -n 's/^__version__ = "\(.*\)"$$/\1/p' chosns/__init__.py). make …"
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)$$/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 	@echo "Settings: PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) FUZZ_SECONDS=$(FUZZ_SECONDS) PYTEST_ARGS='$(PYTEST_ARGS)' KERNELS='$(KERNELS)' KMOD_ARGS='$(KMOD_ARGS)' MUTANTS_ARGS='$(MUTANTS_ARGS)' BENCH_ARGS='$(BENCH_ARGS)'"
 
-deps: ## Install what this machine lacks to build, test and show CHOS (root)
+deps: ## Install the missing packages to build, test and show CHOS (root)
 	@tools/deps
 
 build: ## Compile the launcher, prepare the installation below build/
@@ -40,7 +40,7 @@ install: build ## Install below PREFIX (root; DESTDIR= for packages)
 uninstall: ## Remove what `make install` installed (same PREFIX and DESTDIR)
 	@packaging/uninstall '$(BUILD)' '$(DESTDIR)' '$(PREFIX)'
 
-demo: ## Show CHOS on a throwaway node: two OS trees side by side (root; changes nothing here)
+demo: ## Show CHOS with two OS trees on a throwaway node (root; changes nothing on this machine)
 	@tools/demo
 
 check: ## Everything below, from lint to system tests (root for the system tests)
@@ -52,7 +52,7 @@ lint: ## ruff, mypy, shellcheck, mandoc, clang-tidy, gcc -fanalyzer
 cunit: build ## Unit tests of libchos and the launcher, under sanitizers
 	@tools/cunit $(BUILD)
 
-fuzz: ## Fuzz what C reads for FUZZ_SECONDS
+fuzz: ## Fuzz the C parsers for FUZZ_SECONDS
 	@tools/deps --quiet test
 	@tests/fuzz/run '$(FUZZ_SECONDS)'
 
@@ -68,7 +68,7 @@ integration: build ## The same with real daemons: sshd, cron, Slurm, Grid Engine
 	@tools/deps --quiet runtime test batch demo
 	@tools/system $(BUILD) tests/integration $(PYTEST_ARGS)
 
-conformance: build ## What users can rely on, backend by backend, as a table (root)
+conformance: build ## Run the table of docs/backends.md with each backend, and print it (root)
 	@tools/conformance --build $(BUILD) $${CHOS_CONFORMANCE:-ns kmod}
 
 kmod: build ## Test the kernel module in virtual machines with KERNELS (root)
@@ -79,7 +79,7 @@ packages: ## Build the packages; install, remove and purge them on a throwaway n
 	@tools/trees tiny
 	@/usr/bin/python3 -m pytest -q tests/packages $(PYTEST_ARGS)
 
-mutants: ## Break privileged code on purpose: each time a test must fail (root)
+mutants: ## Break privileged code on purpose; a named test must fail each time (root)
 	@tools/deps --quiet runtime build test batch demo
 	@tools/mutants $(MUTANTS_ARGS)
 
