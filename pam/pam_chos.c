@@ -19,9 +19,6 @@
 
 static const char session_name[] = "pam_chos", other_name[] = "pam_chos_other";
 
-/* A name, and who chose it. */
-struct wish { const char *name, *source; char word[CHOS_NAME_SIZE]; };
-
 /* Prints to the user as it is, and to the log in one line. PAM_SILENT is ignored: sudo sets it for every command, but a user
  * must learn that a command runs in another OS than was asked for. */
 static void tell(const struct call *call, int priority, char *text)
@@ -102,26 +99,9 @@ static void copy(char to[CHOS_NAME_SIZE], const char *from)
 
 static int find_wish(const struct call *call, struct wish *wish, struct chos_text *why)
 {
-    wish->source = "$CHOS";
-    wish->name = pam_getenv(call->pamh, "CHOS");
-    if (wish->name == NULL || wish->name[0] == '\0')
-        wish->name = getenv("CHOS");
-    if (wish->name != NULL && wish->name[0] != '\0')
+    if (wish_take(wish, BY_VARIABLE, pam_getenv(call->pamh, "CHOS")) || wish_take(wish, BY_VARIABLE, getenv("CHOS")))
         return 0;
-    wish->source = call->options.choice.file;
-    wish->name = wish->word;
-    int found = dotfile_read(&call->session.who, &call->options.choice, wish->word, why);
-    if (found == 0) {
-        wish->source = "";
-        wish->name = "default";
-    }
-    return found < 0 ? -1 : 0;
-}
-
-/* The user chose nothing, and the administrator offers no `default`. */
-static bool is_nothing(const struct wish *wish, const struct chos_error *e)
-{
-    return wish->source[0] == '\0' && (e->reason == CHOS_UNKNOWN || e->reason == CHOS_NO_REGISTRY);
+    return wish_take_file(wish, &call->session.who, &call->options.choice, why);
 }
 
 static int put_variable(pam_handle_t *pamh, const char *name, const char *value)
@@ -185,13 +165,12 @@ static int choose(struct call *call)
         return PAM_SUCCESS;
     if (call->hindrance != NULL)
         return fail(call, call->hindrance);
-    if (is_nothing(&wish, &e)) {
+    if (wish_is_nothing(&wish, &e)) {
         if (call->options.debug)
             pam_syslog(call->pamh, LOG_DEBUG, "uid %lu: there is no default", (unsigned long)call->session.who.uid);
         return PAM_SUCCESS;
     }
-    if (call->options.choice.fail_to_default && wish.source[0] != '\0' && (e.reason == CHOS_UNKNOWN || e.reason == CHOS_ILLEGAL)
-        && try_default(call, &e) == 0)
+    if (wish_may_fall_back(&wish, &call->options.choice) && wish_has_no_environment(&e) && try_default(call, &e) == 0)
         return PAM_SUCCESS;
     if (call->hindrance != NULL)
         return fail(call, call->hindrance);

@@ -82,4 +82,16 @@ void late_directory(char path[PATH_MAX]);
 /* dotfile.c: reads the first word of the user's file. 1: there is one; 0: there is none; -1: an error, described in `why` */
 int dotfile_read(const struct person *who, const struct choice *c, char word[CHOS_NAME_SIZE], struct chos_text *why);
 
+/* wish.c: the name of an environment, and where it comes from */
+enum wish_source { BY_NOBODY, BY_OPTION, BY_VARIABLE, BY_FILE };
+struct wish {
+    enum wish_source source;
+    char name[CHOS_NAME_SIZE];
+};
+bool wish_take(struct wish *wish, enum wish_source source, const char *value);
+int wish_take_file(struct wish *wish, const struct person *who, const struct choice *choice, struct chos_text *why);
+bool wish_is_nothing(const struct wish *wish, const struct chos_error *e);
+bool wish_may_fall_back(const struct wish *wish, const struct choice *choice);
+bool wish_has_no_environment(const struct chos_error *e);
+
 #endif

@@ -72,7 +72,7 @@ bool enter(struct step *step, const char *other, struct chos_session *s, struct 
     a->name = step->wish.name;
     a->fell_back = false;
     bool entered = late_enter(s, &step->who, a->name, &a->first) == 0;
-    if (!entered && other != NULL && (a->first.reason == CHOS_UNKNOWN || a->first.reason == CHOS_ILLEGAL)) {
+    if (!entered && other != NULL && wish_has_no_environment(&a->first)) {
         a->name = other;
         a->fell_back = true;
         entered = late_enter(s, &step->who, a->name, &a->second) == 0;

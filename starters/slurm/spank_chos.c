@@ -152,7 +152,7 @@ static bool stays(void)
         return false;
     if (look_up(step.wish.name, &place, &e) == 0)
         return !nobody && place == PLACE_HERE;
-    return nobody && (e.reason == CHOS_UNKNOWN || e.reason == CHOS_NO_REGISTRY);
+    return wish_is_nothing(&step.wish, &e);
 }
 
 static bool decide(spank_t spank)
@@ -191,8 +191,7 @@ int slurm_spank_task_init_privileged(spank_t spank, int argc, char **argv)
 /* A fallback is allowed only if the user did not name an environment for this job. */
 static const char *instead(void)
 {
-    bool may = plugin.choice.fail_to_default && (step.wish.source == BY_VARIABLE || step.wish.source == BY_FILE);
-    return may ? "default" : NULL;
+    return wish_may_fall_back(&step.wish, &plugin.choice) ? "default" : NULL;
 }
 
 /* Returns whether the task is in the wanted environment. If not, the user has got a message. */

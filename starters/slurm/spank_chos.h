@@ -24,12 +24,6 @@ struct plugin {
     char asked[CHOS_NAME_SIZE];
 };
 
-/* A name, and where it comes from. */
-struct wish {
-    enum { BY_NOBODY, BY_OPTION, BY_VARIABLE, BY_FILE } source;
-    char name[CHOS_NAME_SIZE];
-};
-
 /* What all tasks of a step on this node have in common. */
 struct step {
     struct person who;

@@ -68,10 +68,8 @@ static bool has_variable(spank_t spank, const char *name, struct wish *wish)
 static void find_wish(spank_t spank, const struct plugin *plugin, struct step *step)
 {
     struct wish *wish = &step->wish;
-    struct chos_text name = {wish->name, sizeof wish->name, 0}, why = {step->trouble, sizeof step->trouble, 0};
-    chos_put(&name, plugin->asked);
-    wish->source = BY_OPTION;
-    if (wish->name[0] != '\0' || has_variable(spank, CARRIED_OPTION, wish))
+    struct chos_text why = {step->trouble, sizeof step->trouble, 0};
+    if (wish_take(wish, BY_OPTION, plugin->asked) || has_variable(spank, CARRIED_OPTION, wish))
         return;
     wish->source = BY_VARIABLE;
     if (has_variable(spank, "CHOS", wish) || has_variable(spank, CARRIED_VARIABLE, wish))
@@ -82,11 +80,10 @@ static void find_wish(spank_t spank, const struct plugin *plugin, struct step *s
         chos_put(&why, "the account cannot be looked up on this node, so nobody knows what its ~/.chos says");
         return;
     }
-    if (step->who.uid != 0 && dotfile_read(&step->who, &plugin->choice, wish->name, &why) != 0)
-        return;
-    wish->source = BY_NOBODY;
-    name.len = 0;
-    chos_put(&name, "default");
+    if (step->who.uid != 0)
+        (void)wish_take_file(wish, &step->who, &plugin->choice, &why);   /* an error is in `why`, and so in step->trouble */
+    else
+        (void)wish_take(wish, BY_NOBODY, "default");
 }
 
 /* The generation that a name leads to now; empty if there is none. It may have changed when a task enters. */

@@ -197,8 +197,38 @@ static void test_policy(void)
     CHECK_TEXT(e.object, "no_new_privs");
 }
 
+static void test_wish(void)
+{
+    static const enum chos_reason none[] = {CHOS_UNKNOWN, CHOS_ILLEGAL}, other[] = {CHOS_NO_REGISTRY, CHOS_DENIED, CHOS_STRANDED, CHOS_SYSTEM};
+    struct wish wish = {BY_FILE, "x"};
+    struct chos_error error = {.reason = CHOS_UNKNOWN};
+    const struct choice falls = {.fail_to_default = true}, stays = {.fail_to_default = false};
+    char file[CHOS_NAME_SIZE], text[2 * CHOS_NAME_SIZE];
+    CHECK(!wish_take(&wish, BY_OPTION, NULL) && !wish_take(&wish, BY_OPTION, "") && wish_take(&wish, BY_VARIABLE, "el9"));
+    CHECK_TEXT(wish.name, "el9");
+    for (size_t n = CHOS_NAME_SIZE - 1; n < sizeof text; n++) {   /* cut off, it is no name */
+        memset(text, 'a', n);
+        text[n] = '\0';
+        CHECK(wish_take(&wish, BY_VARIABLE, text) && chos_name_escape(wish.name, file) == -1);
+        text[0] = '/';
+        CHECK(wish_take(&wish, BY_VARIABLE, text) && chos_name_escape(wish.name, file) == -1);
+    }
+    for (int source = BY_NOBODY; source <= BY_FILE; source++) {
+        CHECK(wish_take(&wish, (enum wish_source)source, "el9") && wish_is_nothing(&wish, &error) == (source == BY_NOBODY));
+        CHECK(wish_may_fall_back(&wish, &falls) == (source == BY_VARIABLE || source == BY_FILE) && !wish_may_fall_back(&wish, &stays));
+    }
+    for (size_t i = 0; i < 2; i++)
+        CHECK(wish_has_no_environment(&(struct chos_error){.reason = none[i]}));
+    for (size_t i = 0; i < 4; i++)
+        CHECK(!wish_has_no_environment(&(struct chos_error){.reason = other[i]}));
+    (void)wish_take(&wish, BY_NOBODY, "default");
+    for (size_t i = 0; i < 4; i++)
+        CHECK(wish_is_nothing(&wish, &(struct chos_error){.reason = other[i]}) == (i == 0));
+}
+
 int main(void)
 {
+    test_wish();
     test_identity();
     test_groups();
     test_policy();
