@@ -39,3 +39,19 @@ def test_the_design_names_every_folder() -> None:
     folders |= {f"chosns/{path.parent.name}/" for path in (ROOT / "chosns").glob("*/__init__.py")}
     folders |= {f"libchos/{path.name}/" for path in (ROOT / "libchos").iterdir() if path.is_dir()}
     assert {folder for folder in folders if f"`{folder}`" not in text} == set()
+
+
+def test_the_tree_of_exceptions_is_whole() -> None:
+    """The docstring of errors.py draws every exception that can reach the command line."""
+    drawn = set(
+        re.findall(r"^    .*?([A-Z]\w+) ", (ROOT / "chosns/errors.py").read_text().split('"""')[1], re.MULTILINE)
+    )
+    known = {"ChosError"}
+    classes = [
+        found
+        for path in (ROOT / "chosns").rglob("*.py")
+        for found in re.findall(r"^class (\w+)\((\w+)\):", path.read_text(), re.MULTILINE)
+    ]
+    while more := {name for name, base in classes if base in known} - known:
+        known |= more
+    assert known == drawn
