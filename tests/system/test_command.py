@@ -144,6 +144,18 @@ def test_the_same_working_directory(pair: Node, place: str) -> None:
     assert pair.chos("one", "sh", "-c", "/bin/pwd", cwd=place, check=True).stdout == f"{os.path.realpath(place)}\n"
 
 
+@pytest.mark.parametrize("length", [254, 255, 256, 3000])
+def test_a_long_working_directory(pair: Node, length: int) -> None:
+    """As long as the kernel can tell it: the launcher has room for few bytes, and for more when it needs it."""
+    place = "/tmp/long"
+    while length - len(place) > 200:
+        place += "/" + "d" * 99
+    place += "/" + "d" * (length - len(place) - 1)
+    assert len(place) == length
+    os.makedirs(place)
+    assert pair.chos("one", "/bin/pwd", cwd=place, check=True).stdout == f"{place}\n"
+
+
 def test_a_working_directory_that_is_not_there_inside(pair: Node) -> None:
     Path("/opt/only-base").mkdir(exist_ok=True)
     result = pair.chos("one", "pwd", cwd="/opt/only-base")

@@ -62,6 +62,19 @@ def test_variables(node: Node) -> None:
     assert "LANG=C" in login, "login shells have them too, whatever chos.conf keeps"
 
 
+def test_a_policy_of_any_length(node: Node) -> None:
+    """Around what libchos reads at first (256 bytes), and more. A policy that is cut anywhere would be refused."""
+    one(node, '[environment.one.env]\nLAST = ""\n')
+    node.up()
+    shortest = (REGISTRY / "gen" / node.generation("one") / "policy").stat().st_size
+    for length in (*range(252, 261), 511, 3000):  # or some bytes more: numbers of inodes differ
+        value = "x" * (length - shortest)
+        node.configure("one:/os/one\n", site=f'[environment.one.env]\nLAST = "{value}"\n')
+        node.up()
+        assert (REGISTRY / "gen" / node.generation("one") / "policy").stat().st_size >= length - 4
+        assert f"LAST={value}" in node.chos("one", "env", check=True).stdout.splitlines(), length
+
+
 def test_a_read_only_tree(node: Node) -> None:
     tree = one(node, "policy = { read_only = true }\n")
     node.up()
