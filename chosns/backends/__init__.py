@@ -21,6 +21,27 @@ if TYPE_CHECKING:
     from chosns.registry import Generation, Registry
     from chosns.registry.writer import RegistryWriter
 
+__all__ = [
+    "TABLE",
+    "TIME_LIMIT",
+    "Backend",
+    "Homes",
+    "Look",
+    "Presence",
+    "Row",
+    "Seen",
+    "Service",
+    "ServiceReport",
+    "Traits",
+    "WithoutService",
+    "builder",
+    "create",
+    "names",
+    "presence",
+    "traits",
+    "with_groups",
+]
+
 TIME_LIMIT = 60.0  # seconds for one environment; needed if a tree's file system does not answer
 
 

@@ -18,6 +18,8 @@ from chosns import __version__
 from chosns.cli.output import discard_output, fail, say, use_locale
 from chosns.errors import ChosError, as_chos_error
 
+__all__ = ["chosctl", "main"]
+
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
