@@ -45,7 +45,7 @@ MOUNTS = {
     91: (90, "/local/dev/pts", "0:21", "/"),
 }
 # What a bind does not take along, or nobody sees.
-HARMLESS = {
+HARMLESS: dict[str, dict] = {
     "unbindable, and below it": {
         30: (2, "/local/srv/own", "0:30", "/", "unbindable"),
         31: (30, "/local/srv/own/sub", "0:31", "/"),

@@ -80,7 +80,7 @@ def test_lost_events_are_looked_for(events: endings.Events, monkeypatch: pytest.
 
     monkeypatch.setattr(endings, "_RECHECK", LONG)
     monkeypatch.setattr(endings.Events, "_readable", lambda _self, _seconds: True)
-    monkeypatch.setattr(endings.os, "read", full)
+    monkeypatch.setattr(endings.os, "read", full)  # type: ignore[attr-defined]
     events.wait({os.getpid()}, LONG)
 
 
@@ -115,7 +115,7 @@ def test_elsewhere_it_looks_again_and_says_why(prefix: list[str], why: str) -> N
 def test_without_pyroute2_or_with_an_old_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """Debian 12 has 0.7.2, which knows no process events."""
     monkeypatch.setattr(endings, "_OWN", {})
-    monkeypatch.setitem(sys.modules, "pyroute2.netlink.connector", None)
+    monkeypatch.setitem(sys.modules, "pyroute2.netlink.connector", None)  # type: ignore[misc]
     found = endings.watch()
     assert isinstance(found, endings.Polling)
     assert found.why.startswith("pyroute2 0.7.12 or later is not installed")
@@ -130,7 +130,7 @@ def test_a_kernel_that_refuses_is_believed(monkeypatch: pytest.MonkeyPatch) -> N
     for said, why in ((bytes(answer), "CAP_NET_ADMIN"), (b"", "did not answer")):
         monkeypatch.setattr(endings.Events, "_ask", lambda _self, _what: None)
         monkeypatch.setattr(endings.Events, "_readable", lambda _self, _seconds, said=said: bool(said))
-        monkeypatch.setattr(endings.os, "read", lambda _fd, _size, said=said: said)
+        monkeypatch.setattr(endings.os, "read", lambda _fd, _size, said=said: said)  # type: ignore[attr-defined]
         monkeypatch.setattr(cn_proc.ProcEventSocket, "bind", lambda _self: None)
         with pytest.raises(endings.NoEvents, match=why):
             endings.Events()
@@ -138,7 +138,7 @@ def test_a_kernel_that_refuses_is_believed(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_looking_again_takes_no_longer_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
     slept: list[float] = []
-    monkeypatch.setattr(endings.time, "sleep", slept.append)
+    monkeypatch.setattr(endings.time, "sleep", slept.append)  # type: ignore[attr-defined]
     polling = endings.Polling("why")
     polling.wait({1}, 0.25)
     polling.wait({1}, LONG)

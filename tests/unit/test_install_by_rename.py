@@ -48,7 +48,7 @@ def node(tmp_path: Path) -> Path:
 
 
 def install(tmp_path: Path) -> subprocess.CompletedProcess[str]:
-    words = [REPOSITORY / "packaging/install", "build", "/usr", tmp_path / "node", tmp_path / "meson"]
+    words = [str(REPOSITORY / "packaging/install"), "build", "/usr", str(tmp_path / "node"), str(tmp_path / "meson")]
     env = {"PATH": f"{tmp_path}/programs:/usr/bin:/bin"}
     return subprocess.run(words, cwd=tmp_path, env=env, capture_output=True, text=True)
 

@@ -57,10 +57,10 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     mock(tmp_path, "modinfo", f"#!/bin/sh\necho {__version__}\n")
     mock(tmp_path, "modprobe", "#!/bin/sh\n")
     speak(tmp_path, NEW)
-    for directory, _, names in os.walk(tmp_path):
-        os.chmod(directory, 0o755)
+    for place, _, names in os.walk(tmp_path):
+        os.chmod(place, 0o755)
         for name in names:
-            path = Path(directory, name)
+            path = Path(place, name)
             path.chmod(path.stat().st_mode & ~(stat.S_IWGRP | stat.S_IWOTH))
     monkeypatch.setattr(command, "PATH", f"{tmp_path}/bin:/usr/bin:/bin")
     return Machine(str(tmp_path), (os.getuid(), 0), {})

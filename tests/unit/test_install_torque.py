@@ -437,5 +437,5 @@ def test_what_a_user_may_not_read(node: Node, monkeypatch: pytest.MonkeyPatch) -
     def closed(machine: Machine, path: str) -> str:
         raise ChosError("cannot be read", object=path)
 
-    monkeypatch.setattr(mom.files, "read", closed)
+    monkeypatch.setattr(mom.files, "read", closed)  # type: ignore[attr-defined]
     assert node.problems() == []

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from plan_support import DEFAULT, HERE
 
 from chosns.backends import Service
 from chosns.backends.kmod import control
@@ -24,6 +23,7 @@ from chosns.node.decision import closing
 from chosns.node.state import NodeState
 from chosns.registry import Generation
 from chosns.registry.excess import recorded
+from tests.unit.plan_support import DEFAULT, HERE
 
 ENV = Environment("one", "/os/one", HERE)
 SITE = Site((ENV,), bindmaps={"default": DEFAULT})

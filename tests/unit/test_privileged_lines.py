@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-from privileged_lines import PAGE, ROOMS, ROOT, Room, code_lines, count, said
+from tests.unit.privileged_lines import PAGE, ROOMS, ROOT, Room, code_lines, count, said
 
 # How far a number may be off: a tenth, so that it need not be written anew with every change.
 TOLERANCE = 0.1

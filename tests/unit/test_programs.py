@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 
 import pytest
@@ -40,3 +41,15 @@ def test_how_it_ended() -> None:
 )
 def test_what_it_said_last(ended: Ended, said: str) -> None:
     assert last_line(ended) == said
+
+
+def test_what_it_inherits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of the caller's shell: no variable, umask, directory or input (rule 22)."""
+    monkeypatch.setenv("LD_PRELOAD_NOT", "x")
+    before = os.umask(0)
+    try:
+        ended = run(["/bin/sh", "-c", "env; umask; /bin/pwd; cat"], ENVIRONMENT, 30)
+    finally:
+        os.umask(before)
+    lines = [line for line in ended.output.splitlines() if not line.startswith(("PWD=", "_=", "OLDPWD=", "SHLVL="))]
+    assert lines == ["PATH=/usr/bin:/bin", "0022", "/"]

@@ -124,7 +124,7 @@ def test_an_older_kernel_module(
     monkeypatch: pytest.MonkeyPatch, image: str, said: str, binds: bool, refused: bool
 ) -> None:
     """It does not set no_new_privs, so nobody enters a foreign tree by it."""
-    monkeypatch.setattr(kmod.control, "binds", lambda: binds)
+    monkeypatch.setattr(kmod.control, "binds", lambda: binds)  # type: ignore[attr-defined]
     env = Environment("one", "/os/one", Origin("/etc/chos", 2), policy=section(f'trust = "{said}"' if said else "")[0])
     with pytest.raises(UnsafeError, match="older one") if refused else contextlib.nullcontext():
         kmod._require_binding(env, trust.decided(env.policy, image))

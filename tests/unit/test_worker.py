@@ -371,7 +371,7 @@ def test_it_ends_with_its_parent() -> None:
 
 def test_without_python_prctl_nothing_is_begun(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is needed to give up rights, so there is no way on without it."""
-    monkeypatch.setitem(sys.modules, "prctl", None)
+    monkeypatch.setitem(sys.modules, "prctl", None)  # type: ignore[misc]
     with pytest.raises(UnsupportedError, match="module prctl is missing") as caught, start(hang):
         pass
     assert "python3-prctl" in caught.value.hint
