@@ -47,6 +47,8 @@ void tell_safe(const char *untrusted)
 
 void tell_end(int fd)
 {
+    if (out.len > 0 && out.len + 1 >= out.size)   /* it was cut */
+        out.buf[out.len - 1] = '\n';
     ssize_t n = write(fd, out.buf, out.len);
     (void)n;   /* if it fails, nobody could be told */
     out.len = 0;

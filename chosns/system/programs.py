@@ -10,6 +10,7 @@ import contextlib
 import os
 import shlex
 import signal
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -50,10 +51,15 @@ def run(arguments: Sequence[str], environment: Mapping[str, str], limit: float) 
     """
     import subprocess  # here, as psutil: both take longer to load than what most commands do
 
-    import psutil
+    require_prctl()
+    try:
+        import psutil
+    except ImportError as error:
+        raise CannotRun(
+            "Python's module psutil is missing", object=sys.executable, hint="install python3-psutil"
+        ) from error
 
     before = set(psutil.Process().children())
-    require_prctl()
     adopt_orphans(True)
     try:
         try:

@@ -19,7 +19,8 @@ static void put_generation(struct chos_text *t, const struct chos_session *s, co
 }
 
 /* Whether a generation can be trusted, and entered by this user. The dot at the end of the path makes the kernel check the right to
- * enter the directory. A name is enough, and no descriptor is needed: only root could replace it, and names are never reused. */
+ * enter the directory. A name is enough, and no descriptor is needed: only root could replace it, and a registry never uses a name again. A link
+ * that root puts in its place is followed here, and refused when a file of the generation is opened. */
 int chos_generation_check(const struct chos_session *s, struct chos_error *e)
 {
     char path[GENERATION_PATH];
@@ -91,6 +92,7 @@ int chos_policy_read(struct chos_session *s, struct chos_error *e)
     long len = read_policy(s, path, &text, e);
     if (len < 0)
         return e->err == EACCES ? chos_fail(e, CHOS_DENIED, 0, s->alias)
+            : e->err == ENOMEM ? -1   /* a limit of the caller's, and no damage */
             : chos_fail(e, e->err == ENOENT ? CHOS_RETIRED : CHOS_CORRUPT, e->err, path);
     bool whole = chos_policy_parse(text, (size_t)len, &s->policy) == 0 && s->policy.generation == to->number
         && strlen(s->policy.name) == to->stem && memcmp(s->policy.name, to->name, to->stem) == 0;

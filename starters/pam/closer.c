@@ -7,28 +7,35 @@
  */
 #include "session.h"
 
+#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { INHERITED = 1024 };
+enum { INHERITED_MAX = 4096 };
 
-static bool inherited[INHERITED];
+static int inherited[INHERITED_MAX];
+static size_t inherited_count;
 
-/* The descriptors that this program was started with, and that PAM's modules did not open. Call it first. */
+/* The descriptors that this program was started with, and that PAM's modules did not open; 4096 of them. Call it first. */
 void closer_remember(void)
 {
-    for (int fd = 3; fd < INHERITED; fd++)
-        inherited[fd] = fcntl(fd, F_GETFD) >= 0;
+    struct dirent *entry;
+    DIR *all = opendir("/proc/self/fd");
+    while (all != NULL && inherited_count < INHERITED_MAX && (entry = readdir(all)) != NULL) {
+        int fd = (int)strtol(entry->d_name, NULL, 10);   /* of "." and "..": 0 */
+        if (fd >= 3 && fd != dirfd(all))
+            inherited[inherited_count++] = fd;
+    }
+    if (all != NULL)
+        closedir(all);
 }
 
-/* Keeps nobody's pipe or connection open that the job would have closed by its end. */
+/* Closes pipes and connections of others, which the job would have closed by its end. */
 static void keep_off(void)
 {
     sigset_t set;
@@ -37,10 +44,8 @@ static void keep_off(void)
         sigaddset(&set, passed[i]);
     sigprocmask(SIG_BLOCK, &set, NULL);
     let_go(3);
-    for (int fd = 3; fd < INHERITED; fd++) {
-        if (inherited[fd])
-            close(fd);
-    }
+    for (size_t i = 0; i < inherited_count; i++)
+        close(inherited[i]);
     (void)!chdir("/");
 }
 
@@ -64,7 +69,7 @@ static int cannot_start(void)
     return -1;
 }
 
-/* Returns a descriptor for closer_close, or -1: then nobody closes the session after a SIGKILL, which is said. */
+/* Returns a descriptor for closer_end, or -1: then nobody closes the session after a SIGKILL, which is said. */
 int closer_start(pam_handle_t *pamh)
 {
     int ends[2], status = -1;
@@ -89,8 +94,9 @@ int closer_start(pam_handle_t *pamh)
     return cannot_start();
 }
 
-/* Closes the session, here only if the closer did not live to do it. Returns what pam_close_session returned. */
-int closer_close(int closer, pam_handle_t *pamh)
+/* Closes the session and ends PAM, here only if the closer did not live to do it. If it did, the modules clean up here without
+ * effects outside of this process (PAM_DATA_SILENT, pam_end(3)), because the closer's copy has had them. */
+void closer_end(int closer, pam_handle_t *pamh)
 {
     int rc;
     ssize_t n = -1;
@@ -98,5 +104,9 @@ int closer_close(int closer, pam_handle_t *pamh)
         while ((n = recv(closer, &rc, sizeof rc, 0)) < 0 && errno == EINTR)
             continue;
     }
-    return n == (ssize_t)sizeof rc ? rc : pam_close_session(pamh, PAM_SILENT);
+    if (n == (ssize_t)sizeof rc)
+        rc |= PAM_DATA_SILENT;
+    else
+        rc = pam_close_session(pamh, PAM_SILENT);
+    (void)pam_end(pamh, rc);
 }

@@ -175,7 +175,8 @@ int main(int argc, char **argv)
         pid = start(pamh, &j);
     int status = pid > 0 ? job_wait(pid) : -1;
     if (opened)
-        rc = closer_close(closer, pamh);
-    (void)pam_end(pamh, rc);
+        closer_end(closer, pamh);
+    else
+        (void)pam_end(pamh, rc);
     end_as(status);
 }

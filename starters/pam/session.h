@@ -41,6 +41,6 @@ pid_t divide(void);
 /* closer.c: the process that closes the session, once, also if this one is killed */
 void closer_remember(void);
 int closer_start(pam_handle_t *pamh);
-int closer_close(int closer, pam_handle_t *pamh);
+void closer_end(int closer, pam_handle_t *pamh);
 
 #endif

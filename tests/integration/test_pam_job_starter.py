@@ -4,6 +4,7 @@ variables, the script (or a pipe with its path) on standard input. The product i
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pty
 import pwd
@@ -12,12 +13,13 @@ import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import BASE_ID, LIMIT, REPO, Node, Stacks, os_id, wait_for
+from daemons import starters
 
 STARTER = "/usr/bin/pam_job_starter"
 JOBS = Path("/var/spool/torque/mom_priv/jobs")
@@ -60,7 +62,12 @@ class Mom:
         return path
 
     def start(
-        self, stdin: Any, words: tuple[str, ...] = ("/bin/sh",), before: str = "", **variables: str
+        self,
+        stdin: Any,
+        words: tuple[str, ...] = ("/bin/sh",),
+        before: str = "",
+        pass_fds: Sequence[int] = (),
+        **variables: str,
     ) -> subprocess.Popen[str]:
         """In a session of its own, in the home directory, as root, with the variables of InitUserEnv."""
         account = pwd.getpwnam("alice")
@@ -86,6 +93,7 @@ class Mom:
             text=True,
             cwd=account.pw_dir,
             start_new_session=True,
+            pass_fds=pass_fds,
         )
 
     def piped(self, line: str) -> Any:
@@ -359,6 +367,33 @@ def test_closed_descriptors(mom: Mom) -> None:
     assert (done.returncode, seen.read_text()) == (5, "/dev/null\n" * 2), done
     done = finished(mom.start(subprocess.DEVNULL, before="exec <&-", CHOS="one"))
     refused(done, "does not show whose job this is", opened=True)
+
+
+def test_modules_clean_up_once(mom: Mom, stacks: Stacks, tmp_path: Path) -> None:
+    """In the process that closes the session. The copies of their data elsewhere have no effects outside."""
+    source, module, cleaned = Path(__file__).with_name("cleans.c"), tmp_path / "cleans.so", tmp_path / "cleaned"
+    subprocess.run(["gcc", "-shared", "-fPIC", "-o", str(module), str(source), "-lpam"], check=True)
+    stacks.write("jobstarter", f"{NOTE}\nsession required {module} {cleaned}\n{STACK.read_text()}")
+    check(mom.run(CHOS="one"), "one")
+    assert sorted(cleaned.read_text().split()) == ["aloud", "silent"]
+
+
+def test_inherited_descriptors_are_not_held(mom: Mom) -> None:
+    """By the process that closes the session: whoever started the job would wait for it at the end of a pipe."""
+    ready, go_on = Path("/tmp/job-ready"), Path("/tmp/job-go-on")
+    for path in (ready, go_on):
+        path.unlink(missing_ok=True)
+    script = mom.script(f"touch {ready}; while [ ! -e {go_on} ]; do sleep 0.02; done; exit 5\n")
+    with script.open() as stdin, open(os.devnull) as null:
+        numbers = [fcntl.fcntl(null, fcntl.F_DUPFD, least) for least in (50, 1500)]
+        process = mom.start(stdin, pass_fds=numbers, CHOS="one")
+    wait_for(ready.exists, "the job")
+    [closer] = [pid for pid in starters() if os.getsid(pid) != process.pid]
+    held = set(map(int, os.listdir(f"/proc/{closer}/fd")))
+    passed = set(map(int, os.listdir(f"/proc/{process.pid}/fd")))
+    go_on.touch()
+    assert finished(process).returncode == 5
+    assert set(numbers) <= passed and not held & set(numbers), (held, passed)
 
 
 @pytest.mark.parametrize("option", ["", "enter=fork"], ids=["as installed", "a module that would enter"])

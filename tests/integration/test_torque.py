@@ -17,6 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 from conftest import BASE_ID, LIMIT, Node, Stacks, os_id, wait_for
+from daemons import starters
 from torque_mom import JOBS, PRIV, QSTAT, SERVER, PbsMom, kill_session
 
 from chosns.integrate.mom import can_chroot
@@ -433,18 +434,6 @@ def events(privileged: PbsMom, stacks: Stacks) -> Path:
     stack = Path("/etc/pam.d/jobstarter")
     stacks.write("jobstarter", f"session required pam_exec.so {note}\n{stack.read_text()}")
     return events
-
-
-def starters() -> list[int]:
-    """Processes of pam_job_starter's second program."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/exe"):
-        try:
-            if os.readlink(path).startswith("/usr/lib/chos/starters/pam/session"):
-                found.append(int(path.parent.name))
-        except OSError:
-            continue
-    return found
 
 
 def test_a_session_is_closed_after_sigkill(privileged: PbsMom, events: Path) -> None:
