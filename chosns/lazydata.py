@@ -27,6 +27,12 @@ else:
         return cls
 
 
+def complete(*packages: str) -> None:
+    """Complete the classes of these packages now, so that processes that are forked afterwards need not."""
+    for pending in [found for found in _pending if found.module.startswith(packages)]:
+        pending.complete()
+
+
 class _Pending:
     """Stands for the fields of a class that is not complete yet: whoever asks for them completes it.
 
@@ -35,22 +41,29 @@ class _Pending:
 
     def __init__(self, cls: type, options: dict[str, Any]) -> None:
         self._cls, self._options = cls, options
+        self.module = f"{cls.__module__}."
+        _pending.append(self)
 
         def first(made: object, *args: Any, **kwargs: Any) -> None:
-            self._complete()
+            self.complete()
             cls.__init__(made, *args, **kwargs)  # type: ignore[misc]
 
         self._first = first
         cls.__init__ = first  # type: ignore[misc]
 
     def __get__(self, _made: object, _class: type) -> Any:
-        self._complete()
+        self.complete()
         return self._cls.__dataclass_fields__  # type: ignore[attr-defined]
 
-    def _complete(self) -> None:
+    def complete(self) -> None:
+        """Write the methods, unless that is done."""
+        if self in _pending:
+            _pending.remove(self)
         if vars(self._cls).get("__init__") is self._first:
             del self._cls.__init__, self._cls.__dataclass_fields__  # type: ignore[misc, attr-defined]
             dataclasses.dataclass(**self._options)(self._cls)
 
 
-__all__ = ["dataclass"]
+_pending: list[_Pending] = []
+
+__all__ = ["complete", "dataclass"]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from chosns.lazydata import dataclass
+from chosns.lazydata import complete, dataclass
 
 
 def make_classes() -> tuple[type, type]:
@@ -94,3 +94,13 @@ def test_after_init() -> None:
             self.name += "!"
 
     assert After("a").name == "a!" == After("a").name
+
+
+def test_completed_ahead() -> None:
+    """All of a package, and no other's."""
+    base, more = make_classes()
+    complete("nowhere.")
+    assert "__eq__" not in vars(base) and "__eq__" not in vars(more)
+    complete(f"{__name__}.")
+    assert "__eq__" in vars(base) and "__eq__" in vars(more)
+    assert more("a") == more("a")

@@ -23,6 +23,7 @@ from chosns.backends.ns.confine import unused_id
 from chosns.backends.ns.presence import PRESENCE
 from chosns.backends.ns.trial import new_mount_namespace, try_shell
 from chosns.errors import BuildError, ChangedError, UnsupportedError
+from chosns.lazydata import complete
 from chosns.model import Environment, Launcher, Site
 from chosns.mounts.base import require_kernel
 from chosns.mounts.execute import Executor
@@ -71,6 +72,7 @@ class NamespaceBackend(WithoutService):
     @contextmanager
     def look(self, env: Environment, site: Site, group_ids: Sequence[int]) -> Iterator[NamespaceLook]:
         """See Backend."""
+        complete("chosns.model.", "chosns.plan.")
         worker = Worker(lambda worker: _work(worker, env, site), env.name, self._limit)
         try:
             with worker:
