@@ -46,21 +46,28 @@ class Step(NamedTuple):
     last: bool
 
 
-_Looked = dict[str, tuple[os.stat_result, str]]  # path → what it is; where it leads, if it is a link
+class Looks(NamedTuple):
+    """What was seen in one root, so that nothing is looked at twice.
+
+    `steps`: path → what it is, and where it leads if it is a link. `users`: mount → who mounted it, if it is FUSE.
+    """
+
+    steps: dict[str, tuple[os.stat_result, str]]
+    users: dict[int, int | None]
 
 
-def steps(root: int, path: str, looked: _Looked | None = None) -> Iterator[Step]:
+def steps(root: int, path: str, looked: Looks | None = None) -> Iterator[Step]:
     """Walk `path` in the directory `root`, every link followed there.
 
     :param looked: the steps of earlier walks in this root, to be used again, and added to.
     :raises OSError: with the path of the step that cannot be looked at; ELOOP after too many.
     """
     done, todo = "/", split(path)
-    looked = {} if looked is None else looked
+    looked = looked or Looks({}, {})
     for _ in range(_STEPS):
-        if done not in looked:
-            looked[done] = _look(root, done)
-        status, target = looked[done]
+        if done not in looked.steps:
+            looked.steps[done] = _look(root, done)
+        status, target = looked.steps[done]
         if todo and not target and not stat.S_ISDIR(status.st_mode):
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), done)
         yield Step(done, status, not todo and not target)
@@ -92,7 +99,7 @@ def _place(root: int, path: str) -> int:
 
 
 def others(
-    root: int, path: str, owners: Collection[int] = ROOT, *, sticky: bool = True, looked: _Looked | None = None
+    root: int, path: str, owners: Collection[int] = ROOT, *, sticky: bool = True, looked: Looks | None = None
 ) -> Others | None:
     """The first step of `path` in `root` that an account other than `owners` could change; None if there is none.
 
@@ -100,6 +107,7 @@ def others(
     :param looked: see `steps`.
     :raises OSError: as `steps`.
     """
+    looked = looked or Looks({}, {})
     device = None
     for step in steps(root, path, looked):
         status, mode = step.status, step.status.st_mode
@@ -110,7 +118,7 @@ def others(
         if not stat.S_ISLNK(mode) and mode & _WRITABLE and (step.last or not sticky or not mode & stat.S_ISVTX):
             return Others(step.path, "is writable by others than root", "chmod go-w", step.last)
         # The owner that FUSE shows is not reliable: its server chooses it.
-        user = _fuse_user_at(root, step.path) if device not in (None, status.st_dev) else None
+        user = _fuse_user_at(root, step.path, looked.users) if device not in (None, status.st_dev) else None
         if user is not None and user not in owners:
             return Others(step.path, f"was mounted by {account(user)} (FUSE)", "umount", step.last)
         device = status.st_dev
@@ -119,7 +127,7 @@ def others(
 
 def others_inside(tree: int, paths: Collection[str], owners: Collection[int] = ROOT) -> Others | None:
     """`others` for each of these paths in a tree. Missing ones are ignored."""
-    looked: _Looked = {}  # most lie in the same few directories
+    looked = Looks({}, {})  # most lie in the same few directories
     for path in paths:
         try:
             found = others(tree, path, owners, sticky=False, looked=looked)
@@ -172,16 +180,26 @@ def private_fuse(path: str) -> Mount | None:
 
 def mount_of(fd: int) -> Mount | None:
     """The line of mountinfo for the mount that a descriptor is on."""
-    number = mount_number(fd)
+    return _mount(mount_number(fd))
+
+
+def _mount(number: int) -> Mount | None:
     return next((mount for mount in read_mounts() if mount.number == number), None)
 
 
-def _fuse_user_at(root: int, path: str) -> int | None:
-    """The user who mounted the FUSE file system at `path`."""
+def _fuse_user_at(root: int, path: str, known: dict[int, int | None]) -> int | None:
+    """The user who mounted the FUSE file system at `path`.
+
+    :param known: mount → that, of mounts that were asked for. The mount table may be long, and an overlay shows another
+        device with every file.
+    """
     fd = _place(root, path)
     try:
-        mount = mount_of(fd)
+        number = mount_number(fd)
     finally:
         os.close(fd)
-    match = _FUSE_USER.search(mount.options) if mount and is_fuse(mount) else None
-    return int(match[1]) if match else None
+    if number not in known:
+        mount = _mount(number)
+        match = _FUSE_USER.search(mount.options) if mount and is_fuse(mount) else None
+        known[number] = int(match[1]) if match else None
+    return known[number]
