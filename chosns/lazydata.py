@@ -28,8 +28,9 @@ else:
 
 
 def complete(*packages: str) -> None:
-    """Complete the classes of these packages now, so that processes that are forked afterwards need not."""
-    for pending in [found for found in _pending if found.module.startswith(packages)]:
+    """Complete the classes of these packages and modules now, so that processes that are forked afterwards need not."""
+    below = tuple(f"{package}." for package in packages)
+    for pending in [found for found in _pending if found.module.startswith(below)]:
         pending.complete()
 
 
@@ -48,7 +49,6 @@ class _Pending:
             self.complete()
             cls.__init__(made, *args, **kwargs)  # type: ignore[misc]
 
-        self._first = first
         cls.__init__ = first  # type: ignore[misc]
 
     def __get__(self, _made: object, _class: type) -> Any:
@@ -56,12 +56,10 @@ class _Pending:
         return self._cls.__dataclass_fields__  # type: ignore[attr-defined]
 
     def complete(self) -> None:
-        """Write the methods, unless that is done."""
-        if self in _pending:
-            _pending.remove(self)
-        if vars(self._cls).get("__init__") is self._first:
-            del self._cls.__init__, self._cls.__dataclass_fields__  # type: ignore[misc, attr-defined]
-            dataclasses.dataclass(**self._options)(self._cls)
+        """Write the methods."""
+        _pending.remove(self)
+        del self._cls.__init__, self._cls.__dataclass_fields__  # type: ignore[misc, attr-defined]
+        dataclasses.dataclass(**self._options)(self._cls)
 
 
 _pending: list[_Pending] = []

@@ -9,9 +9,9 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from chosns.errors import NotPrepared
+from chosns.lazydata import dataclass
 from chosns.node.act import clear_ended
 from chosns.node.report import Report
 from chosns.observe.endings import watch

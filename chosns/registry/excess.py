@@ -10,7 +10,7 @@ from typing import Any
 
 from chosns.model import FOREIGN, Environment, Site
 from chosns.plan.allowance import allowance, from_json, wider
-from chosns.registry.reader import Generation
+from chosns.registry.reader import Generation, has_namespace
 from chosns.trees.trust import decided
 
 _RESTRICTIONS = ("nosuid", "nodev", "read_only", "no_new_privs")
@@ -54,7 +54,7 @@ def policy_excess(manifest: dict[str, Any], env: Environment) -> list[str]:
     if not isinstance(made_with, dict):
         return ["it does not say with which policy it was made"]
     policy, excess = env.policy, []
-    if manifest.get("namespace", 1):  # without one the policy was not made tighter for what the tree is
+    if has_namespace(manifest):  # without one the policy was not made tighter for what the tree is
         if "image" not in manifest and made_with.get("trust") != FOREIGN and not policy.trust:
             excess.append("an earlier version of chosctl made it and did not write down whether its tree is an image")
         policy = decided(policy, str(manifest.get("image", "")))

@@ -12,7 +12,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, NamedTuple, TypeVar
 
@@ -54,7 +54,12 @@ class Generation:
     @property
     def has_namespace(self) -> bool:
         """Whether it was made with a mount namespace of its own, so that it needs a pin."""
-        return bool(self.manifest.get("namespace", 1))
+        return has_namespace(self.manifest)
+
+
+def has_namespace(manifest: Mapping[str, Any]) -> bool:
+    """See `Generation.has_namespace`. One of which nothing was written down has one."""
+    return bool(manifest.get("namespace", 1))
 
 
 class Written(NamedTuple):

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.graphs import circle
+
 REPO = Path(__file__).parents[2]
 LIBCHOS = REPO / "libchos"
 # From the ground up; the two backends are side by side.
@@ -33,29 +35,6 @@ def rising(graph: Graph) -> list[str]:
             if here != there and FLOORS[there] >= FLOORS[here]:
                 wrong.append(f"{name} -> {used}")
     return sorted(wrong)
-
-
-def circle(graph: Graph) -> list[str]:
-    """One circle of the graph, empty where there is none."""
-    done: set[str] = set()
-
-    def walk(name: str, way: list[str]) -> list[str]:
-        if name in way:
-            return [*way[way.index(name) :], name]
-        if name in done:
-            return []
-        for used in sorted(graph.get(name, set())):
-            found = walk(used, [*way, name])
-            if found:
-                return found
-        done.add(name)
-        return []
-
-    for name in sorted(graph):
-        found = walk(name, [])
-        if found:
-            return found
-    return []
 
 
 def sources(suffix: str) -> list[Path]:

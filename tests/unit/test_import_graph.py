@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+
+from tests.unit.graphs import circle
 
 HERE = Path(__file__).resolve().parents[2]
 PACKAGE = HERE / "chosns"
@@ -49,24 +50,6 @@ def imports(path: Path, *, nested: bool = True) -> set[str]:
                 full = f"{node.module}.{alias.name}"
                 found.add(full if full in MODULES else node.module)
     return {name for name in found if name in MODULES} - {name_of(path)}
-
-
-def circle(graph: Mapping[str, set[str]]) -> list[str]:
-    """One circle of the graph, empty where there is none."""
-    done: set[str] = set()
-
-    def walk(name: str, way: list[str]) -> list[str]:
-        if name in way:
-            return [*way[way.index(name) :], name]
-        if name in done:
-            return []
-        for other in sorted(graph.get(name, ())):
-            if found := walk(other, [*way, name]):
-                return found
-        done.add(name)
-        return []
-
-    return next((found for name in sorted(graph) if (found := walk(name, []))), [])
 
 
 def floor(name: str) -> str:

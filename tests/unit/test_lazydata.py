@@ -99,8 +99,8 @@ def test_after_init() -> None:
 def test_completed_ahead() -> None:
     """All of a package, and no other's."""
     base, more = make_classes()
-    complete("nowhere.")
+    complete("nowhere")
     assert "__eq__" not in vars(base) and "__eq__" not in vars(more)
-    complete(f"{__name__}.")
+    complete(__name__)
     assert "__eq__" in vars(base) and "__eq__" in vars(more)
     assert more("a") == more("a")

@@ -117,3 +117,20 @@ def test_the_excepted_name_no_file_of_proc() -> None:
 @pytest.mark.parametrize("code", ['os.listdir("/proc")', 'open(f"/proc/{pid}/stat")', 'f"{stage}/proc/{pid}/maps"'])
 def test_another_that_knows_proc_is_found(code: str) -> None:
     assert knows_proc({"new.py": ast.parse(code)}) == {"new.py"}
+
+
+def compiled_at_once(sources: dict[str, ast.Module]) -> set[str]:
+    """The files that take the library's `dataclass`, which makes every start slower, and not lazydata's."""
+    return {
+        file
+        for file, tree in sources.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module == "dataclasses"
+        if any(alias.name == "dataclass" for alias in node.names)
+    }
+
+
+def test_dataclasses_are_lazy() -> None:
+    assert compiled_at_once(SOURCES) == {"lazydata.py"}
+    second = {**SOURCES, "new.py": ast.parse("from dataclasses import dataclass, field")}
+    assert compiled_at_once(second) == {"lazydata.py", "new.py"}

@@ -72,7 +72,7 @@ class NamespaceBackend(WithoutService):
     @contextmanager
     def look(self, env: Environment, site: Site, group_ids: Sequence[int]) -> Iterator[NamespaceLook]:
         """See Backend."""
-        complete("chosns.model.", "chosns.plan.")
+        complete("chosns.model", "chosns.plan")
         worker = Worker(lambda worker: _work(worker, env, site), env.name, self._limit)
         try:
             with worker:
